@@ -1,0 +1,56 @@
+#pragma once
+// Text to token ids and back, as the model's own tokenizer files say.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace whittle {
+
+class Tokenizer {
+ public:
+  // `folder` holds tokenizer.json (BPE, byte-level or sentencepiece-style), or tokenizer.model (sentencepiece), or
+  // vocab.json + merges.txt (GPT-2); tokenizer_config.json beside it may say which special tokens are added. Throws
+  // Error that names the file and the field for anything malformed and for any component that we do not implement.
+  static Tokenizer open(const std::filesystem::path& folder);
+  ~Tokenizer();
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+
+  // `special`: surround the text with what the post-processor adds (BOS, EOS). Added tokens written out in the text
+  // ("<|endoftext|>") become their ids either way. Bytes that are not UTF-8 are encoded like U+FFFD.
+  std::vector<int32_t> encode(std::string_view text, bool special = true) const;
+
+  // `special`: keep special tokens as text; otherwise they are left out.
+  std::string decode(std::span<const int32_t> ids, bool special = false) const;
+
+  int64_t vocab_size() const;                      // ids are below this
+  std::optional<int32_t> bos_token_id() const;     // what encode(special) puts first, if anything
+  std::optional<int32_t> token_id(std::string_view token) const;  // the id of an exact token
+
+  // Decodes a stream of tokens: each push returns the text that became complete, never half a UTF-8 character and
+  // never anything that a later token would change; finish returns what is left (U+FFFD for an unfinished character).
+  class Stream {
+   public:
+    explicit Stream(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
+    std::string push(int32_t id);
+    std::string finish();
+
+   private:
+    const Tokenizer* tokenizer_;
+    std::vector<int32_t> ids_;  // since the last point where decoding could be cut
+    size_t printed_ = 0;        // bytes of decode(ids_) already returned
+  };
+
+ private:
+  struct Impl;
+  explicit Tokenizer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace whittle
