@@ -1,6 +1,6 @@
 #pragma once
-// How the numbers of a weight matrix are stored in a file. The table in weight_format.cpp is the whole truth about a
-// format: the quantizer, the loader, the tests and the benches loop over it.
+// How the numbers of a weight matrix are stored in a file. The table in weight_format.cpp is the whole truth
+// about a format: the quantizer, the loader, the tests and the benches loop over it.
 
 #include <cstddef>
 #include <cstdint>
@@ -14,12 +14,12 @@ enum class WeightFormat : uint8_t { f32, f16, bf16, int8, int4 };
 
 struct WeightFormatInfo {
   WeightFormat format;
-  std::string_view name;  // as on the command line and in reports
-  int bits;               // of one code, scales not included
-  bool quantized;         // codes need a scale
-  int code_min, code_max; // of a quantized code
-  // One row of `cols` values: codes as floats (before scale and zero point) to bytes and back. int4 packs two to a
-  // byte, the first in the low nibble, stored as code + 8.
+  std::string_view name;   // as on the command line and in reports
+  int bits;                // of one code, scales not included
+  bool quantized;          // codes need a scale
+  int code_min, code_max;  // of a quantized code
+  // One row of `cols` values: codes as floats (before scale and zero point) to bytes and back. int4 packs two
+  // to a byte, the first in the low nibble, stored as code + 8.
   void (*encode_row)(const float* codes, int64_t cols, std::byte* row);
   void (*decode_row)(const std::byte* row, int64_t cols, float* codes);
 };
@@ -29,7 +29,8 @@ std::span<const WeightFormatInfo> weight_formats();
 const WeightFormatInfo& info(WeightFormat format);
 std::optional<WeightFormat> weight_format_named(std::string_view name);
 
-// Bytes of one stored row. int4 rows are padded to whole 32-bit words (eight codes), as compressed-tensors stores them.
+// Bytes of one stored row. int4 rows are padded to whole 32-bit words (eight codes), as compressed-tensors
+// stores them.
 int64_t row_bytes(WeightFormat format, int64_t cols);
 
 }  // namespace whittle

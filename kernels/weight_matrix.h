@@ -16,9 +16,11 @@ struct WeightMatrix {
   int64_t rows = 0;        // N, output features
   int64_t cols = 0;        // K, input features
   int64_t group_size = 0;  // inputs that share a scale; `cols` when a row has one scale; unused for floats
-  std::span<const std::byte> codes;      // row-major, rows × row_bytes(format, cols); borrowed, often from a mapped file
-  std::vector<float> scales;             // [rows, groups()], empty for floats
-  std::vector<int8_t> zero_points;       // [rows, groups()], empty when symmetric; int4 in −8..7, int8 in −128..127
+  std::span<const std::byte>
+      codes;  // row-major, rows × row_bytes(format, cols); borrowed, often from a mapped file
+  std::vector<float> scales;  // [rows, groups()], empty for floats
+  std::vector<int8_t>
+      zero_points;  // [rows, groups()], empty when symmetric; int4 in −8..7, int8 in −128..127
 
   int64_t groups() const { return group_size ? (cols + group_size - 1) / group_size : 0; }
 };

@@ -1,0 +1,102 @@
+// Everything that is not a matrix product. Included inside the anonymous namespace of each isa/*.cpp, after its vector
+// type F (`lanes` floats) and the primitives on it. Sums go over lanes first and then over a scalar tail, in an order that
+// depends only on the width.
+
+[[gnu::flatten]] void rms_norm(const float* x, const float* weight, int64_t n, float eps, float* y) {
+  const int64_t whole = n / lanes * lanes;
+  F sum = splat(0);
+  for (int64_t i = 0; i < whole; i += lanes) sum = fma(load(x + i), load(x + i), sum);
+  float total = reduce_add(sum);
+  for (int64_t i = whole; i < n; ++i) total += x[i] * x[i];
+  const float factor = 1.0f / __builtin_sqrtf(total / static_cast<float>(n) + eps);
+  for (int64_t i = 0; i < whole; i += lanes) store(y + i, load(x + i) * splat(factor) * load(weight + i));
+  for (int64_t i = whole; i < n; ++i) y[i] = x[i] * factor * weight[i];
+}
+
+[[gnu::flatten]] void quantize_row(const float* x, int64_t cols, const QuantizedRows& out, int64_t m) {
+  int8_t* codes = out.codes + m * out.cols;
+  const int64_t groups = out.groups();
+  for (int64_t g = 0; g < groups; ++g) {
+    const int64_t begin = g * out.group_size;
+    const int64_t padded_end = begin + out.group_size < out.cols ? begin + out.group_size : out.cols;
+    const int64_t end = padded_end < cols ? padded_end : cols;
+    const int64_t whole = begin + (end > begin ? (end - begin) / lanes * lanes : 0);
+    F largest = splat(0);
+    for (int64_t i = begin; i < whole; i += lanes) largest = max(largest, abs(load(x + i)));
+    float top = reduce_max(largest);
+    for (int64_t i = whole; i < end; ++i) top = __builtin_fabsf(x[i]) > top ? __builtin_fabsf(x[i]) : top;
+    const float inverse = top > 0 ? 127.0f / top : 0.0f;
+    int32_t sum = 0;
+    I sums = zero_int();
+    for (int64_t i = begin; i < whole; i += lanes) {
+      const I code = round_to_int(load(x + i) * splat(inverse));
+      sums = sums + code;
+      store_int8(codes + i, code);
+    }
+    sum = reduce_add(sums);
+    for (int64_t i = whole; i < end; ++i) {
+      const auto code = static_cast<int32_t>(__builtin_rintf(x[i] * inverse));
+      sum += code;
+      codes[i] = static_cast<int8_t>(code);
+    }
+    for (int64_t i = end > begin ? end : begin; i < padded_end; ++i) codes[i] = 0;
+    out.scales[m * groups + g] = top / 127.0f;
+    out.sums[m * groups + g] = sum;
+  }
+}
+
+[[gnu::flatten]] void silu_mul(float* gate, const float* up, int64_t n) {
+  // Buffers are whole float_blocks: the lanes past n hold padding.
+  for (int64_t i = 0; i < n; i += lanes) {
+    const F v = load(gate + i);
+    store(gate + i, v / (splat(1) + exp(splat(0) - v)) * load(up + i));
+  }
+}
+
+[[gnu::flatten]] void add(float* x, const float* y, int64_t n) {
+  for (int64_t i = 0; i < n; i += lanes) store(x + i, load(x + i) + load(y + i));
+}
+
+[[gnu::flatten]] void rope(float* head, const float* cosines, const float* sines, int64_t head_dim) {
+  const int64_t half = head_dim / 2, whole = half / lanes * lanes;
+  for (int64_t i = 0; i < whole; i += lanes) {
+    const F a = load(head + i), b = load(head + half + i), c = load(cosines + i), s = load(sines + i);
+    store(head + i, a * c - b * s);
+    store(head + half + i, b * c + a * s);
+  }
+  for (int64_t i = whole; i < half; ++i) {
+    const float a = head[i], b = head[half + i];
+    head[i] = a * cosines[i] - b * sines[i];
+    head[half + i] = b * cosines[i] + a * sines[i];
+  }
+}
+
+// Sixteen running sums whatever the width, and no fused multiply-add: see KernelTable::rounding_error.
+[[gnu::flatten]] float rounding_error(const float* x, int64_t n, float scale, float zero_point, float code_min,
+                                      float code_max) {
+  constexpr int parts = 16 / lanes;
+  const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
+  F sums[parts];
+  for (F& sum : sums) sum = splat(0);
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    for (int part = 0; part < parts; ++part) {
+      const F value = load(x + i + part * lanes);
+      const F rounded = to_float(round_to_int(value * splat(inverse))) + splat(zero_point);
+      const F code = min(max(rounded, splat(code_min)), splat(code_max));
+      const F difference = value - (code - splat(zero_point)) * splat(scale);
+      sums[part] = sums[part] + difference * difference;
+    }
+  }
+  float lane[16];
+  for (int part = 0; part < parts; ++part) store(lane + part * lanes, sums[part]);
+  for (; i < n; ++i) {
+    const float rounded = __builtin_rintf(x[i] * inverse) + zero_point;
+    const float code = rounded < code_min ? code_min : rounded > code_max ? code_max : rounded;
+    const float difference = x[i] - (code - zero_point) * scale;
+    lane[i % 16] += difference * difference;
+  }
+  float total = 0;
+  for (float value : lane) total += value;
+  return total;
+}

@@ -1,0 +1,98 @@
+#pragma once
+// The one in-memory copy of a weight, in the order in which kernels read it.
+//
+// What is packing? A weight arrives row by row: all K inputs of output 0, then of output 1, … A vector
+// register wants one input of many outputs at once, so that a broadcast activation multiplies them all and
+// every lane keeps the running sum of its own output. Packing reorders the weight into *panels* of 64 rows;
+// inside a panel the inputs follow one another, and for each step of inputs there are 64 rows side by side:
+//
+//   format        step of inputs   bytes a step   order inside a step
+//   f32           1                256            row
+//   f16, bf16     1                128            row
+//   int8          4                256            row, then input: a 32-bit lane holds four inputs of one row
+//   int4          8                256            as int8; the low nibble is input j, the high nibble input j
+//   + 4
+//
+// A panel is one linear stream from its first to its last byte. When rows have a scale per group of inputs,
+// each group's scales (and zero points) stand in the stream just before the group's codes:
+//
+//   panel = group*          group = scale[64] (f16, or f32 where f16 would round) zero_point[64] (int8, if
+//   any) step*
+//
+// With one scale a row, scales and zero points stand apart, and int8 panels are exactly the blocked layout
+// BA16a64b4a that oneDNN chooses for the weights of an int8 matmul: both read the same bytes.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/buffer.h"
+#include "kernels/weight_matrix.h"
+
+namespace whittle {
+
+inline constexpr int64_t panel_rows = 64;
+// Inputs of a quantized weight are padded with zeros to whole blocks of this many.
+inline constexpr int64_t cols_block = 64;
+
+inline int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+struct PackedWeight {
+  WeightFormat format = WeightFormat::f32;
+  int64_t rows = 0, cols = 0;  // N and K as the model knows them
+  int64_t padded_cols = 0;     // K as stored
+  int64_t group_size =
+      0;  // inputs that share a scale; padded_cols when a row has one scale; unused for floats
+  bool f16_scales = false;  // scales are f16, else f32
+  bool has_zero_points = false;
+  Buffer<std::byte> panels;  // panel_count() × panel_bytes
+  Buffer<std::byte>
+      row_header;  // scales and zero points a row, when they stand apart: panel_count() × header_bytes()
+  Buffer<int32_t> row_sums;  // sum of a row's codes, [panel_count() × 64]; int8 with one scale a row only
+  int64_t panel_bytes = 0;
+
+  int64_t panel_count() const { return (rows + panel_rows - 1) / panel_rows; }
+  int64_t padded_rows() const { return panel_count() * panel_rows; }
+  bool quantized() const { return format == WeightFormat::int8 || format == WeightFormat::int4; }
+  bool row_scaled() const { return quantized() && group_size == padded_cols; }
+  int64_t groups() const { return (padded_cols + group_size - 1) / group_size; }
+  int64_t header_bytes() const { return panel_rows * ((f16_scales ? 2 : 4) + (has_zero_points ? 1 : 0)); }
+  // Bytes of the codes of `cols` inputs of a panel.
+  int64_t code_bytes(int64_t inputs) const { return panel_rows * inputs * info(format).bits / 8; }
+  // Where the scales and the codes of group `g` of panel `p` lie; for row_scaled weights there is one group.
+  const std::byte* header(int64_t p, int64_t g) const {
+    return row_scaled() ? row_header.data() + p * header_bytes()
+                        : panels.data() + p * panel_bytes + g * (header_bytes() + code_bytes(group_size));
+  }
+  const std::byte* codes(int64_t p, int64_t g) const {
+    return row_scaled() ? panels.data() + p * panel_bytes : header(p, g) + header_bytes();
+  }
+  // Everything that this weight keeps in memory.
+  int64_t bytes() const {
+    return static_cast<int64_t>(panels.bytes() + row_header.bytes() + row_sums.bytes());
+  }
+
+  // Row `row` as floats: out[cols].
+  void decode_row(int64_t row, float* out) const;
+};
+
+// Reorders `weight`. Group sizes of quantized weights must be multiples of 8 (checked by the loader).
+// Called by one thread: tensors are packed in parallel, each by one, or panel range by panel range through
+// Packer.
+class Packer {
+ public:
+  explicit Packer(const WeightMatrix& weight);
+  int64_t panel_count() const { return packed_.panel_count(); }
+  // Panels are independent: any thread may pack any panel.
+  void pack(int64_t panel);
+  PackedWeight take() { return std::move(packed_); }
+
+ private:
+  const WeightMatrix& weight_;
+  PackedWeight packed_;
+};
+
+PackedWeight pack(const WeightMatrix& weight);
+
+}  // namespace whittle

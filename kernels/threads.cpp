@@ -1,0 +1,117 @@
+#include "kernels/threads.h"
+
+#include <omp.h>
+#include <sched.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/error.h"
+
+namespace whittle {
+namespace {
+
+// CPUs that the process was allowed to use when it started: later masks are our own pinning.
+const cpu_set_t& process_mask() {
+  static const cpu_set_t mask = [] {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) != 0) CPU_SET(0, &set);
+    return set;
+  }();
+  return mask;
+}
+
+// The usable CPUs, one of each physical core first.
+struct Cpus {
+  std::vector<int> order;
+  int physical_cores = 0;
+};
+
+const Cpus& cpus() {
+  static const Cpus found = [] {
+    Cpus list;
+    std::vector<int> siblings;
+    std::set<std::string> cores;
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (!CPU_ISSET(cpu, &process_mask())) continue;
+      std::ifstream file(fmt::format("/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list", cpu));
+      std::string core;
+      if (!std::getline(file, core)) core = std::to_string(cpu);
+      (cores.insert(core).second ? list.order : siblings).push_back(cpu);
+    }
+    list.physical_cores = static_cast<int>(list.order.size());
+    list.order.insert(list.order.end(), siblings.begin(), siblings.end());
+    return list;
+  }();
+  return found;
+}
+
+bool pinning_wanted() {
+  const char* value = std::getenv("WHITTLE_PIN");
+  return !value || std::string_view(value) != "0";
+}
+
+}  // namespace
+
+int physical_cores() {
+  return cpus().physical_cores;
+}
+
+void unpin_current_thread() {
+  sched_setaffinity(0, sizeof(cpu_set_t), &process_mask());
+}
+
+void Worker::barrier() const {
+  if (count > 1) {
+#pragma omp barrier
+  }
+}
+
+Team::Team(int threads) : size_(threads == 0 ? physical_cores() : threads) {
+  constexpr int most = 1024;
+  if (threads < 0 || threads > most)
+    fail("--threads: expected 0 (one per physical core) to {}, found {}", most, threads);
+  const std::vector<int>& order = cpus().order;
+  const bool pin = pinning_wanted() && size_ <= static_cast<int>(order.size());
+  run([&](const Worker& worker) {
+    if (!pin) return unpin_current_thread();
+    cpu_set_t mask;
+    CPU_ZERO(&mask);
+    CPU_SET(order[static_cast<size_t>(worker.index)], &mask);
+    sched_setaffinity(0, sizeof mask, &mask);
+  });
+}
+
+Team::~Team() {
+  unpin_current_thread();
+}
+
+void Team::run(const std::function<void(const Worker&)>& body) const {
+  std::exception_ptr error;
+#pragma omp parallel num_threads(size_)
+  {
+    try {
+      body(Worker{omp_get_thread_num(), omp_get_num_threads()});
+    } catch (...) {
+#pragma omp critical(whittle_team_error)
+      if (!error) error = std::current_exception();
+    }
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+void Team::for_each(int64_t items, const std::function<void(int64_t)>& body) const {
+  std::atomic<int64_t> next = 0;
+  run([&](const Worker&) {
+    for (int64_t i = next++; i < items; i = next++) body(i);
+  });
+}
+
+}  // namespace whittle
