@@ -17,6 +17,12 @@ nlohmann::json parse_json(std::string_view text, const std::string& what);
 // Throws Error also when the file is larger than `max_bytes`.
 nlohmann::json read_json_file(const std::filesystem::path& path, int64_t max_bytes);
 
+// Text from a file as messages quote it: in double quotes, control characters as \xNN, at most 120 bytes of
+// it.
+std::string quote(std::string_view text);
+// A value as messages show it: "an object", "an array", or itself.
+std::string json_text(const nlohmann::json& value);
+
 // Typed access to the fields of one object. Every error names `what` and the field. An absent field and null
 // read alike: as `fallback`, or an error where there is none.
 class JsonFields {
