@@ -50,9 +50,8 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::spa
       fail("{}: tensor {}: shape {} has no size", path.string(), quote(tensor->name),
            shape_text(tensor->shape));
     }
-    Place& place = places_[tensor->name];
-    if (header.contains(tensor->name))
-      fail("{}: tensor {} is named twice", path.string(), quote(tensor->name));
+    const auto [found, is_new] = places_.try_emplace(tensor->name);
+    if (!is_new) fail("{}: tensor {} is named twice", path.string(), quote(tensor->name));
     Place& place = found->second;
     place.offset = end;
     place.size = *size;
