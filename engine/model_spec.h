@@ -45,8 +45,8 @@ struct ModelSpec {
   int64_t kv_size() const { return num_key_value_heads * head_dim; }
 };
 
-// Errors name the file and the field: a missing or out-of-range value, an unknown architecture, and any value that
-// would change the computation in a way that we do not honour.
+// Errors name the file and the field or tensor: a missing or out-of-range value, an unknown architecture, any field that
+// would change the computation in a way that we do not honour, a missing tensor, and one that the spec has no place for.
 ModelSpec read_model_spec(const ModelFile& file);
 
 // One linear layer of a decoder block, in the order in which a token meets them.
@@ -57,5 +57,12 @@ struct LinearShape {
 };
 // The seven linears of a layer: q, k, v, o, gate, up, down.
 std::vector<LinearShape> layer_linears(const ModelSpec& spec, int64_t layer);
+
+// The modules that hold the [vocab_size, hidden_size] matrices. Tied, both are the one that the file has, and
+// model.embed_tokens where it has both.
+struct EmbeddingModules {
+  std::string input, output;
+};
+EmbeddingModules embedding_modules(const ModelFile& file, const ModelSpec& spec);
 
 }  // namespace whittle

@@ -1,0 +1,228 @@
+#include "engine/architectures.h"
+
+#include <algorithm>
+
+#include "kernels/error.h"
+
+namespace whittle {
+
+namespace {
+
+using Fields = std::span<const std::string_view>;
+
+constexpr int64_t max_window = int64_t{1} << 31;
+constexpr int64_t default_window = 4096;
+
+// Null: no window. Left out: Hugging Face's default.
+int64_t read_window(const JsonFields& config) {
+  if (!config.object().contains("sliding_window")) return default_window;
+  return config.integer("sliding_window", 1, max_window, 0);
+}
+
+// "layer_types" says layer by layer what max_window_layers says in a number.
+int64_t read_full_layers(const JsonFields& config, int64_t layers) {
+  const nlohmann::json& types = config.at("layer_types");
+  if (!types.is_array() || static_cast<int64_t>(types.size()) != layers) {
+    config.reject("layer_types", fmt::format("expected an array of num_hidden_layers = {} names", layers));
+  }
+  const auto is_full = [](const nlohmann::json& type) { return type == "full_attention"; };
+  const auto is_sliding = [](const nlohmann::json& type) { return type == "sliding_attention"; };
+  const auto first = std::ranges::find_if_not(types, is_full);
+  if (!std::all_of(first, types.end(), is_sliding)) {
+    config.reject("layer_types",
+                  "expected \"full_attention\" layers, then \"sliding_attention\" ones; other orders are not "
+                  "supported");
+  }
+  return first - types.begin();
+}
+
+void read_llama(const JsonFields& config, ModelSpec& spec) {
+  spec.qkv_bias = spec.attention_output_bias = config.boolean("attention_bias", false);
+  spec.mlp_bias = config.boolean("mlp_bias", false);
+}
+
+void read_mistral(const JsonFields& config, ModelSpec& spec) {
+  spec.sliding_window = read_window(config);
+}
+
+void read_qwen2(const JsonFields& config, ModelSpec& spec) {
+  spec.qkv_bias = true;
+  if (config.boolean("use_sliding_window", false)) spec.sliding_window = read_window(config);
+  spec.max_window_layers = config.integer("max_window_layers", 0, max_window, 28);
+  if (config.has("layer_types")) {
+    spec.max_window_layers = read_full_layers(config, spec.num_hidden_layers);
+    if (spec.sliding_window == 0 && spec.max_window_layers != spec.num_hidden_layers) {
+      config.reject("layer_types", "\"sliding_attention\" without use_sliding_window and sliding_window");
+    }
+  }
+}
+
+void read_qwen3(const JsonFields& config, ModelSpec& spec) {
+  read_qwen2(config, spec);
+  spec.qkv_bias = spec.attention_output_bias = config.boolean("attention_bias", false);
+  spec.qk_norm = true;
+}
+
+constexpr std::string_view llama_fields[] = {"attention_bias", "mlp_bias"};
+constexpr std::string_view mistral_fields[] = {"sliding_window"};
+constexpr std::string_view qwen2_fields[] = {"use_sliding_window", "sliding_window", "max_window_layers",
+                                             "layer_types"};
+constexpr std::string_view qwen3_fields[] = {"use_sliding_window", "sliding_window", "max_window_layers",
+                                             "layer_types", "attention_bias"};
+
+constexpr Architecture architectures[] = {
+    {"LlamaForCausalLM", "llama", 0, 0, 2048, read_llama, llama_fields},
+    {"MistralForCausalLM", "mistral", 8, 0, 131072, read_mistral, mistral_fields},
+    {"Qwen2ForCausalLM", "qwen2", 32, 0, 32768, read_qwen2, qwen2_fields},
+    {"Qwen3ForCausalLM", "qwen3", 32, 128, 32768, read_qwen3, qwen3_fields},
+};
+
+// Read for every architecture.
+constexpr std::string_view common_fields[] = {
+    "architectures",       "model_type",
+    "hidden_size",         "intermediate_size",
+    "num_hidden_layers",   "num_attention_heads",
+    "num_key_value_heads", "head_dim",
+    "vocab_size",          "max_position_embeddings",
+    "rms_norm_eps",        "rope_theta",
+    "rope_scaling",        "rope_parameters",
+    "hidden_act",          "tie_word_embeddings",
+    "bos_token_id",        "eos_token_id",
+    "quantization_config",
+};
+
+// Training, generation defaults, bookkeeping, and how other programs run the model.
+constexpr std::string_view harmless_fields[] = {
+    "attention_dropout",
+    "attn_implementation",
+    "auto_map",
+    "bad_words_ids",
+    "begin_suppress_tokens",
+    "chunk_size_feed_forward",
+    "decoder_start_token_id",
+    "diversity_penalty",
+    "do_sample",
+    "dtype",
+    "early_stopping",
+    "embd_pdrop",
+    "encoder_no_repeat_ngram_size",
+    "exponential_decay_length_penalty",
+    "finetuning_task",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "hidden_dropout",
+    "id2label",
+    "initializer_range",
+    "is_decoder",
+    "is_llama_config",
+    "label2id",
+    "length_penalty",
+    "max_length",
+    "max_sequence_length",
+    "min_length",
+    "model_max_length",
+    "name_or_path",
+    "no_repeat_ngram_size",
+    "num_beam_groups",
+    "num_beams",
+    "num_return_sequences",
+    "output_attentions",
+    "output_hidden_states",
+    "output_scores",
+    "pad_token_id",
+    "prefix",
+    "pretraining_tp",
+    "problem_type",
+    "remove_invalid_values",
+    "repetition_penalty",
+    "resid_pdrop",
+    "residual_dropout",
+    "return_dict",
+    "return_dict_in_generate",
+    "sep_token_id",
+    "seq_length",
+    "suppress_tokens",
+    "task_specific_params",
+    "temperature",
+    "tf_legacy_loss",
+    "tokenizer_class",
+    "top_k",
+    "top_p",
+    "torch_dtype",
+    "torchscript",
+    "transformers.js_config",
+    "transformers_version",
+    "typical_p",
+    "unsloth_fixed",
+    "unsloth_version",
+    "use_bfloat16",
+    "use_cache",
+    "use_flash_attn",
+};
+
+// Fields that change the computation unless they have this value.
+struct NeutralValue {
+  std::string_view field, json;
+};
+constexpr NeutralValue neutral_values[] = {
+    {"add_cross_attention", "false"}, {"attention_bias", "false"},
+    {"is_encoder_decoder", "false"},  {"mlp_bias", "false"},
+    {"partial_rotary_factor", "1.0"}, {"pruned_heads", "{}"},
+    {"qk_layernorm", "false"},        {"rope_interleaved", "false"},
+    {"tie_encoder_decoder", "false"}, {"use_mrope", "false"},
+    {"use_sliding_window", "false"},
+};
+
+bool has(Fields fields, std::string_view field) {
+  return std::ranges::find(fields, field) != fields.end();
+}
+
+void check_fields(const JsonFields& config, const Architecture& architecture) {
+  for (const auto& [field, value] : config.object().items()) {
+    if (value.is_null() || field.starts_with('_') || has(common_fields, field) ||
+        has(harmless_fields, field) || has(architecture.fields, field)) {
+      continue;
+    }
+    const auto neutral = std::ranges::find(neutral_values, field, &NeutralValue::field);
+    if (neutral == std::end(neutral_values)) {
+      config.reject(
+          field.c_str(),
+          fmt::format("unknown for model_type {}, and it may change the computation; where it does not, "
+                      "take it out of the file",
+                      quote(architecture.model_type)));
+    }
+    if (value != nlohmann::json::parse(neutral->json)) {
+      config.reject(field.c_str(), fmt::format("expected {} for model_type {}, found {}", neutral->json,
+                                               quote(architecture.model_type), json_text(value)));
+    }
+  }
+}
+
+std::string known_names() {
+  std::string names;
+  for (const Architecture& row : architectures) names += (names.empty() ? "" : ", ") + std::string(row.name);
+  return names;
+}
+
+}  // namespace
+
+const Architecture& find_architecture(const JsonFields& config) {
+  const nlohmann::json& names = config.at("architectures");
+  if (!names.is_array() || names.size() != 1 || !names[0].is_string()) {
+    config.reject("architectures", "expected an array with one name");
+  }
+  const auto& name = names[0].get_ref<const std::string&>();
+  const auto found = std::ranges::find(architectures, name, &Architecture::name);
+  if (found == std::end(architectures)) {
+    config.reject("architectures",
+                  fmt::format("{} is not supported, expected one of {}", quote(name), known_names()));
+  }
+  if (const auto type = config.string("model_type"); type != found->model_type) {
+    config.reject("model_type",
+                  fmt::format("expected {} with {}, found {}", quote(found->model_type), name, quote(type)));
+  }
+  check_fields(config, *found);
+  return *found;
+}
+
+}  // namespace whittle
