@@ -25,24 +25,15 @@ struct Extension {
 };
 
 constexpr Extension extensions[] = {
-    {"sse4_2", 1, 0, ecx, 20, nothing},
-    {"avx", 1, 0, ecx, 28, ymm},
-    {"f16c", 1, 0, ecx, 29, ymm},
-    {"fma", 1, 0, ecx, 12, ymm},
-    {"avx2", 7, 0, ebx, 5, ymm},
-    {"avx_vnni", 7, 1, eax, 4, ymm},
-    {"avx512f", 7, 0, ebx, 16, zmm},
-    {"avx512bw", 7, 0, ebx, 30, zmm},
-    {"avx512dq", 7, 0, ebx, 17, zmm},
-    {"avx512vl", 7, 0, ebx, 31, zmm},
-    {"avx512_vnni", 7, 0, ecx, 11, zmm},
-    {"avx512_vbmi", 7, 0, ecx, 1, zmm},
-    {"avx512_vbmi2", 7, 0, ecx, 6, zmm},
-    {"avx512_bf16", 7, 1, eax, 5, zmm},
-    {"avx512_fp16", 7, 0, edx, 23, zmm},
-    {"amx_tile", 7, 0, edx, 24, tiles},
-    {"amx_int8", 7, 0, edx, 25, tiles},
-    {"amx_bf16", 7, 0, edx, 22, tiles},
+    {"sse4_2", 1, 0, ecx, 20, nothing},  {"avx", 1, 0, ecx, 28, ymm},
+    {"f16c", 1, 0, ecx, 29, ymm},        {"fma", 1, 0, ecx, 12, ymm},
+    {"avx2", 7, 0, ebx, 5, ymm},         {"avx_vnni", 7, 1, eax, 4, ymm},
+    {"avx512f", 7, 0, ebx, 16, zmm},     {"avx512bw", 7, 0, ebx, 30, zmm},
+    {"avx512dq", 7, 0, ebx, 17, zmm},    {"avx512vl", 7, 0, ebx, 31, zmm},
+    {"avx512_vnni", 7, 0, ecx, 11, zmm}, {"avx512_vbmi", 7, 0, ecx, 1, zmm},
+    {"avx512_vbmi2", 7, 0, ecx, 6, zmm}, {"avx512_bf16", 7, 1, eax, 5, zmm},
+    {"avx512_fp16", 7, 0, edx, 23, zmm}, {"amx_tile", 7, 0, edx, 24, tiles},
+    {"amx_int8", 7, 0, edx, 25, tiles},  {"amx_bf16", 7, 0, edx, 22, tiles},
 };
 
 using Registers = std::array<unsigned, 4>;

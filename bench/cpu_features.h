@@ -7,8 +7,8 @@
 
 namespace whittle {
 
-// Those of our table that both the CPU and the operating system (which must save the registers) support, in table
-// order and as Linux names them: "avx2", "fma", "f16c", "avx512f", …, "amx_int8".
+// Those of our table that both the CPU and the operating system (which must save the registers) support, in
+// table order and as Linux names them: "avx2", "fma", "f16c", "avx512f", …, "amx_int8".
 std::vector<std::string> cpu_extensions();
 // Also knows "hypervisor". False for a name that is not in the table.
 bool cpu_has(std::string_view extension);

@@ -36,7 +36,8 @@ void write_json(const std::string& path, const nlohmann::json& json) {
   }
   std::error_code ignored;
   const fs::file_status status = fs::status(path, ignored);
-  if (fs::exists(status) && !fs::is_regular_file(status)) return write_stream(path, text);  // /dev/stderr, a pipe
+  if (fs::exists(status) && !fs::is_regular_file(status))
+    return write_stream(path, text);  // /dev/stderr, a pipe
 
   fs::path target = fs::weakly_canonical(path, ignored);  // a link stays a link: what it names is replaced
   if (target.empty()) target = path;

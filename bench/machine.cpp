@@ -62,7 +62,9 @@ std::string field(const fs::path& path, std::string_view name) {
   return "";
 }
 
-fs::path cpu_folder(const fs::path& root, int cpu) { return root / "sys/devices/system/cpu" / fmt::format("cpu{}", cpu); }
+fs::path cpu_folder(const fs::path& root, int cpu) {
+  return root / "sys/devices/system/cpu" / fmt::format("cpu{}", cpu);
+}
 
 int count_physical_cores(const fs::path& root) {
   std::set<std::string> cores;
@@ -84,7 +86,10 @@ std::vector<Cache> system_caches(const fs::path& root) {
       const auto value = leading_number(size);
       if (!level || !value || *value <= 0) continue;
       const std::string type = first_line(folder / "type");
-      const std::string name = fmt::format("l{}{}", *level, type == "Data" ? "d" : type == "Instruction" ? "i" : "");
+      const std::string name = fmt::format("l{}{}", *level,
+                                           type == "Data"          ? "d"
+                                           : type == "Instruction" ? "i"
+                                                                   : "");
       const int64_t unit = size.ends_with('M') ? 1 << 20 : size.ends_with('K') ? 1 << 10 : 1;
       instances[name].insert(first_line(folder / "shared_cpu_list"));
       caches[name] = {name, *value * unit, static_cast<int>(instances[name].size())};
@@ -106,8 +111,8 @@ std::vector<Cache> library_caches() {
   return found;
 }
 
-// The folders of a control group that hold its limits, from the process's own up to the root of the hierarchy: any of
-// them may be the one that binds. `controller` is empty for version 2.
+// The folders of a control group that hold its limits, from the process's own up to the root of the
+// hierarchy: any of them may be the one that binds. `controller` is empty for version 2.
 std::vector<fs::path> control_group_folders(const fs::path& root, const std::string& controller) {
   fs::path own = "/";
   std::ifstream file(root / "proc/self/cgroup");
@@ -119,7 +124,8 @@ std::vector<fs::path> control_group_folders(const fs::path& root, const std::str
   }
   const fs::path mount = root / "sys/fs/cgroup" / controller;
   std::vector<fs::path> folders;
-  for (fs::path path = own.relative_path(); !path.empty(); path = path.parent_path()) folders.push_back(mount / path);
+  for (fs::path path = own.relative_path(); !path.empty(); path = path.parent_path())
+    folders.push_back(mount / path);
   folders.push_back(mount);
   return folders;
 }
@@ -137,7 +143,8 @@ std::optional<double> control_group_cpus(const fs::path& root) {
     if (space != line.npos) limit(leading_number(line), leading_number(std::string_view(line).substr(space)));
   }
   for (const fs::path& folder : control_group_folders(root, "cpu"))
-    limit(leading_number(first_line(folder / "cpu.cfs_quota_us")), leading_number(first_line(folder / "cpu.cfs_period_us")));
+    limit(leading_number(first_line(folder / "cpu.cfs_quota_us")),
+          leading_number(first_line(folder / "cpu.cfs_period_us")));
   return cpus;
 }
 
@@ -165,7 +172,9 @@ int64_t Machine::last_level_cache_bytes() const {
   return caches.empty() ? 0 : caches.back().bytes * std::max(1, caches.back().instances);
 }
 
-const std::vector<int>& usable_cpus() { return cpus_at_start; }
+const std::vector<int>& usable_cpus() {
+  return cpus_at_start;
+}
 
 Machine read_machine(const fs::path& root) {
   Machine machine;

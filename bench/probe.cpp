@@ -20,14 +20,17 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 constexpr double slice_seconds = 0.03;
 constexpr int64_t huge_page = 2 << 20;
 
-// Passes that all threads start together, for about `seconds` and at least three; the time of each from the start to
-// the end of the slowest thread.
-std::vector<double> time_passes(const Team& team, double seconds, const std::function<void(const Worker&)>& pass) {
+// Passes that all threads start together, for about `seconds` and at least three; the time of each from the
+// start to the end of the slowest thread.
+std::vector<double> time_passes(const Team& team, double seconds,
+                                const std::function<void(const Worker&)>& pass) {
   constexpr size_t fewest = 3, most = 10000;
   std::vector<double> times;
   times.reserve(most);
@@ -50,8 +53,10 @@ std::vector<double> time_passes(const Team& team, double seconds, const std::fun
 }
 
 double compute_slice(const Team& team, const ComputeLoop& loop) {
-  constexpr int64_t iterations = 100'000;  // a fraction of a millisecond: between two clock ticks of the system
-  const double seconds = median(time_passes(team, slice_seconds, [&](const Worker&) { loop.run(iterations); }));
+  constexpr int64_t iterations =
+      100'000;  // a fraction of a millisecond: between two clock ticks of the system
+  const double seconds =
+      median(time_passes(team, slice_seconds, [&](const Worker&) { loop.run(iterations); }));
   return static_cast<double>(team.size() * loop.operations * iterations) / seconds / 1e9;
 }
 
@@ -76,17 +81,21 @@ ProbeBuffer::ProbeBuffer(const Team& team, int64_t bytes) : threads_(team.size()
     fail("read bandwidth probe: cannot get {} bytes of memory: {}", mapping_bytes_, std::strerror(errno));
   mapping_ = static_cast<std::byte*>(mapping);
   first_ = mapping_ + (huge_page - reinterpret_cast<uintptr_t>(mapping_) % huge_page) % huge_page;
-  madvise(first_, this->bytes(), MADV_HUGEPAGE);  // advice: where it is not taken, small pages are the machine's limit
+  madvise(first_, this->bytes(),
+          MADV_HUGEPAGE);  // advice: where it is not taken, small pages are the machine's limit
   team.run([&](const Worker& worker) {
     // Not zeros, which a hypervisor may keep in one page for all.
     uint64_t value = static_cast<uint64_t>(worker.index) + 1;
     std::byte* data = first_ + worker.index * slice_bytes_;
-    for (int64_t i = 0; i < slice_bytes_; i += sizeof value, value = value * 6364136223846793005u + 1442695040888963407u)
+    for (int64_t i = 0; i < slice_bytes_;
+         i += sizeof value, value = value * 6364136223846793005u + 1442695040888963407u)
       std::memcpy(data + i, &value, sizeof value);
   });
 }
 
-ProbeBuffer::~ProbeBuffer() { munmap(mapping_, mapping_bytes_); }
+ProbeBuffer::~ProbeBuffer() {
+  munmap(mapping_, mapping_bytes_);
+}
 
 std::span<const std::byte> ProbeBuffer::slice(int thread) const {
   assert(thread >= 0 && thread < threads_);
@@ -104,7 +113,8 @@ double probe_read_bandwidth(const Team& team, const ProbeBuffer& buffer) {
 
 double probe_int8(const Team& team) {
   double best = 0;
-  for (const ComputeLoop& loop : compute_loops(Arithmetic::int8)) best = std::max(best, compute_slice(team, loop));
+  for (const ComputeLoop& loop : compute_loops(Arithmetic::int8))
+    best = std::max(best, compute_slice(team, loop));
   return best;
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 // Measured limits of the machine: what a kernel's speed is a fraction of.
 //
-// The short probes are meant to run right beside a measurement: shared machines move between states within seconds,
-// and a limit that was measured a minute ago is another machine's.
+// The short probes are meant to run right beside a measurement: shared machines move between states within
+// seconds, and a limit that was measured a minute ago is another machine's.
 
 #include <cstddef>
 #include <cstdint>
@@ -15,12 +15,12 @@
 
 namespace whittle {
 
-// Memory to read, a slice a thread, much larger than the caches: by default at least 256 MB and 8 times the last level
-// cache, at most 2 GB and a quarter of the memory available. It counts in this process's peak RSS.
+// Memory to read, a slice a thread, much larger than the caches: by default at least 256 MB and 8 times the
+// last level cache, at most 2 GB and a quarter of the memory available. It counts in this process's peak RSS.
 class ProbeBuffer {
  public:
-  // Each thread of the team touches its own slice first, so that the pages lie in its memory node. Throws Error when the
-  // system does not give the memory.
+  // Each thread of the team touches its own slice first, so that the pages lie in its memory node. Throws
+  // Error when the system does not give the memory.
   explicit ProbeBuffer(const Team& team, int64_t bytes = 0);
   ~ProbeBuffer();
   ProbeBuffer(const ProbeBuffer&) = delete;
@@ -39,7 +39,7 @@ class ProbeBuffer {
 
 // About 30 ms each; the median of several passes. The team is the one that the buffer was made for.
 double probe_read_bandwidth(const Team& team, const ProbeBuffer& buffer);  // GB/s (1e9), all threads together
-double probe_int8(const Team& team);                                       // GOPS (1e9 multiplies and adds a second)
+double probe_int8(const Team& team);  // GOPS (1e9 multiplies and adds a second)
 
 // Of several slices of time. The best says what the hardware can do, the median what it did.
 struct Rate {
@@ -56,7 +56,8 @@ struct Limits {
   std::optional<Rate> bf16_gflops;  // unset on a CPU without bf16 arithmetic
 };
 
-// Takes about `seconds`: rounds of short slices, each kind in turn, so that a change of the machine's state meets all.
+// Takes about `seconds`: rounds of short slices, each kind in turn, so that a change of the machine's state
+// meets all.
 Limits probe_limits(const Team& team, double seconds = 1);
 
 }  // namespace whittle

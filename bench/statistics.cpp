@@ -21,7 +21,9 @@ double quantile(std::span<const double> values, double q) {
   return std::lerp(sorted[below], sorted[above], position - static_cast<double>(below));
 }
 
-double median(std::span<const double> values) { return quantile(values, 0.5); }
+double median(std::span<const double> values) {
+  return quantile(values, 0.5);
+}
 
 Spread spread(std::span<const double> values) {
   const double middle = median(values);
@@ -42,13 +44,15 @@ Interval mean_interval_95(std::span<const double> values) {
   }
   double squares = 0;
   for (double value : values) squares += (value - mean) * (value - mean);
-  const double half = student_t_95(static_cast<int64_t>(values.size()) - 1) * std::sqrt(squares / (count - 1) / count);
+  const double half =
+      student_t_95(static_cast<int64_t>(values.size()) - 1) * std::sqrt(squares / (count - 1) / count);
   return {mean, mean - half, mean + half};
 }
 
 namespace {
 
-// P(|T| <= t) for a whole number of degrees of freedom: a finite sum (Abramowitz and Stegun 26.7.3 and 26.7.4).
+// P(|T| <= t) for a whole number of degrees of freedom: a finite sum (Abramowitz and Stegun 26.7.3
+// and 26.7.4).
 double student_central_probability(double t, int64_t degrees) {
   const double angle = std::atan(t / std::sqrt(static_cast<double>(degrees)));
   const double cos_squared = std::cos(angle) * std::cos(angle);
@@ -66,7 +70,8 @@ double student_central_probability(double t, int64_t degrees) {
 
 double student_t_95(int64_t degrees_of_freedom) {
   assert(degrees_of_freedom >= 1);
-  if (degrees_of_freedom > 200) {  // the expansion about the normal quantile (A&S 26.7.5) is exact enough here
+  if (degrees_of_freedom >
+      200) {  // the expansion about the normal quantile (A&S 26.7.5) is exact enough here
     const double z = 1.959963984540054, n = static_cast<double>(degrees_of_freedom);
     const double z3 = z * z * z, z5 = z3 * z * z, z7 = z5 * z * z;
     return z + (z3 + z) / (4 * n) + (5 * z5 + 16 * z3 + 3 * z) / (96 * n * n) +
@@ -83,7 +88,8 @@ double student_t_95(int64_t degrees_of_freedom) {
 double median_ratio(std::span<const double> numerators, std::span<const double> denominators) {
   assert(numerators.size() == denominators.size());
   std::vector<double> ratios(numerators.size());
-  std::transform(numerators.begin(), numerators.end(), denominators.begin(), ratios.begin(), std::divides<>());
+  std::transform(numerators.begin(), numerators.end(), denominators.begin(), ratios.begin(),
+                 std::divides<>());
   return median(ratios);
 }
 

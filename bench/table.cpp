@@ -18,9 +18,10 @@ struct CodePoints {
 
 // Enough of Unicode's widths for names of models, people's file names and units.
 constexpr CodePoints special_widths[] = {
-    {0x0300, 0x036F, 0}, {0x1100, 0x115F, 2}, {0x200B, 0x200F, 0},   {0x20D0, 0x20FF, 0},   {0x2E80, 0xA4CF, 2},
-    {0xAC00, 0xD7A3, 2}, {0xF900, 0xFAFF, 2}, {0xFE00, 0xFE0F, 0},   {0xFE30, 0xFE6F, 2},   {0xFF00, 0xFF60, 2},
-    {0xFFE0, 0xFFE6, 2}, {0xFEFF, 0xFEFF, 0}, {0x1F300, 0x1FAFF, 2}, {0x20000, 0x3FFFD, 2},
+    {0x0300, 0x036F, 0},   {0x1100, 0x115F, 2},   {0x200B, 0x200F, 0}, {0x20D0, 0x20FF, 0},
+    {0x2E80, 0xA4CF, 2},   {0xAC00, 0xD7A3, 2},   {0xF900, 0xFAFF, 2}, {0xFE00, 0xFE0F, 0},
+    {0xFE30, 0xFE6F, 2},   {0xFF00, 0xFF60, 2},   {0xFFE0, 0xFFE6, 2}, {0xFEFF, 0xFEFF, 0},
+    {0x1F300, 0x1FAFF, 2}, {0x20000, 0x3FFFD, 2},
 };
 
 int code_point_width(char32_t code) {
@@ -29,7 +30,8 @@ int code_point_width(char32_t code) {
   return 1;
 }
 
-// The character at the front of `text`, which becomes shorter by its bytes; a malformed byte stands for itself.
+// The character at the front of `text`, which becomes shorter by its bytes; a malformed byte stands for
+// itself.
 char32_t take_code_point(std::string_view& text) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned lead = byte(0);
@@ -56,10 +58,12 @@ struct Unit {
   std::string_view name;
 };
 
-// The value in the largest unit of which there is at least one. A value that rounding lifts to the next unit goes there.
+// The value in the largest unit of which there is at least one. A value that rounding lifts to the next unit
+// goes there.
 std::string in_units(double value, std::span<const Unit> largest_first) {
   for (const Unit& unit : largest_first)
-    if (std::abs(value) >= unit.size * 0.9995) return fmt::format("{} {}", format_number(value / unit.size), unit.name);
+    if (std::abs(value) >= unit.size * 0.9995)
+      return fmt::format("{} {}", format_number(value / unit.size), unit.name);
   return fmt::format("{} {}", format_number(value / largest_first.back().size), largest_first.back().name);
 }
 
@@ -95,7 +99,8 @@ std::string Table::text() const {
     out += line + '\n';
   };
 
-  if (!std::all_of(headers.begin(), headers.end(), [](const std::string& header) { return header.empty(); })) {
+  if (!std::all_of(headers.begin(), headers.end(),
+                   [](const std::string& header) { return header.empty(); })) {
     add_line(headers);
     for (size_t c = 0; c < widths.size(); ++c) {
       if (c) out += "  ";
@@ -132,8 +137,12 @@ std::string format_seconds(double seconds) {
   return in_units(seconds, units);
 }
 
-std::string format_percent(double fraction) { return format_number(100 * fraction) + " %"; }
+std::string format_percent(double fraction) {
+  return format_number(100 * fraction) + " %";
+}
 
-std::string format_rate(double value, std::string_view unit) { return fmt::format("{} {}", format_number(value), unit); }
+std::string format_rate(double value, std::string_view unit) {
+  return fmt::format("{} {}", format_number(value), unit);
+}
 
 }  // namespace whittle

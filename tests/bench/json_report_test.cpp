@@ -13,7 +13,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-nlohmann::json read(const fs::path& path) { return nlohmann::json::parse(std::ifstream(path)); }
+nlohmann::json read(const fs::path& path) {
+  return nlohmann::json::parse(std::ifstream(path));
+}
 
 int64_t entries(const fs::path& folder) {
   return std::distance(fs::directory_iterator(folder), fs::directory_iterator());

@@ -60,7 +60,8 @@ TEST_CASE("Student's t is that of the published tables") {
   CHECK(student_t_95(30) == Approx(2.0422724563).epsilon(1e-9));
   CHECK(student_t_95(100) == Approx(1.9839715185).epsilon(1e-9));
   CHECK(student_t_95(1000000000) == Approx(1.9599639845).epsilon(1e-8));
-  for (int64_t degrees = 1; degrees < 400; ++degrees) CHECK(student_t_95(degrees + 1) < student_t_95(degrees));
+  for (int64_t degrees = 1; degrees < 400; ++degrees)
+    CHECK(student_t_95(degrees + 1) < student_t_95(degrees));
   CHECK(student_t_95(200) - student_t_95(201) == Approx(student_t_95(201) - student_t_95(202)).epsilon(0.02));
 }
 

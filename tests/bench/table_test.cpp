@@ -29,7 +29,8 @@ TEST_CASE("a table without headers has no rule") {
 
 TEST_CASE("right-aligned cells end in one column whatever their script") {
   Table table({{"name", Align::right}, {"x", Align::left}});
-  const std::vector<std::string> names = {"a", "größe", "模型", "e\u0301te\u0301", "🙂🙂🙂", "\xff\xfe"};
+  const std::vector<std::string> names = {"a",       "größe", "模型", "e\u0301te\u0301", "🙂🙂🙂",
+                                          "\xff\xfe"};
   for (const auto& name : names) table.add_row({name, "|"});
   std::istringstream lines(table.text());
   std::string line;
