@@ -1,0 +1,39 @@
+#pragma once
+// What is said about repeated measurements. Every function asserts that it gets at least one value.
+
+#include <cstdint>
+#include <span>
+
+namespace whittle {
+
+// Linear interpolation between the order statistics: q = 0 is the minimum, 1 the maximum, 0.5 the median.
+double quantile(std::span<const double> values, double q);
+double median(std::span<const double> values);
+
+// How a set of repeats lies. The median says where; the median absolute deviation says how far a typical
+// repeat is from it, and unlike a standard deviation does not care how bad the worst one was.
+struct Spread {
+  int64_t count = 0;
+  double median = 0, min = 0, max = 0;
+  double median_absolute_deviation = 0;
+};
+Spread spread(std::span<const double> values);
+
+// The mean with its 95 % confidence interval from independent values, such as one figure per window of text:
+// mean ± t · s / √n with Student's t for n − 1 degrees of freedom. One value alone says nothing of its error:
+// ± infinity.
+struct Interval {
+  double mean = 0, low = 0, high = 0;
+};
+Interval mean_interval_95(std::span<const double> values);
+
+// Student's t for a two-sided 95 % interval: 12.706 at one degree of freedom, towards 1.960. Relative error
+// below 1e-8.
+double student_t_95(int64_t degrees_of_freedom);
+
+// The median of numerators[i] / denominators[i]. A machine that changes its speed between two pairs, but not
+// within one, leaves this unmoved: so a measurement is divided by the probe that ran beside it, and only then
+// summarised.
+double median_ratio(std::span<const double> numerators, std::span<const double> denominators);
+
+}  // namespace whittle

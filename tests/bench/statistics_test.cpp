@@ -1,0 +1,96 @@
+#include "bench/statistics.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <random>
+#include <vector>
+
+using namespace whittle;
+
+TEST_CASE("quantiles interpolate between order statistics") {
+  const std::vector<double> values = {40, 10, 30, 20, 50};
+  CHECK(quantile(values, 0) == 10);
+  CHECK(quantile(values, 0.25) == 20);
+  CHECK(median(values) == 30);
+  CHECK(quantile(values, 0.95) == Approx(48));
+  CHECK(quantile(values, 0.99) == Approx(49.6));
+  CHECK(quantile(values, 1) == 50);
+  CHECK(median(std::vector<double>{1, 2}) == 1.5);
+  CHECK(quantile(std::vector<double>{7}, 0.99) == 7);
+}
+
+TEST_CASE("quantiles grow with q, stay inside the values and do not depend on their order") {
+  std::mt19937 random(1);
+  for (int round = 0; round < 50; ++round) {
+    std::vector<double> values(1 + random() % 40);
+    for (double& value : values) value = std::normal_distribution<double>()(random);
+    std::vector<double> shuffled = values;
+    std::shuffle(shuffled.begin(), shuffled.end(), random);
+    double last = *std::min_element(values.begin(), values.end());
+    for (double q = 0; q <= 1; q += 0.05) {
+      const double found = quantile(values, q);
+      CHECK(found >= last);
+      CHECK(found == quantile(shuffled, q));
+      last = found;
+    }
+    CHECK(last <= *std::max_element(values.begin(), values.end()));
+  }
+}
+
+TEST_CASE("one bad repeat moves the maximum but neither the median nor the deviation") {
+  const Spread calm = spread(std::vector<double>{10, 11, 12, 13, 14});
+  const Spread disturbed = spread(std::vector<double>{10, 11, 12, 13, 1000});
+  CHECK(calm.count == 5);
+  CHECK(calm.median == 12);
+  CHECK(calm.min == 10);
+  CHECK(calm.max == 14);
+  CHECK(calm.median_absolute_deviation == 1);
+  CHECK(disturbed.median == 12);
+  CHECK(disturbed.max == 1000);
+  CHECK(disturbed.median_absolute_deviation == 1);
+}
+
+TEST_CASE("Student's t is that of the published tables") {
+  // Two-sided 95 %.
+  CHECK(student_t_95(1) == Approx(12.7062047364).epsilon(1e-9));
+  CHECK(student_t_95(2) == Approx(4.3026527297).epsilon(1e-9));
+  CHECK(student_t_95(3) == Approx(3.1824463053).epsilon(1e-9));
+  CHECK(student_t_95(10) == Approx(2.2281388520).epsilon(1e-9));
+  CHECK(student_t_95(30) == Approx(2.0422724563).epsilon(1e-9));
+  CHECK(student_t_95(100) == Approx(1.9839715185).epsilon(1e-9));
+  CHECK(student_t_95(1000000000) == Approx(1.9599639845).epsilon(1e-8));
+  for (int64_t degrees = 1; degrees < 400; ++degrees)
+    CHECK(student_t_95(degrees + 1) < student_t_95(degrees));
+  CHECK(student_t_95(200) - student_t_95(201) == Approx(student_t_95(201) - student_t_95(202)).epsilon(0.02));
+}
+
+TEST_CASE("the interval of a mean: by hand, of one value, of equal values") {
+  const Interval interval = mean_interval_95(std::vector<double>{1, 2, 3, 4});
+  CHECK(interval.mean == 2.5);
+  CHECK(interval.high - interval.mean == Approx(3.1824463053 * std::sqrt(5.0 / 3 / 4)));
+  CHECK(interval.mean - interval.low == Approx(interval.high - interval.mean));
+  CHECK(std::isinf(mean_interval_95(std::vector<double>{5}).high));
+  const Interval certain = mean_interval_95(std::vector<double>{3, 3, 3});
+  CHECK(certain.low == 3);
+  CHECK(certain.high == 3);
+}
+
+TEST_CASE("the interval holds the true mean in about 95 of 100 cases") {
+  std::mt19937 random(7);
+  std::normal_distribution<double> normal(10, 3);
+  int held = 0;
+  const int rounds = 4000;
+  for (int round = 0; round < rounds; ++round) {
+    std::vector<double> values(5);
+    for (double& value : values) value = normal(random);
+    const Interval interval = mean_interval_95(values);
+    held += interval.low <= 10 && 10 <= interval.high;
+  }
+  CHECK(held == Approx(0.95 * rounds).margin(4 * std::sqrt(rounds * 0.95 * 0.05)));
+}
+
+TEST_CASE("a ratio of pairs does not see a machine that changes speed between pairs") {
+  const std::vector<double> measured = {30, 30, 51, 51, 30}, probe = {40, 40, 68, 68, 40};
+  CHECK(median_ratio(measured, probe) == Approx(0.75));
+}
