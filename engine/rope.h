@@ -1,0 +1,21 @@
+#pragma once
+// Rotary position embedding (Su et al., 2021, "RoFormer"), with Hugging Face's pairing (i, i + head_dim / 2).
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/model_spec.h"
+
+namespace whittle {
+
+class Rope {
+ public:
+  explicit Rope(const ModelSpec& spec);
+  // cosines[head_dim / 2] and sines[head_dim / 2] of a position's angles.
+  void angles(int64_t position, float* cosines, float* sines) const;
+
+ private:
+  std::vector<float> inverse_frequencies_;
+};
+
+}  // namespace whittle
