@@ -15,7 +15,7 @@ using nlohmann::json;
 namespace {
 
 // The spec of a tiny model whose config.json is changed by `edit`: its fields replace those of the config.
-ModelSpec spec_with(const json& edit, TinyModel model = {}) {
+ModelSpec spec_with(const json& edit, const TinyModel& model = {}) {
   TemporaryFolder folder;
   write_tiny_model(folder.path(), model);
   json config = config_of(model);
@@ -50,7 +50,7 @@ TEST_CASE("every architecture reads a plain config") {
        {Row{"LlamaForCausalLM", "llama", false, false}, Row{"MistralForCausalLM", "mistral", false, false},
         Row{"Qwen2ForCausalLM", "qwen2", true, false}, Row{"Qwen3ForCausalLM", "qwen3", false, true}}) {
     INFO(row.name);
-    const ModelSpec spec = spec_with({}, tiny(row.name));
+    const ModelSpec spec = spec_with(json::object(), tiny(row.name));
     CHECK(spec.model_type == row.type);
     CHECK(spec.qkv_bias == row.qkv_bias);
     CHECK(spec.qk_norm == row.qk_norm);
@@ -83,15 +83,15 @@ TEST_CASE("fields that config.json may leave out take Hugging Face's values") {
 TEST_CASE("biases of Llama and Qwen3") {
   TinyModel model;
   model.attention_bias = true;
-  ModelSpec spec = spec_with({}, model);
+  ModelSpec spec = spec_with(json::object(), model);
   CHECK(spec.qkv_bias);
   CHECK(spec.attention_output_bias);
   CHECK_FALSE(spec.mlp_bias);
   model.mlp_bias = true;
-  CHECK(spec_with({}, model).mlp_bias);
+  CHECK(spec_with(json::object(), model).mlp_bias);
   model = tiny("Qwen3ForCausalLM");
   model.attention_bias = true;
-  CHECK(spec_with({}, model).attention_output_bias);
+  CHECK(spec_with(json::object(), model).attention_output_bias);
 }
 
 TEST_CASE("rope scaling under its three spellings") {
