@@ -1,0 +1,49 @@
+#pragma once
+// Model folders as a stranger might make them: each must give one Error that names the file and the field or
+// tensor.
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "engine/model_file.h"
+#include "engine/model_spec.h"
+#include "kernels/error.h"
+
+namespace whittle::test {
+
+// Reads all that an engine would.
+inline void load(const std::filesystem::path& folder) {
+  const ModelFile file(folder);
+  const ModelSpec spec = read_model_spec(file);
+  const EmbeddingModules embedding = embedding_modules(file, spec);
+  file.weight(embedding.input, spec.vocab_size, spec.hidden_size);
+  file.weight(embedding.output, spec.vocab_size, spec.hidden_size);
+  file.vector("model.norm.weight", spec.hidden_size);
+  for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer) {
+    for (const LinearShape& linear : layer_linears(spec, layer))
+      file.weight(linear.name, linear.rows, linear.cols);
+  }
+}
+
+// `names`: what the message must contain.
+inline void check_refused(const std::filesystem::path& folder, const std::string& what,
+                          const std::vector<std::string>& names) {
+  INFO(what);
+  try {
+    load(folder);
+    FAIL_CHECK("it loaded");
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    INFO(message);
+    CHECK(message.size() < 1000);
+    for (const std::string& name : names) CHECK_THAT(message, Catch::Matchers::Contains(name));
+  }
+}
+
+inline const std::string weights_name = "model.safetensors", config_name = "config.json",
+                         index_name = "model.safetensors.index.json";
+const std::string norm = "model.norm.weight";  // the tensor that most cases spoil
+
+}  // namespace whittle::test
