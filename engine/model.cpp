@@ -11,7 +11,7 @@ Linear Model::load_linear(const Team& team, const std::string& module, int64_t r
   team.for_each(packer.panel_count(), [&](int64_t panel) { packer.pack(panel); });
   Linear linear;
   linear.weight = packer.take();
-  file_.drop_pages(matrix);
+  file_.drop_pages(matrix.codes);
   if (bias) {
     linear.bias = file_.vector(module + ".bias", rows);
     linear.bias.resize(static_cast<size_t>(linear.weight.padded_rows()));

@@ -177,9 +177,9 @@ int64_t ModelFile::activation_group_size(const std::string& module) const {
   return scheme ? scheme->activation_group_size : 0;
 }
 
-void ModelFile::drop_pages(const WeightMatrix& weight) const {
+void ModelFile::drop_pages(std::span<const std::byte> bytes) const {
   for (const SafetensorsFile& file : impl_->files) {
-    if (contains(file.mapping().bytes(), weight.codes)) file.mapping().drop_pages(weight.codes);
+    if (contains(file.mapping().bytes(), bytes)) file.mapping().drop_pages(bytes);
   }
 }
 

@@ -1,1 +1,120 @@
+#include "quant/rounding.h"
 
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/float16.h"
+#include "kernels/kernel_table.h"
+
+namespace whittle {
+namespace {
+
+// A group's grid of values: (code − zero_point) · scale for code_min ≤ code ≤ code_max.
+struct Grid {
+  float scale = 0, zero_point = 0;
+  float error = 0;  // squared, summed over the group
+};
+
+class GroupSearch {
+ public:
+  GroupSearch(const float* values, int64_t count, const QuantizationScheme& scheme, DType scale_dtype)
+      : values_(values),
+        count_(count),
+        symmetric_(scheme.symmetric),
+        code_min_(static_cast<float>(info(scheme.format).code_min)),
+        code_max_(static_cast<float>(info(scheme.format).code_max)),
+        f16_scale_(scale_dtype == DType::F16) {
+    for (int64_t k = 0; k < count; ++k) {
+      low_ = std::min(low_, values[k]);
+      high_ = std::max(high_, values[k]);
+    }
+  }
+
+  Grid best() {
+    if (low_ == high_) return best_;  // all zero
+    constexpr int steps = 24;
+    constexpr float narrowest = 0.5f;  // of the full range; below it clipping has never paid
+    float best_ratio = 1;
+    for (int i = 0; i <= steps; ++i) best_ratio = try_ratio(ratio(i, steps, narrowest), best_ratio);
+    const float step = (1 - narrowest) / steps;
+    for (const float offset : {-0.75f, -0.5f, -0.25f, 0.25f, 0.5f, 0.75f})
+      best_ratio = try_ratio(best_ratio + offset * step, best_ratio);
+    for (int i = 0; i < 3 && refit(); ++i) {
+    }
+    return best_;
+  }
+
+ private:
+  static float ratio(int i, int steps, float narrowest) {
+    return 1 - (1 - narrowest) * static_cast<float>(i) / static_cast<float>(steps);
+  }
+
+  // Keeps the grid if it is better. A scale of zero (rounded away) is no grid for a group that is not all zero.
+  bool offer(float scale, float zero_point) {
+    if (f16_scale_) scale = f16_to_float(float_to_f16(scale));
+    if (!(scale > 0) || !std::isfinite(scale)) return false;
+    const float error = kernels().rounding_error(values_, count_, scale, zero_point, code_min_, code_max_);
+    if (found_ && error >= best_.error) return false;
+    found_ = true;
+    best_ = {scale, zero_point, error};
+    return true;
+  }
+
+  // The grid that spans `ratio` of the values' range. Returns it when it is better than what was, else `otherwise`.
+  float try_ratio(float ratio, float otherwise) {
+    bool better = false;
+    if (symmetric_) {
+      const float top = std::max(high_, -low_);
+      better = offer(top * ratio / (code_max_ + 0.5f), 0);
+    } else {
+      const float scale = (high_ - low_) * ratio / (code_max_ - code_min_);
+      const float zero = std::rint(code_min_ - low_ * ratio / scale);
+      for (const float shift : {0.0f, -1.0f, 1.0f})
+        better |= offer(scale, std::clamp(zero + shift, code_min_, code_max_));
+    }
+    return better ? ratio : otherwise;
+  }
+
+  // The scale that is best for the codes which the present scale gives: Σ value · code / Σ code².
+  bool refit() {
+    const float inverse = 1.0f / best_.scale;
+    double product = 0, square = 0;
+    for (int64_t k = 0; k < count_; ++k) {
+      const float code = std::clamp(std::rint(values_[k] * inverse) + best_.zero_point, code_min_, code_max_);
+      const double steps = code - best_.zero_point;
+      product += steps * static_cast<double>(values_[k]);
+      square += steps * steps;
+    }
+    return square > 0 && offer(static_cast<float>(product / square), best_.zero_point);
+  }
+
+  const float* values_;
+  int64_t count_;
+  bool symmetric_;
+  float code_min_, code_max_;
+  bool f16_scale_;
+  float low_ = 0, high_ = 0;  // zero is always representable
+  bool found_ = false;
+  Grid best_;
+};
+
+}  // namespace
+
+void round_row(const float* row, int64_t cols, const QuantizationScheme& scheme, DType scale_dtype, RoundedRow out) {
+  const int64_t group_size = scheme.group_size ? scheme.group_size : cols;
+  const WeightFormatInfo& format = info(scheme.format);
+  const auto code_min = static_cast<float>(format.code_min), code_max = static_cast<float>(format.code_max);
+  std::vector<float> codes(static_cast<size_t>(cols));
+  for (int64_t g = 0, begin = 0; begin < cols; ++g, begin += group_size) {
+    const int64_t end = std::min(begin + group_size, cols);
+    const Grid grid = GroupSearch(row + begin, end - begin, scheme, scale_dtype).best();
+    const float inverse = grid.scale > 0 ? 1.0f / grid.scale : 0.0f;
+    for (int64_t k = begin; k < end; ++k)
+      codes[static_cast<size_t>(k)] = std::clamp(std::rint(row[k] * inverse) + grid.zero_point, code_min, code_max);
+    out.scales[g] = grid.scale;
+    if (out.zero_points) out.zero_points[g] = static_cast<int8_t>(grid.zero_point);
+  }
+  format.encode_row(codes.data(), cols, out.codes);
+}
+
+}  // namespace whittle

@@ -1,0 +1,205 @@
+#include "quant/pipeline.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/compressed_tensors.h"
+#include "engine/float_tensor.h"
+#include "engine/output_folder.h"
+#include "engine/safetensors_writer.h"
+#include "kernels/buffer.h"
+#include "kernels/error.h"
+#include "quant/rounding.h"
+
+namespace whittle {
+namespace {
+
+void require_finite(const float* values, int64_t count, const TensorView& tensor, int64_t first_index) {
+  for (int64_t i = 0; i < count; ++i)
+    if (!std::isfinite(values[i]))
+      fail("{}: tensor {}: element {} is {}; a weight must be finite", tensor.file->string(), tensor.name, first_index + i,
+           values[i]);
+}
+
+// Group scales are stored in 16 bits; one a row costs nothing in 32.
+DType scale_dtype(const QuantizationScheme& scheme) {
+  return scheme.strategy == ScaleStrategy::group ? DType::F16 : DType::F32;
+}
+
+struct Shape {
+  int64_t rows, cols;
+};
+
+class Run {
+ public:
+  Run(const ModelFile& file, const QuantizationPlan& plan, const Team& team, const Progress& progress)
+      : file_(file), plan_(plan), team_(team), progress_(progress) {
+    for (const TensorView& tensor : file.tensors()) total_bytes_ += static_cast<int64_t>(tensor.bytes.size());
+    for (const auto& [target, source] : plan.copies)
+      total_bytes_ += static_cast<int64_t>(file.get(source + ".weight").bytes.size());
+  }
+
+  // Every tensor of the output, in the source's order, quantized modules in the plan's order after what is kept.
+  std::vector<TensorInfo> outline() const {
+    std::vector<TensorInfo> tensors;
+    for (const TensorView& tensor : file_.tensors())
+      if (kept(tensor)) tensors.push_back({tensor.name, tensor.dtype, tensor.shape});
+    for (const auto& [target, source] : plan_.copies)
+      if (!is_quantized(target)) {
+        const TensorView& tensor = file_.get(source + ".weight");
+        tensors.push_back({target + ".weight", tensor.dtype, tensor.shape});
+      }
+    for (const QuantizedModule& module : plan_.modules) {
+      const Shape shape = shape_of(source_tensor(module.name));
+      for (TensorInfo& info : quantized_tensors(module.name, module.scheme, shape.rows, shape.cols, scale_dtype(module.scheme)))
+        tensors.push_back(std::move(info));
+    }
+    return tensors;
+  }
+
+  void write(SafetensorsWriter& writer, QuantizationReport& report) {
+    for (const TensorView& tensor : file_.tensors())
+      if (kept(tensor)) copy(tensor, tensor.name, writer);
+    for (const auto& [target, source] : plan_.copies)
+      if (!is_quantized(target)) copy(file_.get(source + ".weight"), target + ".weight", writer);
+    for (const QuantizedModule& module : plan_.modules) quantize_module(module, writer);
+    report.modules = static_cast<int64_t>(plan_.modules.size());
+    report.bits_per_weight = 8.0 * static_cast<double>(stored_bytes_) / static_cast<double>(weights_);
+    report.relative_error = power_ > 0 ? error_ / power_ : 0;
+  }
+
+ private:
+  bool is_quantized(const std::string& module) const {
+    return std::any_of(plan_.modules.begin(), plan_.modules.end(), [&](const auto& m) { return m.name == module; });
+  }
+  // The matrix that a module of the output is made from.
+  const TensorView& source_tensor(const std::string& module) const {
+    const auto copy = plan_.copies.find(module);
+    return file_.get((copy == plan_.copies.end() ? module : copy->second) + ".weight");
+  }
+  bool kept(const TensorView& tensor) const {
+    const std::string_view suffix = ".weight";
+    const std::string_view name = tensor.name;
+    return !name.ends_with(suffix) || !is_quantized(std::string(name.substr(0, name.size() - suffix.size())));
+  }
+  static Shape shape_of(const TensorView& tensor) {
+    if (tensor.shape.size() != 2)
+      fail("{}: tensor {}: expected a matrix, found shape {}", tensor.file->string(), tensor.name, shape_text(tensor.shape));
+    return {tensor.shape[0], tensor.shape[1]};
+  }
+
+  void advance(const TensorView& tensor, const std::string& module) {
+    check_interrupted();
+    done_bytes_ += static_cast<int64_t>(tensor.bytes.size());
+    if (progress_) progress_(done_bytes_, total_bytes_, module);
+  }
+
+  void copy(const TensorView& tensor, const std::string& name, SafetensorsWriter& writer) {
+    const std::optional<WeightFormat> format = float_format(tensor.dtype);
+    constexpr int64_t piece = 1 << 22;  // elements
+    const int64_t element_bytes = bits(tensor.dtype) / 8;
+    const int64_t pieces = (tensor.elements() + piece - 1) / piece;
+    team_.for_each(pieces, [&](int64_t i) {
+      const int64_t first = i * piece, count = std::min(piece, tensor.elements() - first);
+      const auto bytes = tensor.bytes.subspan(static_cast<size_t>(first * element_bytes), static_cast<size_t>(count * element_bytes));
+      if (format) {
+        std::vector<float> values(static_cast<size_t>(count));
+        info(*format).decode_row(bytes.data(), count, values.data());
+        require_finite(values.data(), count, tensor, first);
+      }
+      writer.write(name, first * element_bytes, bytes);
+    });
+    if (pieces == 0) writer.write(name, tensor.bytes);
+    file_.drop_pages(tensor.bytes);
+    advance(tensor, name);
+  }
+
+  void quantize_module(const QuantizedModule& module, SafetensorsWriter& writer) {
+    const TensorView& tensor = source_tensor(module.name);
+    const auto [rows, cols] = shape_of(tensor);
+    const std::optional<WeightFormat> source = float_format(tensor.dtype);
+    if (!source)
+      fail("{}: tensor {}: expected F32, F16 or BF16, found {}", tensor.file->string(), tensor.name, name(tensor.dtype));
+    const QuantizationScheme& scheme = module.scheme;
+    WeightMatrix matrix;
+    matrix.format = scheme.format;
+    matrix.rows = rows;
+    matrix.cols = cols;
+    matrix.group_size = scheme.group_size ? scheme.group_size : cols;
+    const int64_t code_row = row_bytes(matrix.format, cols), source_row = row_bytes(*source, cols);
+    Buffer<std::byte> codes(rows * code_row);
+    matrix.codes = codes.span();
+    matrix.scales.resize(static_cast<size_t>(rows * matrix.groups()));
+    if (!scheme.symmetric) matrix.zero_points.resize(matrix.scales.size());
+
+    // Errors are summed row by row and then in order, so that the report does not depend on the threads.
+    std::vector<double> errors(static_cast<size_t>(rows)), powers(errors.size());
+    team_.for_each(rows, [&](int64_t row) {
+      std::vector<float> values(static_cast<size_t>(cols)), restored(values.size());
+      info(*source).decode_row(tensor.bytes.data() + row * source_row, cols, values.data());
+      require_finite(values.data(), cols, tensor, row * cols);
+      float* scales = matrix.scales.data() + row * matrix.groups();
+      int8_t* zero_points = scheme.symmetric ? nullptr : matrix.zero_points.data() + row * matrix.groups();
+      round_row(values.data(), cols, scheme, scale_dtype(scheme), {codes.data() + row * code_row, scales, zero_points});
+      info(matrix.format).decode_row(codes.data() + row * code_row, cols, restored.data());
+      for (int64_t k = 0; k < cols; ++k) {
+        const int64_t g = k / matrix.group_size;
+        const auto at = static_cast<size_t>(k);
+        const double value = static_cast<double>(values[at]);
+        const double kept = static_cast<double>((restored[at] - (zero_points ? zero_points[g] : 0)) * scales[g]);
+        errors[static_cast<size_t>(row)] += (value - kept) * (value - kept);
+        powers[static_cast<size_t>(row)] += value * value;
+      }
+    });
+    for (const double error : errors) error_ += error;
+    for (const double power : powers) power_ += power;
+    write_quantized(writer, module.name, scheme, matrix, scale_dtype(scheme));
+    for (const TensorInfo& part : quantized_tensors(module.name, scheme, rows, cols, scale_dtype(scheme)))
+      stored_bytes_ += *tensor_bytes(part.dtype, part.shape);
+    weights_ += rows * cols;
+    file_.drop_pages(tensor.bytes);
+    advance(tensor, module.name);
+  }
+
+  const ModelFile& file_;
+  const QuantizationPlan& plan_;
+  const Team& team_;
+  const Progress& progress_;
+  int64_t done_bytes_ = 0, total_bytes_ = 0;
+  int64_t stored_bytes_ = 0, weights_ = 0;
+  double error_ = 0, power_ = 0;
+};
+
+}  // namespace
+
+QuantizationReport quantize(const std::filesystem::path& source, const std::filesystem::path& out, const Recipe& recipe,
+                            const Team& team, const std::string& version, const Progress& progress) {
+  const ModelFile file(source);
+  const ModelSpec spec = read_model_spec(file);
+  const QuantizationPlan plan = plan_quantization(recipe, file, spec);
+  OutputFolder folder(out);
+  folder.copy_side_files(source);
+
+  Run run(file, plan, team, progress);
+  QuantizationReport report;
+  const std::filesystem::path weights = folder.path() / "model.safetensors";
+  {
+    SafetensorsWriter writer(weights, run.outline(),
+                             {{"format", "pt"},
+                              {"whittle.version", version},
+                              {"whittle.recipe", recipe.text()},
+                              {"whittle.method", "round to nearest, scales by least squared error"}});
+    run.write(writer, report);
+    writer.finish();
+  }
+  report.source_bytes = file.disk_bytes();
+  report.written_bytes = static_cast<int64_t>(std::filesystem::file_size(weights));
+
+  nlohmann::json config = file.config();
+  config["quantization_config"] = quantization_config_json(plan.modules, plan.kept);
+  if (!plan.copies.empty()) config["tie_word_embeddings"] = false;
+  folder.commit(config);
+  return report;
+}
+
+}  // namespace whittle

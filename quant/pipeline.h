@@ -1,0 +1,30 @@
+#pragma once
+// The offline run: a Hugging Face folder in, a quantized one out, tensor by tensor.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "kernels/threads.h"
+#include "quant/recipe.h"
+
+namespace whittle {
+
+struct QuantizationReport {
+  int64_t source_bytes = 0, written_bytes = 0;  // of the weight files
+  int64_t modules = 0;                          // quantized
+  // Over the quantized weights: stored bits each, scales and zero points included, and Σ(w − ŵ)² / Σw².
+  double bits_per_weight = 0;
+  double relative_error = 0;
+};
+
+// Called from one thread with the source bytes done so far and in all, and the module being worked on.
+using Progress = std::function<void(int64_t done, int64_t total, const std::string& module)>;
+
+// Peak memory is one tensor and its codes whatever the model's size. `version` goes into the provenance. Throws Error for
+// anything wrong with the source (a NaN names tensor and index) or the disk; then `out` does not exist.
+QuantizationReport quantize(const std::filesystem::path& source, const std::filesystem::path& out, const Recipe& recipe,
+                            const Team& team, const std::string& version, const Progress& progress);
+
+}  // namespace whittle

@@ -1,0 +1,40 @@
+#pragma once
+// What to do to which module.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/model_file.h"
+#include "engine/model_spec.h"
+#include "engine/quantization_config.h"
+
+namespace whittle {
+
+struct Recipe {
+  WeightFormat weights = WeightFormat::int8;  // of the seven linears of each layer
+  int64_t group_size = 0;                     // inputs that share a scale; 0: a row
+  bool symmetric = true;
+  int64_t activation_group_size = 0;          // inputs that share an activation scale at run time; 0: a token
+  std::vector<std::string> exclude;           // regular expressions; a module whose name one matches anywhere is kept
+  std::optional<WeightFormat> lm_head;        // int8 (a row) or int4 (in groups); unset: kept
+  std::optional<WeightFormat> embedding;      // int8 (a row); unset: kept
+
+  // One line for reports and for the file's metadata.
+  std::string text() const;
+};
+
+// The recipe applied to one model.
+struct QuantizationPlan {
+  std::vector<QuantizedModule> modules;  // in the model's order
+  std::vector<std::string> kept;         // modules that hold a matrix and stay floats
+  // Modules written from another module's matrix: a tied head and embedding that are to be treated differently become
+  // two. Target module to source module.
+  std::map<std::string, std::string> copies;
+};
+// Throws Error when the model is quantized already, or a choice does not fit it.
+QuantizationPlan plan_quantization(const Recipe& recipe, const ModelFile& file, const ModelSpec& spec);
+
+}  // namespace whittle
