@@ -1,0 +1,170 @@
+#include "bench/drift.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "engine/session.h"
+#include "kernels/error.h"
+
+namespace whittle {
+namespace {
+
+// What one position says of the two models.
+struct Position {
+  double baseline_nll = 0, model_nll = 0, kl = 0;
+  bool same_top = false;
+};
+
+// ln Σ exp(logits)
+double log_sum_exp(std::span<const float> logits) {
+  const double top = static_cast<double>(*std::max_element(logits.begin(), logits.end()));
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - top);
+  return top + std::log(sum);
+}
+
+Position compare(std::span<const float> baseline, std::span<const float> model, int32_t target) {
+  const double baseline_norm = log_sum_exp(baseline), model_norm = log_sum_exp(model);
+  Position position;
+  position.baseline_nll = baseline_norm - static_cast<double>(baseline[static_cast<size_t>(target)]);
+  position.model_nll = model_norm - static_cast<double>(model[static_cast<size_t>(target)]);
+  for (size_t i = 0; i < baseline.size(); ++i) {
+    const double log_p = static_cast<double>(baseline[i]) - baseline_norm;
+    const double log_q = static_cast<double>(model[i]) - model_norm;
+    position.kl += std::exp(log_p) * (log_p - log_q);
+  }
+  position.kl = std::max(position.kl, 0.0);  // rounding may leave −1e-17 where both agree
+  position.same_top = std::max_element(baseline.begin(), baseline.end()) - baseline.begin() ==
+                      std::max_element(model.begin(), model.end()) - model.begin();
+  return position;
+}
+
+}  // namespace
+
+Windows text_windows(const Tokenizer& tokenizer, std::string_view text, int64_t context, std::string_view protocol) {
+  if (context < 2) fail("--context: expected at least 2, found {}", context);
+  const std::optional<int32_t> bos = tokenizer.bos_token_id();
+  if (!bos) fail("--text: the tokenizer has no BOS token to put before each window; give windows with --token-ids");
+  std::vector<int32_t> ids = tokenizer.encode(text, false);
+  Windows windows;
+  windows.context = context;
+  windows.protocol = protocol;
+  int64_t fresh = context - 1;  // tokens of the text in a window
+  if (protocol == "llama.cpp") {
+    ids.insert(ids.begin(), *bos);
+    fresh = context;
+    windows.first_scored = context / 2 + 1;
+  } else if (protocol != "windows") {
+    fail("--protocol: expected windows or llama.cpp, found {}", protocol);
+  }
+  for (auto at = ids.begin(); ids.end() - at >= fresh; at += fresh) {
+    std::vector<int32_t>& window = windows.ids.emplace_back(at, at + fresh);
+    if (fresh == context)
+      window.front() = *bos;
+    else
+      window.insert(window.begin(), *bos);
+  }
+  if (windows.ids.empty())
+    fail("--text: {} tokens are fewer than one window of {}; choose a shorter --context", ids.size(), fresh);
+  return windows;
+}
+
+Windows token_windows(const nlohmann::json& json, const std::string& what) {
+  Windows windows;
+  windows.protocol = "token ids";
+  if (!json.is_array() || json.empty()) fail("{}: expected a JSON array of windows", what);
+  for (size_t w = 0; w < json.size(); ++w) {
+    const nlohmann::json& window = json[w];
+    if (!window.is_array() || window.size() < 2) fail("{}: window {}: expected an array of at least two ids", what, w);
+    std::vector<int32_t>& ids = windows.ids.emplace_back();
+    for (size_t i = 0; i < window.size(); ++i) {
+      if (!window[i].is_number_integer() || window[i] < 0 || window[i] > std::numeric_limits<int32_t>::max())
+        fail("{}: window {}: element {}: expected a token id, found {}", what, w, i, window[i].dump());
+      ids.push_back(window[i].get<int32_t>());
+    }
+    windows.context = std::max(windows.context, static_cast<int64_t>(ids.size()));
+  }
+  return windows;
+}
+
+double DriftReport::baseline_perplexity() const { return std::exp(baseline_nll); }
+double DriftReport::model_perplexity() const { return std::exp(model_nll); }
+Interval DriftReport::perplexity_increase_percent() const {
+  const auto percent = [](double difference) { return 100 * std::expm1(difference); };
+  return {percent(model_nll - baseline_nll), percent(nll_difference.low), percent(nll_difference.high)};
+}
+
+DriftReport measure_drift(const Model& baseline, const Model& model, const Team& team, const Windows& windows,
+                          KvFormat kv_cache, const Tokenizer* tokenizer, const DriftProgress& progress) {
+  if (baseline.spec().vocab_size != model.spec().vocab_size)
+    fail("--baseline: the vocabularies differ: {} tokens there, {} in the model", baseline.spec().vocab_size,
+         model.spec().vocab_size);
+  // Few enough rows that the logits of a large vocabulary stay small.
+  const int64_t chunk = std::clamp<int64_t>((int64_t{1} << 24) / model.spec().vocab_size, 8, 128);
+  Session baseline_session(baseline, team, {windows.context, KvFormat::f32, chunk});
+  Session model_session(model, team, {windows.context, kv_cache, chunk});
+
+  DriftReport report;
+  std::vector<double> kls, window_kl, window_difference;
+  double baseline_sum = 0, model_sum = 0, kl_sum = 0, square_sum = 0;
+  int64_t same = 0;
+  for (size_t w = 0; w < windows.ids.size(); ++w) {
+    const std::span<const int32_t> ids = windows.ids[w];
+    const auto size = static_cast<int64_t>(ids.size());
+    std::vector<Position> positions(ids.size());
+    baseline_session.rewind(0);
+    model_session.rewind(0);
+    for (int64_t done = 0; done < size - 1; done += chunk) {  // nothing follows the last token
+      const auto part = ids.subspan(static_cast<size_t>(done), static_cast<size_t>(std::min(chunk, size - 1 - done)));
+      const Logits ours = model_session.forward_all(part);
+      const Logits theirs = baseline_session.forward_all(part);
+      team.for_each(ours.rows, [&](int64_t row) {
+        const int64_t target = done + row + 1;
+        if (target < windows.first_scored) return;
+        positions[static_cast<size_t>(target)] = compare(theirs.row(row), ours.row(row), ids[static_cast<size_t>(target)]);
+      });
+    }
+    double window_baseline = 0, window_model = 0, window_kl_sum = 0;
+    for (auto i = static_cast<size_t>(windows.first_scored); i < ids.size(); ++i) {
+      const Position& position = positions[i];
+      if (!std::isfinite(position.kl) || !std::isfinite(position.model_nll))
+        fail("window {}: token {}: the logits are not finite", w, i);
+      window_baseline += position.baseline_nll;
+      window_model += position.model_nll;
+      window_kl_sum += position.kl;
+      same += position.same_top;
+      const double difference = std::exp(-position.model_nll) - std::exp(-position.baseline_nll);
+      square_sum += difference * difference;
+      kls.push_back(position.kl);
+    }
+    const auto scored = static_cast<double>(size - windows.first_scored);
+    report.baseline_window_nll.push_back(window_baseline / scored);
+    report.model_window_nll.push_back(window_model / scored);
+    window_kl.push_back(window_kl_sum / scored);
+    window_difference.push_back((window_model - window_baseline) / scored);
+    baseline_sum += window_baseline;
+    model_sum += window_model;
+    kl_sum += window_kl_sum;
+    if (tokenizer)
+      report.bytes_scored += static_cast<int64_t>(
+          tokenizer->decode(ids.subspan(static_cast<size_t>(windows.first_scored)), true).size());
+    if (progress) progress(static_cast<int64_t>(w) + 1, static_cast<int64_t>(windows.ids.size()));
+  }
+  report.windows = static_cast<int64_t>(windows.ids.size());
+  report.tokens_scored = static_cast<int64_t>(kls.size());
+  const auto count = static_cast<double>(kls.size());
+  report.baseline_nll = baseline_sum / count;
+  report.model_nll = model_sum / count;
+  report.nll_difference = mean_interval_95(window_difference);
+  report.kl = mean_interval_95(window_kl);
+  report.kl.mean = kl_sum / count;
+  report.kl_p50 = median(kls);
+  report.kl_p99 = quantile(kls, 0.99);
+  report.kl_max = quantile(kls, 1);
+  report.same_top = static_cast<double>(same) / count;
+  report.rms_probability_difference = std::sqrt(square_sum / count);
+  return report;
+}
+
+}  // namespace whittle
