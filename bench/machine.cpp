@@ -86,10 +86,8 @@ std::vector<Cache> system_caches(const fs::path& root) {
       const auto value = leading_number(size);
       if (!level || !value || *value <= 0) continue;
       const std::string type = first_line(folder / "type");
-      const std::string name = fmt::format("l{}{}", *level,
-                                           type == "Data"          ? "d"
-                                           : type == "Instruction" ? "i"
-                                                                   : "");
+      const char* suffix = type == "Data" ? "d" : type == "Instruction" ? "i" : "";
+      const std::string name = fmt::format("l{}{}", *level, suffix);
       const int64_t unit = size.ends_with('M') ? 1 << 20 : size.ends_with('K') ? 1 << 10 : 1;
       instances[name].insert(first_line(folder / "shared_cpu_list"));
       caches[name] = {name, *value * unit, static_cast<int>(instances[name].size())};

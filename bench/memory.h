@@ -16,9 +16,9 @@ struct ChildReport {
   int exit_code = 0;   // −1 when a signal ended it
   int signal = 0;      // that ended it, or 0
   std::string output;  // everything it wrote to standard output
-  // Exact when above this process's own peak. The kernel starts a child's peak at its parent's, so a smaller
-  // one is watched from outside, 100 times a second: it may miss a peak in the last moment. 0: unknown. A
-  // child of ours that must be exact reports its own peak_resident_bytes().
+  // Exact when well above this process's own peak. The kernel starts a child's peak at its parent's, so a
+  // smaller one is watched from outside, 100 times a second: it may miss a peak in the last moment. 0:
+  // unknown. A child of ours that must be exact reports its own peak_resident_bytes().
   int64_t peak_rss_bytes = 0;
   double wall_seconds = 0, user_seconds = 0, system_seconds = 0;
 };
