@@ -19,6 +19,7 @@ constexpr std::string_view space_mark = "\u2581";  // sentencepiece's
 // unless these are the last bytes. `each_byte`: one U+FFFD a byte, and not one for what may have been one
 // character.
 std::string take_text(std::string& bytes, bool last, bool each_byte) {
+  if (is_valid_utf8(bytes)) return std::exchange(bytes, {});
   std::string text;
   std::string_view rest = bytes;
   while (!rest.empty()) {

@@ -16,6 +16,7 @@ using nlohmann::json;
 
 void add_vocabulary(const JsonFields& model, Vocabulary& vocabulary) {
   const JsonFields vocab = model.object("vocab");
+  vocabulary.reserve(vocab.object().size());
   for (const auto& [text, id] : vocab.object().items()) {
     if (!id.is_number_integer() || (id.is_number_unsigned() && id.get<uint64_t>() > INT32_MAX)) {
       fail("{}: token {}: expected an id, found {}", vocab.what(), quote(text), json_text(id));

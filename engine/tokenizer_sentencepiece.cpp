@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "engine/tokenizer_parts.h"
+#include "engine/tokenizer_unicode.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -139,6 +140,7 @@ TokenizerParts read_sentencepiece_model(const std::filesystem::path& file, const
   auto vocabulary = std::make_shared<Vocabulary>();
   for (int id = 0; id < processor.GetPieceSize(); id++) {
     const std::string& piece = processor.IdToPiece(id);
+    if (!is_valid_utf8(piece)) fail("{}: piece {} is not UTF-8", file.string(), id);
     vocabulary->add(piece, id, file.string());
     if (processor.IsControl(id)) vocabulary->mark_added(piece, id, true, file.string());
   }
@@ -147,6 +149,7 @@ TokenizerParts read_sentencepiece_model(const std::filesystem::path& file, const
       .unknown_surface = processor.DecodeIds({processor.unk_id()}),
       .strips_first_space = settings.add_dummy_prefix || settings.remove_extra_whitespaces,
       .strips_all_leading_spaces = settings.remove_extra_whitespaces};
+  if (!is_valid_utf8(rules.unknown_surface)) fail("{}: trainer_spec.unk_surface is not UTF-8", file.string());
   const auto valid = [](int id) { return id >= 0 ? std::optional<int32_t>(id) : std::nullopt; };
   TokenizerParts parts{.vocabulary = vocabulary,
                        .encoder = {},

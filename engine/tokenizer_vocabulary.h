@@ -20,6 +20,7 @@ class Vocabulary {
  public:
   static constexpr int64_t max_size = 1 << 21;
 
+  void reserve(size_t tokens) { ids_.reserve(tokens); }
   // Throws Error, with `where` in front, for an id outside [0, max_size) and for an id or a text that is
   // taken.
   void add(std::string_view text, int64_t id, const std::string& where);
