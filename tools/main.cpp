@@ -1,1 +1,38 @@
-int main(){return 0;}
+#include <exception>
+#include <iostream>
+#include <new>
+
+#include "engine/output_folder.h"
+#include "tools/commands.h"
+
+int main(int argc, char** argv) {
+  using namespace whittle;
+  CLI::App app("Whittle: quantize language models, run them on CPUs, and measure what was gained and lost.", "whittle");
+  app.set_version_flag("--version", "whittle " WHITTLE_VERSION);
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  app.footer("Each command has --help with examples. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a gate was exceeded.\n"
+             "WHITTLE_ISA=scalar|avx2|avx512|avx512_vnni forces an instruction set; WHITTLE_PIN=0 leaves threads unpinned.");
+  add_quantize(app);
+  add_generate(app);
+  add_bench(app);
+  add_drift(app);
+  add_tokenize(app);
+  add_inspect(app);
+  add_machine(app);
+  add_synthesize(app);
+  try {
+    catch_interrupts();
+    app.parse(argc, argv);
+    return exit_done;
+  } catch (const CLI::RuntimeError& error) {
+    return error.get_exit_code();
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? exit_done : exit_usage;
+  } catch (const std::bad_alloc&) {
+    std::cerr << "whittle: out of memory\n";
+  } catch (const std::exception& error) {
+    std::cerr << "whittle: " << error.what() << '\n';
+  }
+  return exit_failed;
+}

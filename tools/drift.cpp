@@ -1,0 +1,95 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include "bench/drift.h"
+#include "bench/json_report.h"
+#include "engine/json_file.h"
+#include "kernels/error.h"
+#include "tools/commands.h"
+#include "tools/options.h"
+#include "tools/progress.h"
+#include "tools/text_file.h"
+
+namespace whittle {
+namespace {
+
+struct DriftOptions {
+  std::string model, baseline, text, token_ids, protocol = "windows", json;
+  int64_t context = 512, characters = 0;
+  double max_kl = -1, max_perplexity_increase = -1;
+  KvFormat kv_cache = KvFormat::f16;
+  int threads = 0;
+};
+
+void run(const DriftOptions& options) {
+  const Team team(options.threads);
+  std::optional<Tokenizer> tokenizer;
+  Windows windows;
+  if (!options.token_ids.empty()) {
+    constexpr int64_t most = int64_t{1} << 30;
+    windows = token_windows(read_json_file(options.token_ids, most), options.token_ids);
+  } else {
+    tokenizer = Tokenizer::open(options.model);
+    std::string text = read_text_file(options.text);
+    if (options.characters) text = first_characters(text, options.characters);
+    windows = text_windows(*tokenizer, text, options.context, options.protocol);
+  }
+  const Model baseline(options.baseline, team);
+  const Model model(options.model, team);
+  ProgressLine progress("drift");
+  const DriftReport report =
+      measure_drift(baseline, model, team, windows, options.kv_cache, tokenizer ? &*tokenizer : nullptr,
+                    [&](int64_t done, int64_t total) { progress.update(done, total, "windows"); });
+  progress.finish();
+  if (options.json != "-") std::cout << drift_text(report, windows);
+  if (!options.json.empty()) write_json(options.json, drift_json(report, windows));
+
+  bool exceeded = false;
+  const auto gate = [&](const char* name, double found, double limit) {
+    if (limit < 0 || found <= limit) return;
+    std::cerr << fmt::format("whittle: gate exceeded: {} is {:.6g}, the limit is {:.6g}\n", name, found, limit);
+    exceeded = true;
+  };
+  gate("mean KL divergence", report.kl.mean, options.max_kl);
+  gate("perplexity increase in percent", report.perplexity_increase_percent().mean, options.max_perplexity_increase);
+  if (exceeded) throw CLI::RuntimeError(exit_gate);
+}
+
+}  // namespace
+
+void add_drift(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("drift", "What a model lost against its unquantized baseline");
+  static DriftOptions options;
+  command->add_option("MODEL", options.model, "Folder of the model to judge")->required();
+  command->add_option("--baseline", options.baseline, "Folder of the original weights")->required();
+  CLI::Option_group* input = command->add_option_group("Input", "One of");
+  input->add_option("--text", options.text, "Text file to score")->type_name("FILE");
+  input->add_option("--token-ids", options.token_ids, "JSON array of windows of ids, BOS first; all others are scored")
+      ->type_name("FILE");
+  input->require_option(1);
+  command->add_option("--characters", options.characters, "Use only the first N characters of the text; 0: all")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--context", options.context, "Tokens of a window, BOS included")->capture_default_str();
+  command->add_option("--protocol", options.protocol, "How the text is cut and scored")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"windows", "llama.cpp"}));
+  command->add_option("--max-kl", options.max_kl, "Gate: largest mean KL divergence, in nats")->check(CLI::NonNegativeNumber);
+  command->add_option("--max-perplexity-increase", options.max_perplexity_increase, "Gate: largest increase, in percent")
+      ->type_name("PERCENT")
+      ->check(CLI::NonNegativeNumber);
+  add_kv_cache(*command, options.kv_cache);
+  add_threads(*command, options.threads);
+  add_json(*command, options.json);
+  command->footer(
+      "Examples:\n"
+      "  whittle drift model-int8 --baseline model --text story.txt\n"
+      "  whittle drift model-int4 --baseline model --text story.txt --max-kl 0.03 --json drift.json\n"
+      "Exit code 3 says that a gate was exceeded, and standard error says which.");
+  command->callback([] { run(options); });
+}
+
+}  // namespace whittle

@@ -1,0 +1,25 @@
+#include <iostream>
+
+#include "bench/json_report.h"
+#include "bench/machine_report.h"
+#include "kernels/kernel_table.h"
+#include "tools/commands.h"
+#include "tools/options.h"
+
+namespace whittle {
+
+void add_machine(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("machine", "This machine: CPU, instruction sets, caches, and measured limits");
+  static int threads = 0;
+  static std::string json;
+  add_threads(*command, threads);
+  add_json(*command, json);
+  command->footer("Examples:\n  whittle machine\n  whittle machine --threads 1 --json machine.json");
+  command->callback([] {
+    const MachineReport report = report_machine(threads, kernels().name);
+    if (json != "-") std::cout << machine_text(report);
+    if (!json.empty()) write_json(json, {{"machine", machine_json(report)}});
+  });
+}
+
+}  // namespace whittle

@@ -1,0 +1,102 @@
+#include <fmt/format.h>
+
+#include <iostream>
+
+#include "bench/json_report.h"
+#include "bench/table.h"
+#include "kernels/error.h"
+#include "quant/pipeline.h"
+#include "tools/commands.h"
+#include "tools/options.h"
+#include "tools/progress.h"
+
+namespace whittle {
+namespace {
+
+struct QuantizeOptions {
+  std::string source, out, json;
+  std::string weights = "int8", group_size, activations = "token", lm_head = "keep", embedding = "keep";
+  bool asymmetric = false;
+  std::vector<std::string> exclude;
+  int threads = 0;
+};
+
+// "channel" and "token" are one scale for all.
+int64_t group_of(const std::string& text) { return text == "channel" || text == "token" ? 0 : std::stoll(text); }
+
+std::optional<WeightFormat> format_or_keep(const std::string& text) {
+  return text == "keep" ? std::nullopt : weight_format_named(text);
+}
+
+void run(QuantizeOptions options) {
+  if (options.group_size.empty()) options.group_size = options.weights == "int4" ? "128" : "channel";
+  Recipe recipe;
+  recipe.weights = *weight_format_named(options.weights);
+  recipe.group_size = group_of(options.group_size);
+  recipe.symmetric = !options.asymmetric;
+  recipe.activation_group_size = group_of(options.activations);
+  recipe.exclude = options.exclude;
+  recipe.lm_head = format_or_keep(options.lm_head);
+  recipe.embedding = format_or_keep(options.embedding);
+
+  const Team team(options.threads);
+  ProgressLine progress("quantize");
+  const QuantizationReport report =
+      quantize(options.source, options.out, recipe, team, WHITTLE_VERSION,
+               [&](int64_t done, int64_t total, const std::string& module) { progress.update(done, total, module); });
+  progress.finish();
+  if (options.json != "-") {
+    fmt::print("{}: {}\n{} modules quantized at {:.3f} bits per weight; relative error of their weights {:.3e}\n"
+               "{} → {} on disk\n",
+               options.out, recipe.text(), report.modules, report.bits_per_weight, report.relative_error,
+               format_bytes(static_cast<double>(report.source_bytes)), format_bytes(static_cast<double>(report.written_bytes)));
+  }
+  if (!options.json.empty())
+    write_json(options.json, {{"recipe", recipe.text()},
+                              {"modules", report.modules},
+                              {"bits_per_weight", report.bits_per_weight},
+                              {"relative_error", report.relative_error},
+                              {"source_bytes", report.source_bytes},
+                              {"written_bytes", report.written_bytes}});
+}
+
+}  // namespace
+
+void add_quantize(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("quantize", "Write an INT8 or INT4 copy of a Hugging Face model");
+  static QuantizeOptions options;
+  command->add_option("SRC", options.source, "Folder of the original model (F16, BF16 or F32)")->required();
+  command->add_option("OUT", options.out, "Folder to write; must not exist")->required();
+  command->add_option("--weights", options.weights, "Format of the seven linears of each layer")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"int8", "int4"}));
+  command->add_option("--group-size", options.group_size, "Inputs that share a scale (default: channel for int8, 128 for int4)")
+      ->type_name("32|64|128|channel")
+      ->check(CLI::IsMember({"32", "64", "128", "channel"}).description(""));
+  command->add_flag("--asymmetric", options.asymmetric, "Store a zero point beside each scale");
+  command->add_option("--activations", options.activations,
+                      "Inputs that share an activation scale at run time; weights in groups use their own")
+      ->type_name("token|32|64|128")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"token", "32", "64", "128"}).description(""));
+  command->add_option("--exclude", options.exclude, "Keep modules whose name REGEX matches; may be repeated")
+      ->type_name("REGEX")
+      ->allow_extra_args(false);
+  command->add_option("--lm-head", options.lm_head, "The output matrix: int8 a row, int4 in groups")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"int8", "int4", "keep"}));
+  command->add_option("--embedding", options.embedding, "The input matrix: int8 a row")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"int8", "keep"}));
+  add_threads(*command, options.threads);
+  add_json(*command, options.json);
+  command->footer(
+      "Tied embeddings stay one matrix when --lm-head and --embedding agree, and are written twice when they do not.\n"
+      "Examples:\n"
+      "  whittle quantize llama llama-int8\n"
+      "  whittle quantize llama llama-int4 --weights int4 --group-size 32 --lm-head int8 --embedding int8\n"
+      "  whittle quantize llama llama-mixed --weights int4 --exclude 'layers\\.0\\.' --exclude down_proj");
+  command->callback([] { run(options); });
+}
+
+}  // namespace whittle
