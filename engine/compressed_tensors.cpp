@@ -65,8 +65,8 @@ std::vector<float> read_scales(const TensorView& tensor, ScaleStrategy strategy,
   check_scale_shape(tensor, strategy, rows, groups);
   std::vector<float> scales = read_floats(tensor);
   for (size_t i = 0; i < scales.size(); ++i) {
-    if (!std::isfinite(scales[i]) || scales[i] < 0) {
-      fail("{}: index {}: expected a finite scale of at least 0, found {}", label(tensor), i, scales[i]);
+    if (!std::isfinite(scales[i])) {
+      fail("{}: index {}: expected a finite scale, found {}", label(tensor), i, scales[i]);
     }
   }
   return repeat_if_single(std::move(scales), static_cast<size_t>(rows * groups));

@@ -8,7 +8,7 @@
 //   pack-quantized   weight_packed  I32 [N, ceil(K / 8)], eight codes a word, the first in the lowest bits,
 //   code + 8
 //                    weight_shape   I64 [2] = N, K
-//   both             weight_scale   F16, BF16 or F32: [1] a matrix, [N, 1] a row, [N, G] a group
+//   both             weight_scale   of either sign; F16, BF16 or F32: [1] a matrix, [N, 1] a row, [N, G] a group
 //   asymmetric       weight_zero_point, shaped like the scales: I8; pack-quantized by row or group packs it
 //   along the
 //                    rows: I32 [ceil(N / 8), G], zero point + 8
@@ -25,9 +25,8 @@ namespace whittle {
 class ModelFile;
 
 // The matrix of `module`, which is [rows, cols] in the model. Codes are borrowed from the file's mapping.
-// Throws Error that names file and tensor for a wrong dtype or shape, a scale that is negative, infinite or
-// NaN, a zero point out of range or that `scheme` does not have, and columns in another order than their
-// groups (weight_g_idx).
+// Throws Error that names file and tensor for a wrong dtype or shape, an infinite or NaN scale, a zero point out of
+// range or that `scheme` does not have, and columns in another order than their groups (weight_g_idx).
 WeightMatrix read_quantized(const ModelFile& file, const std::string& module,
                             const QuantizationScheme& scheme, int64_t rows, int64_t cols);
 

@@ -3,8 +3,8 @@
 //
 // A group's scale decides which values are representable. Taking it from the largest magnitude wastes levels on one
 // outlier; clipping that outlier costs its own error and gains everyone else's. The scale is searched that minimises the
-// squared error of the group, as stored: over a grid below the largest magnitude, and then by least squares for the codes
-// found (the alternation of Lloyd, 1982, as OPTQ- and llama.cpp-style quantizers use it).
+// squared error of the group, as stored: over a grid below the largest magnitude, then between the grid's points. The
+// search looks at the weights alone.
 
 #include <cstddef>
 #include <cstdint>

@@ -75,7 +75,7 @@
 [[gnu::flatten]] float rounding_error(const float* x, int64_t n, float scale, float zero_point, float code_min,
                                       float code_max) {
   constexpr int parts = 16 / lanes;
-  const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
+  const float inverse = scale != 0 ? 1.0f / scale : 0.0f;
   F sums[parts];
   for (F& sum : sums) sum = splat(0);
   int64_t i = 0;
