@@ -150,8 +150,8 @@ void store_as(const KvHead& head, int64_t position, const float* key, const floa
     const float key_top = largest_magnitude(key, head.head_dim), value_top = largest_magnitude(value, head.head_dim);
     head.key_scales[position] = key_top / 127.0f;
     head.value_scales[position] = value_top / 127.0f;
-    key_factor = key_top > 0 ? 127.0f / key_top : 0.0f;
-    value_factor = value_top > 0 ? 127.0f / value_top : 0.0f;
+    key_factor = code_factor(key_top);
+    value_factor = code_factor(value_top);
   }
   auto* keys = reinterpret_cast<Stored*>(head.keys) + position / kv_block * kv_block * head.head_dim;
   scatter(key, head.head_dim, keys + position % kv_block, kv_block, key_factor);
