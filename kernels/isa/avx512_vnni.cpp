@@ -11,6 +11,7 @@ namespace whittle {
 namespace {
 
 #include "kernels/isa/vector_avx512.inl"
+#include "kernels/isa/blocking.inl"
 
 inline Bytes flip_signs(Bytes codes) { return _mm512_xor_si512(codes, _mm512_set1_epi8(-128)); }
 
@@ -21,6 +22,7 @@ struct Gemv {
   static void dot_int8(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[vectors]) {
     for (I& sum : sums) sum = zero_int();
     for (int64_t k = 0; k < cols; k += 4, codes += 256) {
+      prefetch_stream<256>(codes);
       const Bytes input = splat_dword(x + k);
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v)
@@ -32,6 +34,7 @@ struct Gemv {
     I high_sums[vectors];
     for (int v = 0; v < vectors; ++v) sums[v] = high_sums[v] = zero_int();
     for (int64_t k = 0; k < cols; k += 8, codes += 256) {
+      prefetch_stream<256>(codes);
       const Bytes low = splat_dword(x + k), high = splat_dword(x + k + 4);
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v) {
@@ -43,8 +46,6 @@ struct Gemv {
     for (int v = 0; v < vectors; ++v) sums[v] = sums[v] + high_sums[v];
   }
 };
-
-#include "kernels/isa/blocking.inl"
 
 struct Gemm {
   using Weight = uint8_t;

@@ -7,6 +7,7 @@ struct Gemv {
   static void dot_int8(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[vectors]) {
     for (I& sum : sums) sum = zero_int();
     for (int64_t k = 0; k < cols; k += 4, codes += 256) {
+      prefetch_stream<256>(codes);
       const Bytes input = splat_dword(x + k);
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v)
@@ -17,24 +18,24 @@ struct Gemv {
   static void dot_int4(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[vectors]) {
     constexpr int64_t chunk = 32;  // inputs whose products fit into 16 bits together
     for (I& sum : sums) sum = zero_int();
-    int64_t k = 0;
-    for (; k + chunk <= cols; k += chunk, codes += chunk / 8 * 256)
-      for (int v = 0; v < vectors; ++v) sums[v] = add_pairs(sums[v], dot_nibbles<chunk / 8>(codes + v * 4 * lanes, x + k));
-    for (; k < cols; k += 8, codes += 256)
-      for (int v = 0; v < vectors; ++v) sums[v] = add_pairs(sums[v], dot_nibbles<1>(codes + v * 4 * lanes, x + k));
+    for (int64_t k = 0; k < cols; k += chunk, codes += chunk / 8 * 256)
+      add_nibbles(codes, x + k, cols - k < chunk ? cols - k : chunk, sums);
   }
 
-  template <int steps>
-  static Bytes dot_nibbles(const std::byte* codes, const int8_t* x) {
-    Bytes words{};
+  static void add_nibbles(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[vectors]) {
+    Bytes words[vectors] = {};
+    for (int64_t k = 0; k < cols; k += 8, codes += 256) {
+      prefetch_stream<256>(codes);
+      const Bytes low = splat_dword(x + k), high = splat_dword(x + k + 4);
 #pragma GCC unroll 8
-    for (int s = 0; s < steps; ++s) {
-      const Bytes line = load_bytes(codes + s * 256);
-      const Bytes low = multiply_unsigned_signed(low_nibbles(line), splat_dword(x + s * 8));
-      const Bytes high = multiply_unsigned_signed(high_nibbles(line), splat_dword(x + s * 8 + 4));
-      words = add_words(words, add_words(low, high));
+      for (int v = 0; v < vectors; ++v) {
+        const Bytes line = load_bytes(codes + v * 4 * lanes);
+        words[v] = add_words(words[v], multiply_unsigned_signed(low_nibbles(line), low));
+        words[v] = add_words(words[v], multiply_unsigned_signed(high_nibbles(line), high));
+      }
     }
-    return words;
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) sums[v] = add_pairs(sums[v], words[v]);
   }
 };
 

@@ -48,6 +48,7 @@ void multiply_row_quantized(const PackedWeight& w, const QuantizedRows& x, Range
         Gemv::dot_int4(codes, x.codes + k, cols, sums);
       const GroupHeader header(w, p, g);
       const F x_scale = splat(x.scales[g]);
+#pragma GCC unroll 8
       for (int v = 0; v < panel_vectors; ++v)
         total[v] = scaled(total[v], sums[v], header, v * lanes, offset, x.sums[g], x_scale);
     }
@@ -213,11 +214,13 @@ void multiply_row_float(const PackedWeight& w, const float* x, Range panels, flo
     F sums[panel_vectors];
     for (F& sum : sums) sum = splat(0);
     for (int64_t k = 0; k < w.cols; ++k) {
+      prefetch_stream<panel_rows * sizeof *codes>(reinterpret_cast<const std::byte*>(codes + k * panel_rows));
       const F input = splat(x[k]);
 #pragma GCC unroll 8
       for (int v = 0; v < panel_vectors; ++v)
         sums[v] = fma(Stored::load_vector(codes + k * panel_rows + v * lanes), input, sums[v]);
     }
+#pragma GCC unroll 8
     for (int v = 0; v < panel_vectors; ++v) store(y + p * panel_rows + v * lanes, sums[v]);
   }
 }
