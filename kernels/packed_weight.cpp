@@ -49,7 +49,8 @@ uint32_t pair_nibbles(uint32_t unit) {
   return spread(unit & 0xffffu) | spread(unit >> 16) << 4;
 }
 
-// The first `units` whole units of `rows` rows to their places in a group's codes, a cache line of each row at a time.
+// The first `units` whole units of `rows` rows to their places in a group's codes, a cache line of each row
+// at a time.
 template <class Unit, Unit (*arrange)(Unit)>
 void interleave(const std::byte* source, int64_t stride, int64_t rows, int64_t units, std::byte* codes) {
   constexpr int64_t size = sizeof(Unit), block = 64 / size;
@@ -131,7 +132,8 @@ void Packer::pack(int64_t panel) {
 void Packer::pack_codes(int64_t panel, int64_t k0, int64_t inputs, std::byte* codes) {
   const Units& unit = unit_formats[static_cast<size_t>(packed_.format)];
   const int64_t stride = row_bytes(packed_.format, packed_.cols);
-  const std::byte* source = weight_.codes.data() + panel * panel_rows * stride + k0 / unit.inputs * unit.bytes;
+  const std::byte* source =
+      weight_.codes.data() + panel * panel_rows * stride + k0 / unit.inputs * unit.bytes;
   const int64_t rows = std::min(panel_rows, packed_.rows - panel * panel_rows);
   const int64_t present = std::clamp<int64_t>(packed_.cols - k0, 0, inputs);
   const int64_t whole = present / unit.inputs, left = present % unit.inputs;
