@@ -20,7 +20,8 @@ struct Gemv {
   static constexpr int vectors = static_cast<int>(panel_rows) / lanes;
 
   static void dot_int8(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[vectors]) {
-    for (I& sum : sums) sum = zero_int();
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) sums[v] = zero_int();
     for (int64_t k = 0; k < cols; k += 4, codes += 256) {
       prefetch_stream<256>(codes);
       const Bytes input = splat_dword(x + k);
@@ -32,6 +33,7 @@ struct Gemv {
 
   static void dot_int4(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[vectors]) {
     I high_sums[vectors];
+#pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sums[v] = high_sums[v] = zero_int();
     for (int64_t k = 0; k < cols; k += 8, codes += 256) {
       prefetch_stream<256>(codes);
@@ -43,6 +45,7 @@ struct Gemv {
         high_sums[v] = _mm512_dpbusd_epi32(high_sums[v], high_nibbles(line), high);
       }
     }
+#pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sums[v] = sums[v] + high_sums[v];
   }
 };
