@@ -45,6 +45,7 @@ inline constexpr int64_t kv_block = 16;  // positions whose keys lie interleaved
 //   keys    [position / 16][head_dim][position % 16]: scores of 16 positions grow in the lanes of a register
 //   values  [position][head_dim]
 //   scales  [position], int8 only: one for the key, one for the value
+// Room for whole blocks of positions: kernels read a block to its end and use what was written.
 struct KvHead {
   KvFormat format = KvFormat::f16;
   int64_t head_dim = 0;
@@ -80,7 +81,8 @@ struct KernelTable {
 
   // y = x / sqrt(mean(x²) + eps) · weight, over n values.
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* y);
-  // One row of `cols` floats to row m of `out`: per group scale = max|x| / 127, round to nearest even.
+  // One row of `cols` floats to row m of `out`: per group scale = max|x| / 127, round to nearest even;
+  // a group whose max|x| is below 2^-100 gets zeros.
   void (*quantize_row)(const float* x, int64_t cols, const QuantizedRows& out, int64_t m);
   // gate = silu(gate) · up, silu(v) = v / (1 + exp(−v)).
   void (*silu_mul)(float* gate, const float* up, int64_t n);

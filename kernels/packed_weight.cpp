@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "kernels/float16.h"
@@ -32,6 +33,57 @@ CodePlace code_place(WeightFormat format, int64_t r, int64_t k) {
   assert(false);
   return {};
 }
+
+// Packing moves units: the bytes of one row in one step of inputs (packed_weight.h), four or two of them.
+template <class Unit>
+Unit unchanged(Unit unit) {
+  return unit;
+}
+
+// Eight nibbles in order of input to four bytes that hold inputs j and j + 4.
+uint32_t pair_nibbles(uint32_t unit) {
+  const auto spread = [](uint32_t four) {
+    four = (four | four << 8) & 0x00ff00ffu;
+    return (four | four << 4) & 0x0f0f0f0fu;
+  };
+  return spread(unit & 0xffffu) | spread(unit >> 16) << 4;
+}
+
+// The first `units` whole units of `rows` rows to their places in a group's codes, a cache line of each row
+// at a time.
+template <class Unit, Unit (*arrange)(Unit)>
+void interleave(const std::byte* source, int64_t stride, int64_t rows, int64_t units, std::byte* codes) {
+  constexpr int64_t size = sizeof(Unit), block = 64 / size;
+  for (int64_t u0 = 0; u0 < units; u0 += block) {
+    const int64_t count = std::min(block, units - u0);
+    for (int64_t r = 0; r < rows; ++r) {
+      const std::byte* from = source + r * stride + u0 * size;
+      std::byte* to = codes + (u0 * panel_rows + r) * size;
+      for (int64_t u = 0; u < count; ++u) {
+        Unit unit;
+        std::memcpy(&unit, from + u * size, size);
+        unit = arrange(unit);
+        std::memcpy(to + u * panel_rows * size, &unit, size);
+      }
+    }
+  }
+}
+
+struct Units {
+  int64_t inputs;  // of one row in a unit
+  int64_t bytes;
+  std::byte zero;  // a byte of codes that stand for zero
+  void (*interleave)(const std::byte* source, int64_t stride, int64_t rows, int64_t units, std::byte* codes);
+};
+
+// Indexed by WeightFormat.
+constexpr Units unit_formats[] = {
+    {1, 4, std::byte{0}, interleave<uint32_t, unchanged<uint32_t>>},  // f32
+    {1, 2, std::byte{0}, interleave<uint16_t, unchanged<uint16_t>>},  // f16
+    {1, 2, std::byte{0}, interleave<uint16_t, unchanged<uint16_t>>},  // bf16
+    {4, 4, std::byte{0}, interleave<uint32_t, unchanged<uint32_t>>},  // int8
+    {8, 4, std::byte{0x88}, interleave<uint32_t, pair_nibbles>},      // int4
+};
 
 bool exact_in_f16(const std::vector<float>& values) {
   return std::all_of(values.begin(), values.end(),
@@ -66,55 +118,61 @@ Packer::Packer(const WeightMatrix& weight) : weight_(weight) {
 }
 
 void Packer::pack(int64_t panel) {
-  PackedWeight& p = packed_;
-  const int64_t bytes_per_row = row_bytes(p.format, p.cols);
-  const int64_t element = info(p.format).bits / 8;  // 0 for nibbles
+  const PackedWeight& p = packed_;
   const int64_t group = p.quantized() ? p.group_size : p.padded_cols;
-  for (int64_t r = 0; r < panel_rows; ++r) {
-    const int64_t row = panel * panel_rows + r;
-    const bool present = row < p.rows;  // rows past the end stay zero
-    const std::byte* source = weight_.codes.data() + (present ? row : 0) * bytes_per_row;
-    for (int64_t g = 0, k0 = 0; k0 < p.padded_cols; ++g, k0 += group) {
-      auto* codes =
-          const_cast<std::byte*>(p.quantized() ? p.codes(panel, g) : p.panels.data() + panel * p.panel_bytes);
-      const int64_t present_cols = present ? std::clamp<int64_t>(p.cols - k0, 0, group) : 0;
-      if (p.format == WeightFormat::int4) {
-        for (int64_t k = 0; k < std::min(group, p.padded_cols - k0); ++k) {
-          const int64_t source_col = k0 + k;
-          const std::byte nibble = k < present_cols
-                                       ? (source[source_col / 2] >> (source_col % 2 * 4)) & std::byte{15}
-                                       : std::byte{8};  // the code zero
-          const CodePlace place = code_place(p.format, r, k);
-          codes[place.byte] |= nibble << place.shift;
-        }
-      } else if (element == 1) {  // four inputs of a row are neighbours on both sides
-        for (int64_t k = 0; k < present_cols; k += 4)
-          std::memcpy(codes + code_place(p.format, r, k).byte, source + k0 + k,
-                      static_cast<size_t>(std::min<int64_t>(4, present_cols - k)));
-      } else {
-        for (int64_t k = 0; k < present_cols; ++k)
-          std::memcpy(codes + code_place(p.format, r, k).byte, source + (k0 + k) * element,
-                      static_cast<size_t>(element));
-      }
-      if (!p.quantized()) continue;
-      auto* header = const_cast<std::byte*>(p.header(panel, g));
-      const bool scaled = present && g < weight_.groups();
-      const float scale = scaled ? weight_.scales[static_cast<size_t>(row * weight_.groups() + g)] : 0.0f;
-      if (p.f16_scales) {
-        const uint16_t half = float_to_f16(scale);
-        std::memcpy(header + r * 2, &half, 2);
-      } else {
-        std::memcpy(header + r * 4, &scale, 4);
-      }
-      if (p.has_zero_points && scaled)
-        header[panel_rows * (p.f16_scales ? 2 : 4) + r] =
-            static_cast<std::byte>(weight_.zero_points[static_cast<size_t>(row * weight_.groups() + g)]);
+  for (int64_t g = 0, k0 = 0; k0 < p.padded_cols; ++g, k0 += group) {
+    const auto* codes = p.quantized() ? p.codes(panel, g) : p.panels.data() + panel * p.panel_bytes;
+    pack_codes(panel, k0, std::min(group, p.padded_cols - k0), const_cast<std::byte*>(codes));
+    if (p.quantized()) pack_header(panel, g);
+  }
+  if (p.row_sums.size()) sum_rows(panel);
+}
+
+// Inputs [k0, k0 + inputs) of a panel, where the rows and inputs that the weight lacks become zeros.
+void Packer::pack_codes(int64_t panel, int64_t k0, int64_t inputs, std::byte* codes) {
+  const Units& unit = unit_formats[static_cast<size_t>(packed_.format)];
+  const int64_t stride = row_bytes(packed_.format, packed_.cols);
+  const std::byte* source =
+      weight_.codes.data() + panel * panel_rows * stride + k0 / unit.inputs * unit.bytes;
+  const int64_t rows = std::min(panel_rows, packed_.rows - panel * panel_rows);
+  const int64_t present = std::clamp<int64_t>(packed_.cols - k0, 0, inputs);
+  const int64_t whole = present / unit.inputs, left = present % unit.inputs;
+  if (rows < panel_rows || present < inputs)
+    std::memset(codes, std::to_integer<int>(unit.zero), static_cast<size_t>(packed_.code_bytes(inputs)));
+  unit.interleave(source, stride, rows, whole, codes);
+  if (left == 0) return;
+  for (int64_t r = 0; r < rows; ++r) {  // a row's last inputs, less than a unit
+    uint32_t stored = 0, zero;
+    std::memset(&zero, std::to_integer<int>(unit.zero), sizeof zero);
+    std::memcpy(&stored, source + r * stride + whole * unit.bytes,
+                static_cast<size_t>(std::min(unit.bytes, (left * info(packed_.format).bits + 7) / 8)));
+    const uint32_t mask = (1u << (left * info(packed_.format).bits)) - 1;
+    const uint32_t filled = (stored & mask) | (zero & ~mask);
+    unit.interleave(reinterpret_cast<const std::byte*>(&filled), 0, 1, 1,
+                    codes + (whole * panel_rows + r) * unit.bytes);
+  }
+}
+
+void Packer::pack_header(int64_t panel, int64_t g) {
+  auto* scales = const_cast<std::byte*>(packed_.header(panel, g));
+  std::byte* zero_points = scales + panel_rows * (packed_.f16_scales ? 2 : 4);
+  if (g >= weight_.groups()) return;  // nothing but padding: scales of zero
+  for (int64_t r = 0; r < std::min(panel_rows, packed_.rows - panel * panel_rows); ++r) {
+    const auto at = static_cast<size_t>((panel * panel_rows + r) * weight_.groups() + g);
+    if (packed_.f16_scales) {
+      const uint16_t half = float_to_f16(weight_.scales[at]);
+      std::memcpy(scales + r * 2, &half, 2);
+    } else {
+      std::memcpy(scales + r * 4, &weight_.scales[at], 4);
     }
-    if (p.row_sums.size() && present) {
-      int32_t sum = 0;
-      for (int64_t k = 0; k < p.cols; ++k) sum += static_cast<int8_t>(source[k]);
-      p.row_sums[row] = sum;
-    }
+    if (packed_.has_zero_points) zero_points[r] = static_cast<std::byte>(weight_.zero_points[at]);
+  }
+}
+
+void Packer::sum_rows(int64_t panel) {
+  for (int64_t row = panel * panel_rows; row < std::min((panel + 1) * panel_rows, packed_.rows); ++row) {
+    const auto* codes = reinterpret_cast<const int8_t*>(weight_.codes.data()) + row * packed_.cols;
+    packed_.row_sums[row] = std::accumulate(codes, codes + packed_.cols, int32_t{0});
   }
 }
 

@@ -89,6 +89,10 @@ class Packer {
   PackedWeight take() { return std::move(packed_); }
 
  private:
+  void pack_codes(int64_t panel, int64_t k0, int64_t inputs, std::byte* codes);
+  void pack_header(int64_t panel, int64_t g);
+  void sum_rows(int64_t panel);
+
   const WeightMatrix& weight_;
   PackedWeight packed_;
 };

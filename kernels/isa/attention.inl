@@ -18,34 +18,31 @@ struct KvInt8 {
 
 constexpr int block_vectors = static_cast<int>(kv_block) / lanes;
 
-// scores[q][position] for the blocks that hold positions begin..end, without the key's scale.
-template <class Kv, int tile>
-void score_blocks(const KvHead& head, const Query* queries, int64_t begin, int64_t end, float* scores,
-                  int64_t stride) {
-  const auto* keys = reinterpret_cast<const typename Kv::Stored*>(head.keys);
-  for (int64_t position = begin / kv_block * kv_block; position < end; position += kv_block) {
-    const auto* block = keys + position * head.head_dim;
-    F sums[tile][block_vectors];
-    for (auto& row : sums)
-      for (F& sum : row) sum = splat(0);
-    for (int64_t d = 0; d < head.head_dim; ++d) {
-      F key[block_vectors];
+// scores[q][position] of `blocks` blocks from `position` on, without the key's scale. Each score is a chain of
+// multiply-adds in order of d: several blocks at once keep the multipliers busy.
+template <class Kv, int tile, int blocks>
+inline void score_blocks(const KvHead& head, const Query* queries, int64_t position, float* scores, int64_t stride) {
+  const auto* keys = reinterpret_cast<const typename Kv::Stored*>(head.keys) + position * head.head_dim;
+  F sums[tile][blocks * block_vectors];
 #pragma GCC unroll 8
-      for (int v = 0; v < block_vectors; ++v) key[v] = Kv::load_row(block + d * kv_block + v * lanes);
+  for (int q = 0; q < tile; ++q)
 #pragma GCC unroll 8
-      for (int q = 0; q < tile; ++q) {
-        const F value = splat(queries[q].values[d]);
+    for (int v = 0; v < blocks * block_vectors; ++v) sums[q][v] = splat(0);
+  for (int64_t d = 0; d < head.head_dim; ++d)
 #pragma GCC unroll 8
-        for (int v = 0; v < block_vectors; ++v) sums[q][v] = fma(value, key[v], sums[q][v]);
-      }
+    for (int v = 0; v < blocks * block_vectors; ++v) {
+      const F key = Kv::load_row(keys + (v / block_vectors * head.head_dim + d) * kv_block + v % block_vectors * lanes);
+#pragma GCC unroll 8
+      for (int q = 0; q < tile; ++q) sums[q][v] = fma(splat(queries[q].values[d]), key, sums[q][v]);
     }
-    for (int q = 0; q < tile; ++q)
-      for (int v = 0; v < block_vectors; ++v) {
-        F score = sums[q][v];
-        if (head.format == KvFormat::int8) score = score * load(head.key_scales + position + v * lanes);
-        store(scores + q * stride + position + v * lanes, score);
-      }
-  }
+#pragma GCC unroll 8
+  for (int q = 0; q < tile; ++q)
+#pragma GCC unroll 8
+    for (int v = 0; v < blocks * block_vectors; ++v) {
+      F score = sums[q][v];
+      if (head.format == KvFormat::int8) score = score * load(head.key_scales + position + v * lanes);
+      store(scores + q * stride + position + v * lanes, score);
+    }
 }
 
 // Turns one query's scores into weights: exp(score − max), zero outside its range, with the value's scale folded in.
@@ -74,8 +71,10 @@ void mix_values(const KvHead& head, const Query* queries, int64_t begin, int64_t
                 int64_t stride, const float* sums) {
   const auto* values = reinterpret_cast<const typename Kv::Stored*>(head.values) + d;
   F mixed[tile][width];
-  for (auto& row : mixed)
-    for (F& m : row) m = splat(0);
+#pragma GCC unroll 8
+  for (int q = 0; q < tile; ++q)
+#pragma GCC unroll 8
+    for (int v = 0; v < width; ++v) mixed[q][v] = splat(0);
   for (int64_t position = begin; position < end; ++position) {
     F value[width];
 #pragma GCC unroll 8
@@ -87,7 +86,9 @@ void mix_values(const KvHead& head, const Query* queries, int64_t begin, int64_t
       for (int v = 0; v < width; ++v) mixed[q][v] = fma(weight, value[v], mixed[q][v]);
     }
   }
+#pragma GCC unroll 8
   for (int q = 0; q < tile; ++q)
+#pragma GCC unroll 8
     for (int v = 0; v < width; ++v) store(queries[q].output + d + v * lanes, mixed[q][v] / splat(sums[q]));
 }
 
@@ -98,10 +99,17 @@ void attend(const KvHead& head, const Query* queries, float* scores, int64_t str
     begin = queries[q].begin < begin ? queries[q].begin : begin;
     end = queries[q].end > end ? queries[q].end : end;
   }
-  score_blocks<Kv, tile>(head, queries, begin, end, scores, stride);
+  constexpr int blocks = tile == 1 ? 4 : 1;
+  int64_t block = begin / kv_block * kv_block;
+  for (; block + blocks * kv_block <= end; block += blocks * kv_block)
+    score_blocks<Kv, tile, blocks>(head, queries, block, scores, stride);
+  for (; block < end; block += kv_block) score_blocks<Kv, tile, 1>(head, queries, block, scores, stride);
   float sums[tile];
   for (int q = 0; q < tile; ++q) sums[q] = soften(head, queries[q], begin, end, scores + q * stride);
+  constexpr int wide = tile == 1 ? 64 / lanes : 2;
   int64_t d = 0;
+  for (; d + wide * lanes <= head.head_dim; d += wide * lanes)
+    mix_values<Kv, tile, wide>(head, queries, begin, end, d, scores, stride, sums);
   for (; d + 2 * lanes <= head.head_dim; d += 2 * lanes)
     mix_values<Kv, tile, 2>(head, queries, begin, end, d, scores, stride, sums);
   for (; d + lanes <= head.head_dim; d += lanes)
@@ -150,8 +158,8 @@ void store_as(const KvHead& head, int64_t position, const float* key, const floa
     const float key_top = largest_magnitude(key, head.head_dim), value_top = largest_magnitude(value, head.head_dim);
     head.key_scales[position] = key_top / 127.0f;
     head.value_scales[position] = value_top / 127.0f;
-    key_factor = key_top > 0 ? 127.0f / key_top : 0.0f;
-    value_factor = value_top > 0 ? 127.0f / value_top : 0.0f;
+    key_factor = code_factor(key_top);
+    value_factor = code_factor(value_top);
   }
   auto* keys = reinterpret_cast<Stored*>(head.keys) + position / kv_block * kv_block * head.head_dim;
   scatter(key, head.head_dim, keys + position % kv_block, kv_block, key_factor);

@@ -11,6 +11,7 @@ namespace whittle {
 namespace {
 
 #include "kernels/isa/vector_avx512.inl"
+#include "kernels/isa/blocking.inl"
 
 inline Bytes flip_signs(Bytes codes) { return _mm512_xor_si512(codes, _mm512_set1_epi8(-128)); }
 
@@ -19,8 +20,10 @@ struct Gemv {
   static constexpr int vectors = static_cast<int>(panel_rows) / lanes;
 
   static void dot_int8(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[vectors]) {
-    for (I& sum : sums) sum = zero_int();
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) sums[v] = zero_int();
     for (int64_t k = 0; k < cols; k += 4, codes += 256) {
+      prefetch_stream<256>(codes);
       const Bytes input = splat_dword(x + k);
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v)
@@ -30,8 +33,10 @@ struct Gemv {
 
   static void dot_int4(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[vectors]) {
     I high_sums[vectors];
+#pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sums[v] = high_sums[v] = zero_int();
     for (int64_t k = 0; k < cols; k += 8, codes += 256) {
+      prefetch_stream<256>(codes);
       const Bytes low = splat_dword(x + k), high = splat_dword(x + k + 4);
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v) {
@@ -40,11 +45,10 @@ struct Gemv {
         high_sums[v] = _mm512_dpbusd_epi32(high_sums[v], high_nibbles(line), high);
       }
     }
+#pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sums[v] = sums[v] + high_sums[v];
   }
 };
-
-#include "kernels/isa/blocking.inl"
 
 struct Gemm {
   using Weight = uint8_t;

@@ -13,6 +13,10 @@
   for (int64_t i = whole; i < n; ++i) y[i] = x[i] * factor * weight[i];
 }
 
+// What turns a group whose largest magnitude is `top` into codes. Numbers below any that a model computes with count as
+// zeros: the factor would not be finite.
+inline float code_factor(float top) { return top > 0x1p-100f ? 127.0f / top : 0.0f; }
+
 [[gnu::flatten]] void quantize_row(const float* x, int64_t cols, const QuantizedRows& out, int64_t m) {
   int8_t* codes = out.codes + m * out.cols;
   const int64_t groups = out.groups();
@@ -25,7 +29,7 @@
     for (int64_t i = begin; i < whole; i += lanes) largest = max(largest, abs(load(x + i)));
     float top = reduce_max(largest);
     for (int64_t i = whole; i < end; ++i) top = __builtin_fabsf(x[i]) > top ? __builtin_fabsf(x[i]) : top;
-    const float inverse = top > 0 ? 127.0f / top : 0.0f;
+    const float inverse = code_factor(top);
     int32_t sum = 0;
     I sums = zero_int();
     for (int64_t i = begin; i < whole; i += lanes) {

@@ -5,8 +5,10 @@ struct Gemv {
   static constexpr int vectors = static_cast<int>(panel_rows) / lanes;
 
   static void dot_int8(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[vectors]) {
-    for (I& sum : sums) sum = zero_int();
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) sums[v] = zero_int();
     for (int64_t k = 0; k < cols; k += 4, codes += 256) {
+      prefetch_stream<256>(codes);
       const Bytes input = splat_dword(x + k);
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v)
@@ -16,25 +18,30 @@ struct Gemv {
 
   static void dot_int4(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[vectors]) {
     constexpr int64_t chunk = 32;  // inputs whose products fit into 16 bits together
-    for (I& sum : sums) sum = zero_int();
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) sums[v] = zero_int();
     int64_t k = 0;
-    for (; k + chunk <= cols; k += chunk, codes += chunk / 8 * 256)
-      for (int v = 0; v < vectors; ++v) sums[v] = add_pairs(sums[v], dot_nibbles<chunk / 8>(codes + v * 4 * lanes, x + k));
-    for (; k < cols; k += 8, codes += 256)
-      for (int v = 0; v < vectors; ++v) sums[v] = add_pairs(sums[v], dot_nibbles<1>(codes + v * 4 * lanes, x + k));
+    for (; k + chunk <= cols; k += chunk) add_nibbles<chunk>(codes + k / 8 * 256, x + k, sums);
+    for (; k < cols; k += 8) add_nibbles<8>(codes + k / 8 * 256, x + k, sums);
   }
 
-  template <int steps>
-  static Bytes dot_nibbles(const std::byte* codes, const int8_t* x) {
-    Bytes words{};
+  template <int64_t cols>
+  static void add_nibbles(const std::byte* codes, const int8_t* x, I (&sums)[vectors]) {
+    Bytes words[vectors];
+#pragma GCC unroll 4
+    for (int64_t k = 0; k < cols; k += 8, codes += 256) {
+      prefetch_stream<256>(codes);
+      const Bytes low = splat_dword(x + k), high = splat_dword(x + k + 4);
 #pragma GCC unroll 8
-    for (int s = 0; s < steps; ++s) {
-      const Bytes line = load_bytes(codes + s * 256);
-      const Bytes low = multiply_unsigned_signed(low_nibbles(line), splat_dword(x + s * 8));
-      const Bytes high = multiply_unsigned_signed(high_nibbles(line), splat_dword(x + s * 8 + 4));
-      words = add_words(words, add_words(low, high));
+      for (int v = 0; v < vectors; ++v) {
+        const Bytes line = load_bytes(codes + v * 4 * lanes);
+        const Bytes pair = add_words(multiply_unsigned_signed(low_nibbles(line), low),
+                                     multiply_unsigned_signed(high_nibbles(line), high));
+        words[v] = k == 0 ? pair : add_words(words[v], pair);
+      }
     }
-    return words;
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) sums[v] = add_pairs(sums[v], words[v]);
   }
 };
 

@@ -37,7 +37,8 @@ void multiply_row_quantized(const PackedWeight& w, const QuantizedRows& x, Range
   const int32_t offset = w.format == WeightFormat::int8 ? Gemv::int8_offset : Gemv::int4_offset;
   for (int64_t p = panels.begin; p < panels.end; ++p) {
     F total[panel_vectors];
-    for (F& t : total) t = splat(0);
+#pragma GCC unroll 8
+    for (int v = 0; v < panel_vectors; ++v) total[v] = splat(0);
     for (int64_t g = 0, k = 0; k < w.padded_cols; ++g, k += group) {
       const int64_t cols = w.padded_cols - k < group ? w.padded_cols - k : group;
       const std::byte* codes = w.row_scaled() ? w.codes(p, 0) + w.code_bytes(k) : w.codes(p, g);
@@ -48,9 +49,11 @@ void multiply_row_quantized(const PackedWeight& w, const QuantizedRows& x, Range
         Gemv::dot_int4(codes, x.codes + k, cols, sums);
       const GroupHeader header(w, p, g);
       const F x_scale = splat(x.scales[g]);
+#pragma GCC unroll 8
       for (int v = 0; v < panel_vectors; ++v)
         total[v] = scaled(total[v], sums[v], header, v * lanes, offset, x.sums[g], x_scale);
     }
+#pragma GCC unroll 8
     for (int v = 0; v < panel_vectors; ++v) store(y + p * panel_rows + v * lanes, total[v]);
   }
 }
@@ -211,13 +214,17 @@ void multiply_row_float(const PackedWeight& w, const float* x, Range panels, flo
   for (int64_t p = panels.begin; p < panels.end; ++p) {
     const auto* codes = reinterpret_cast<const typename Stored::Element*>(w.panels.data() + p * w.panel_bytes);
     F sums[panel_vectors];
-    for (F& sum : sums) sum = splat(0);
+#pragma GCC unroll 8
+    for (int v = 0; v < panel_vectors; ++v) sums[v] = splat(0);
     for (int64_t k = 0; k < w.cols; ++k) {
+      if constexpr (sizeof *codes == 2)  // wider ones need no help
+        prefetch_stream<panel_rows * 2>(reinterpret_cast<const std::byte*>(codes + k * panel_rows));
       const F input = splat(x[k]);
 #pragma GCC unroll 8
       for (int v = 0; v < panel_vectors; ++v)
         sums[v] = fma(Stored::load_vector(codes + k * panel_rows + v * lanes), input, sums[v]);
     }
+#pragma GCC unroll 8
     for (int v = 0; v < panel_vectors; ++v) store(y + p * panel_rows + v * lanes, sums[v]);
   }
 }

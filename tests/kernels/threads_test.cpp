@@ -1,0 +1,98 @@
+#include "kernels/threads.h"
+
+#include <sched.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <vector>
+
+#include "kernels/error.h"
+
+using namespace whittle;
+
+TEST_CASE("shares cover the whole once, in order, and differ by at most one") {
+  for (int count : {1, 2, 3, 7, 16})
+    for (int64_t total : {0, 1, 2, 6, 7, 8, 1000}) {
+      int64_t end = 0;
+      for (int index = 0; index < count; ++index) {
+        const Range share = Worker{index, count}.share(total);
+        CHECK(share.begin == end);
+        CHECK(share.size() >= total / count);
+        CHECK(share.size() <= total / count + 1);
+        end = share.end;
+      }
+      CHECK(end == total);
+    }
+}
+
+TEST_CASE("a team runs its body once on every thread") {
+  for (int threads : {1, 2, 3, 5}) {
+    const Team team(threads);
+    REQUIRE(team.size() == threads);
+    std::vector<std::atomic<int>> runs(static_cast<size_t>(threads));
+    std::atomic<int> wrong_count = 0;
+    team.run([&](const Worker& worker) {
+      ++runs[static_cast<size_t>(worker.index)];
+      wrong_count += worker.count != threads;
+    });
+    for (const auto& times : runs) CHECK(times == 1);
+    CHECK(wrong_count == 0);
+  }
+  CHECK(Team().size() == physical_cores());
+}
+
+TEST_CASE("what a thread wrote before a barrier is seen by all after it") {
+  const Team team(3);
+  std::vector<int> values(3, 0);
+  std::atomic<int> wrong = 0;
+  team.run([&](const Worker& worker) {
+    for (int round = 1; round <= 200; ++round) {
+      values[static_cast<size_t>(worker.index)] = round;
+      worker.barrier();
+      for (int value : values) wrong += value != round;
+      worker.barrier();
+    }
+  });
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("an exception on any thread reaches the caller, and the team works on") {
+  const Team team(3);
+  for (int thrower : {0, 2}) {
+    const auto body = [&](const Worker& worker) {
+      if (worker.index == thrower) fail("thread {}", worker.index);
+    };
+    CHECK_THROWS_AS(team.run(body), Error);
+  }
+  CHECK_THROWS_AS(team.for_each(10,
+                                [](int64_t i) {
+                                  if (i == 7) fail("item");
+                                }),
+                  Error);
+  std::atomic<int> runs = 0;
+  team.run([&](const Worker&) { ++runs; });
+  CHECK(runs == 3);
+}
+
+TEST_CASE("for_each visits every item once") {
+  const Team team(3);
+  for (int64_t items : {0, 1, 2, 1000}) {
+    std::vector<std::atomic<int>> visits(static_cast<size_t>(items));
+    team.for_each(items, [&](int64_t i) { ++visits[static_cast<size_t>(i)]; });
+    for (const auto& times : visits)
+      if (times != 1) FAIL("an item was visited " << times << " times");
+  }
+}
+
+TEST_CASE("a team size that no machine has is refused") {
+  CHECK_THROWS_AS(Team(-1), Error);
+  CHECK_THROWS_AS(Team(100000), Error);
+}
+
+TEST_CASE("the calling thread has its CPUs back when its team is gone") {
+  cpu_set_t before, after;
+  REQUIRE(sched_getaffinity(0, sizeof before, &before) == 0);
+  { const Team team(1); }
+  REQUIRE(sched_getaffinity(0, sizeof after, &after) == 0);
+  CHECK(CPU_EQUAL(&before, &after));
+}
