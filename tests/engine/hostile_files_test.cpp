@@ -292,7 +292,7 @@ TEST_CASE("hostile: config.json") {
 }
 
 TEST_CASE("hostile: files that are no JSON, or not there") {
-  for (const std::string file : {config_name, std::string("generation_config.json"), index_name}) {
+  for (const std::string& file : {config_name, std::string("generation_config.json"), index_name}) {
     const std::string texts[] = {"",
                                  "{",
                                  "[]",
