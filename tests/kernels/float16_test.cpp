@@ -18,7 +18,7 @@ void check_f16_rounding() {
     const float middle = a + (b - a) / 2;  // exact: one bit more than the format has
     const float below = std::nextafter(middle, 0.0f), above = std::nextafter(middle, INFINITY);
     const uint16_t even = low % 2 == 0 ? low : high;
-    for (const uint16_t sign : {0x0000, 0x8000}) {
+    for (const int sign : {0, 0x8000}) {
       const float s = sign ? -1.0f : 1.0f;
       wrong += float_to_f16(s * a) != (low | sign);
       wrong += float_to_f16(s * middle) != (even | sign);
