@@ -1,6 +1,7 @@
 #pragma once
 // Module names as compressed-tensors' targets and ignore lists mean them.
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>

@@ -16,13 +16,12 @@ namespace whittle {
 enum class ScaleStrategy : uint8_t { tensor, channel, group };
 
 struct QuantizationScheme {
-  // int8 is stored as "int-quantized", one code a byte; int4 as "pack-quantized", eight codes to a 32-bit
-  // word.
+  // int8: "int-quantized", one code a byte. int4: "pack-quantized", eight codes to a 32-bit word.
   WeightFormat format = WeightFormat::int8;
-  ScaleStrategy strategy =
-      ScaleStrategy::channel;  // what shares a scale: the matrix, a row, or group_size inputs of a row
-  int64_t group_size = 0;      // 0 unless `group`; the last group of a row may be shorter
-  bool symmetric = true;       // no zero points
+  // What shares a scale: the matrix, a row, or group_size inputs of a row.
+  ScaleStrategy strategy = ScaleStrategy::channel;
+  int64_t group_size = 0;              // 0 unless `group`; the last group of a row may be shorter
+  bool symmetric = true;               // no zero points
   bool quantized_activations = false;  // inputs to int8, symmetric, at run time
   int64_t activation_group_size = 0;   // inputs that share a scale; 0: all of a token
 

@@ -80,8 +80,8 @@ Entry read_entry(const std::string& tensor, const nlohmann::json& value, const s
   const auto size = tensor_bytes(entry.dtype, entry.shape);
   if (!size) fields.reject("shape", fmt::format("{} of {} has no size", shape_text(entry.shape), dtype));
   if (*size != entry.end - entry.begin) {
-    fields.reject("data_offsets", fmt::format("{} of {} takes {} bytes, found {}", shape_text(entry.shape),
-                                              dtype, *size, entry.end - entry.begin));
+    fail("{}: dtype {} and shape {} take {} bytes, but data_offsets hold {}", fields.what(), dtype,
+         shape_text(entry.shape), *size, entry.end - entry.begin);
   }
   return entry;
 }

@@ -292,7 +292,7 @@ TEST_CASE("hostile: config.json") {
 }
 
 TEST_CASE("hostile: files that are no JSON, or not there") {
-  for (const std::string file : {config_name, std::string("generation_config.json"), index_name}) {
+  for (const std::string& file : {config_name, std::string("generation_config.json"), index_name}) {
     const std::string texts[] = {"",
                                  "{",
                                  "[]",
@@ -348,8 +348,8 @@ TEST_CASE("hostile: the index of shards") {
       {"a zero byte", [&](json& map) { map[norm] = second + std::string(1, '\0'); }, {index_name, norm}},
       {"a number", [](json& map) { map[norm] = 1; }, {index_name, norm}},
       {"a shard that is not there",
-       [](json& map) { map[norm] = "model-9.safetensors"; },
-       {"model-9.safetensors"}},
+       [](json& map) { map[norm] = "absent.safetensors"; },
+       {"absent.safetensors"}},
       {"config.json for a shard", [](json& map) { map[norm] = "config.json"; }, {config_name, "header"}},
       {"the wrong shard", [&](json& map) { map[norm] = first; }, {first, norm}},
       {"a tensor too many", [&](json& map) { map["x"] = first; }, {index_name, "\"x\""}},

@@ -22,8 +22,9 @@ inline void load(const std::filesystem::path& folder) {
   file.weight(embedding.output, spec.vocab_size, spec.hidden_size);
   file.vector("model.norm.weight", spec.hidden_size);
   for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer) {
-    for (const LinearShape& linear : layer_linears(spec, layer))
+    for (const LinearShape& linear : layer_linears(spec, layer)) {
       file.weight(linear.name, linear.rows, linear.cols);
+    }
   }
 }
 
@@ -44,6 +45,5 @@ inline void check_refused(const std::filesystem::path& folder, const std::string
 
 inline const std::string weights_name = "model.safetensors", config_name = "config.json",
                          index_name = "model.safetensors.index.json";
-const std::string norm = "model.norm.weight";  // the tensor that most cases spoil
 
 }  // namespace whittle::test
