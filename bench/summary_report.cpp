@@ -38,6 +38,13 @@ std::string times(double ratio) {
   return fmt::format("  {}×", format_number(ratio));
 }
 
+// The median's digits as `show` gives them, and the typical deviation from it.
+std::string with_spread(std::span<const double> values, const std::function<std::string(double)>& show) {
+  const Spread found = spread(values);
+  return fmt::format("{} ±{:.0f} %", show(found.median),
+                     100 * found.median_absolute_deviation / found.median);
+}
+
 double as_double(int64_t value) {
   return static_cast<double>(value);
 }
@@ -47,7 +54,9 @@ double as_double(int64_t value) {
 std::vector<std::string> cells(const ModelSummary& model, const ModelSummary* baseline, double perplexity) {
   const SpeedReport& speed = model.speed;
   const std::vector<double> latencies = speed.latencies_ms();
-  const auto latency = [&](double q) { return format_seconds(1e-3 * quantile(latencies, q)); };
+  const auto in_ms = [](double value) { return format_seconds(1e-3 * value); };
+  const auto tokens_per_s = [](double value) { return format_rate(value, "tok/s"); };
+  const auto latency = [&](double q) { return in_ms(quantile(latencies, q)); };
   std::optional<Comparison> against;
   if (baseline) against = compare(speed, baseline->speed);
   const auto than = [&](double Comparison::*ratio) {
@@ -63,10 +72,10 @@ std::vector<std::string> cells(const ModelSummary& model, const ModelSummary* ba
       format_bytes(as_double(speed.weights_bytes)) + than(&Comparison::weights),
       format_bytes(as_double(speed.kv_cache_bytes)),
       format_seconds(speed.load_seconds),
-      format_seconds(1e-3 * median(speed.ttft_ms())) + than(&Comparison::ttft),
-      format_rate(median(speed.prefill_tokens_per_s()), "tok/s") + than(&Comparison::prefill),
+      with_spread(speed.ttft_ms(), in_ms) + than(&Comparison::ttft),
+      with_spread(speed.prefill_tokens_per_s(), tokens_per_s) + than(&Comparison::prefill),
       format_percent(median(speed.prefill_fraction())) + (speed.int8 ? " int8" : " fp32"),
-      format_rate(median(speed.decode_tokens_per_s()), "tok/s") + than(&Comparison::decode),
+      with_spread(speed.decode_tokens_per_s(), tokens_per_s) + than(&Comparison::decode),
       format_rate(median(speed.decode_gb_per_s()), "GB/s"),
       format_percent(median(speed.decode_bandwidth_fraction())),
       latency(0.5),
@@ -98,7 +107,8 @@ void add_notes(Table& table, const BenchReport& report) {
                              format_rate(limits.int8_gops.median, "GOPS"),
                              format_rate(limits.fp32_gflops.median, "GFLOPS")));
   table.add_note(
-      fmt::format("prompt of {} tokens, then {} greedy steps, {} KV cache; medians of {} repeats{}",
+      fmt::format("prompt of {} tokens, then {} greedy steps, {} KV cache; medians of {} repeats ± median "
+                  "absolute deviation{}",
                   options.prompt_tokens, options.gen_tokens, name(options.kv_cache), options.repeat,
                   report.alternated ? "" : "; too little memory to alternate between models"));
   table.add_note("fractions are of the machine's limits as probed beside each repeat, not as above");
@@ -108,7 +118,9 @@ void add_notes(Table& table, const BenchReport& report) {
     table.add_note(
         fmt::format("weights that fit into the last-level cache ({}) can be read faster than memory",
                     format_bytes(as_double(cache))));
-  if (report.has_baseline) table.add_note("×: against the baseline (first column), speed or size");
+  if (report.has_baseline)
+    table.add_note(
+        "×: how many times as fast, or as large, as the baseline (first column), from pairs of repeats");
   if (const std::vector<std::vector<int32_t>>& windows = report.windows.ids; !windows.empty())
     table.add_note(fmt::format(
         "drift: protocol {}, context {}, {} windows; KL in nats a token against the baseline with float32 "
@@ -182,7 +194,8 @@ std::string bench_text(const BenchReport& report) {
       table.add_row(line);
     }
     if (end == columns.size()) add_notes(table, report);
-    text += (first ? "\n" : "") + table.text();
+    if (first) text += '\n';
+    text += table.text();
     first = end;
   }
   return text;

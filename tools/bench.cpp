@@ -84,13 +84,13 @@ void add_bench(CLI::App& app) {
       ->needs(baseline);
   command->add_option("--prompt-tokens", flags.speed.prompt_tokens, "Length of the prompt")
       ->capture_default_str()
-      ->check(CLI::Range(int64_t{1}, most));
+      ->check(CLI::Range(int64_t{1}, most).description(""));
   command->add_option("--gen-tokens", flags.speed.gen_tokens, "Tokens decoded after it, one by one")
       ->capture_default_str()
-      ->check(CLI::Range(int64_t{1}, most));
+      ->check(CLI::Range(int64_t{1}, most).description(""));
   command->add_option("--repeat", flags.speed.repeat, "Repeats, after a warm-up")
       ->capture_default_str()
-      ->check(CLI::Range(int64_t{1}, int64_t{1000}));
+      ->check(CLI::Range(int64_t{1}, int64_t{1000}).description(""));
   command->add_flag(memory_flag, flags.own_peak_memory)->group("");
   add_kv_cache(*command, flags.speed.kv_cache);
   add_threads(*command, flags.threads);
