@@ -60,6 +60,12 @@ double compute_slice(const Team& team, const ComputeLoop& loop) {
   return static_cast<double>(team.size() * loop.operations * iterations) / seconds / 1e9;
 }
 
+double probe_arithmetic(const Team& team, Arithmetic arithmetic) {
+  double best = 0;
+  for (const ComputeLoop& loop : compute_loops(arithmetic)) best = std::max(best, compute_slice(team, loop));
+  return best;
+}
+
 Rate rate_of(const std::vector<double>& slices) {
   return {median(slices), *std::max_element(slices.begin(), slices.end())};
 }
@@ -112,10 +118,11 @@ double probe_read_bandwidth(const Team& team, const ProbeBuffer& buffer) {
 }
 
 double probe_int8(const Team& team) {
-  double best = 0;
-  for (const ComputeLoop& loop : compute_loops(Arithmetic::int8))
-    best = std::max(best, compute_slice(team, loop));
-  return best;
+  return probe_arithmetic(team, Arithmetic::int8);
+}
+
+double probe_fp32(const Team& team) {
+  return probe_arithmetic(team, Arithmetic::fp32);
 }
 
 Limits probe_limits(const Team& team, double seconds) {

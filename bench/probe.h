@@ -40,6 +40,7 @@ class ProbeBuffer {
 // About 30 ms each; the median of several passes. The team is the one that the buffer was made for.
 double probe_read_bandwidth(const Team& team, const ProbeBuffer& buffer);  // GB/s (1e9), all threads together
 double probe_int8(const Team& team);  // GOPS (1e9 multiplies and adds a second)
+double probe_fp32(const Team& team);  // GFLOPS
 
 // Of several slices of time. The best says what the hardware can do, the median what it did.
 struct Rate {

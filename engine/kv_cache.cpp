@@ -16,6 +16,15 @@ int64_t heads(const ModelSpec& spec) { return spec.num_hidden_layers * spec.num_
 
 }  // namespace
 
+std::string_view name(KvFormat format) {
+  switch (format) {
+    case KvFormat::f32: return "f32";
+    case KvFormat::f16: return "f16";
+    case KvFormat::int8: return "int8";
+  }
+  return "";
+}
+
 KvCache::KvCache(const ModelSpec& spec, KvFormat format, int64_t context)
     : format_(format),
       context_(round_up(context, kv_block)),

@@ -2,6 +2,7 @@
 // The keys and values of one sequence: what a token must be able to look back on.
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "engine/model_spec.h"
@@ -9,6 +10,9 @@
 #include "kernels/kernel_table.h"
 
 namespace whittle {
+
+// As on the command line and in reports: "f32", "f16", "int8".
+std::string_view name(KvFormat format);
 
 class KvCache {
  public:

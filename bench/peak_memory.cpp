@@ -1,0 +1,39 @@
+#include "bench/peak_memory.h"
+
+#include <algorithm>
+
+#include "bench/json_report.h"
+#include "bench/memory.h"
+#include "bench/prompt.h"
+#include "engine/json_file.h"
+#include "engine/session.h"
+#include "kernels/error.h"
+
+namespace whittle {
+
+void report_own_peak_memory(const std::filesystem::path& folder, const Team& team,
+                            const SpeedOptions& options) {
+  const Model model(folder, team);
+  const std::optional<Tokenizer> tokenizer = open_tokenizer_if_any(folder);
+  const Prompt prompt = make_prompt(model.spec(), tokenizer ? &*tokenizer : nullptr, options.prompt_tokens);
+  Session session(model, team, {options.prompt_tokens + options.gen_tokens, options.kv_cache});
+  session.forward(prompt.ids);
+  // A cache takes memory where it has been written. What would be decoded is filled in pieces no longer than
+  // the prompt, so that no scratch grows, and in a fraction of the time.
+  const std::span<const int32_t> ids = prompt.ids;
+  while (const int64_t left = session.context() - session.position() - 1)
+    session.forward(ids.first(static_cast<size_t>(std::min<int64_t>(left, options.prompt_tokens))));
+  session.forward(ids.first(1));
+  write_json("-", {{"peak_rss_bytes", peak_resident_bytes()}});
+}
+
+int64_t measure_peak_memory(const std::vector<std::string>& child) {
+  const ChildReport report = run_child(child);
+  if (report.signal) fail("peak memory: the measured process was ended by signal {}", report.signal);
+  if (report.exit_code) fail("peak memory: the measured process failed with exit code {}", report.exit_code);
+  const std::string what = "output of the process measured for peak memory";
+  const nlohmann::json json = parse_json(report.output, what);
+  return JsonFields(json, what).integer("peak_rss_bytes", 1, int64_t{1} << 60);
+}
+
+}  // namespace whittle

@@ -1,0 +1,27 @@
+#pragma once
+// The prompt of a speed measurement: always the same, and exactly as long as asked.
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/model_spec.h"
+#include "engine/tokenizer.h"
+
+namespace whittle {
+
+struct Prompt {
+  std::string text;          // empty without a tokenizer
+  std::vector<int32_t> ids;  // the first ids of encode(text); without a tokenizer, drawn from the vocabulary
+};
+
+// The text is plain English words in a fixed random order, the fewest that give `tokens` ids: what a dense
+// model computes does not depend on what is said.
+Prompt make_prompt(const ModelSpec& spec, const Tokenizer* tokenizer, int64_t tokens);
+
+// Nothing for a folder without any tokenizer file; one that cannot be read is an Error.
+std::optional<Tokenizer> open_tokenizer_if_any(const std::filesystem::path& folder);
+
+}  // namespace whittle

@@ -1,0 +1,258 @@
+#include "bench/speed.h"
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <numeric>
+
+#include "bench/machine.h"
+#include "bench/probe.h"
+#include "bench/prompt.h"
+#include "engine/sampler.h"
+#include "engine/session.h"
+#include "kernels/error.h"
+
+namespace whittle {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+// What a step at `position` reads of the KV cache, its own entry included.
+double kv_bytes_read(const ModelSpec& spec, KvFormat format, int64_t position) {
+  const int64_t positions = position + 1;
+  const int64_t seen = spec.sliding_window ? std::min(positions, spec.sliding_window) : positions;
+  const double full = std::min(
+      1.0, static_cast<double>(spec.max_window_layers) / static_cast<double>(spec.num_hidden_layers));
+  return full * static_cast<double>(KvCache::bytes(spec, format, positions)) +
+         (1 - full) * static_cast<double>(KvCache::bytes(spec, format, seen));
+}
+
+// A model that is being measured.
+class Subject {
+ public:
+  Subject(const std::filesystem::path& folder, const Team& team, const SpeedOptions& options)
+      : team_(team),
+        options_(options),
+        load_start_(Clock::now()),
+        model_(folder, team),
+        load_seconds_(seconds(load_start_, Clock::now())),
+        tokenizer_(open_tokenizer_if_any(folder)),
+        prompt_(make_prompt(model_.spec(), tokenizer_ ? &*tokenizer_ : nullptr, options.prompt_tokens)),
+        session_(model_, team, {options.prompt_tokens + options.gen_tokens, options.kv_cache}) {}
+
+  void describe(SpeedReport& report) const {
+    const ModelSpec& spec = model_.spec();
+    report.has_tokenizer = tokenizer_.has_value();
+    report.weights_bytes = model_.weight_bytes();
+    report.kv_cache_bytes = KvCache::bytes(spec, options_.kv_cache, session_.context());
+    report.load_seconds = load_seconds_;
+    report.int8 = int8();
+    const bool head_counts =
+        !int8() || model_.lm_head().weight.quantized();  // it runs for the last token alone
+    const int64_t macs = (int8() ? model_.int8_macs() : model_.macs()) * options_.prompt_tokens +
+                         (head_counts ? spec.vocab_size * spec.hidden_size : 0);
+    report.prefill_operations = 2.0 * static_cast<double>(macs);
+    double kv = 0;
+    for (int64_t i = 0; i < options_.gen_tokens; ++i)
+      kv += kv_bytes_read(spec, options_.kv_cache, options_.prompt_tokens + i);
+    report.decode_bytes =
+        static_cast<double>(model_.decode_bytes()) + kv / static_cast<double>(options_.gen_tokens);
+    report.prompt_tokens = options_.prompt_tokens;
+    report.gen_tokens = options_.gen_tokens;
+  }
+
+  // Touches every buffer and builds whatever is built on first use.
+  void warm_up() {
+    session_.rewind(0);
+    session_.forward(prompt_.ids);
+    for (int64_t i = 0; i < std::min<int64_t>(options_.gen_tokens, 4); ++i)
+      session_.forward(std::span(prompt_.ids).first(1));
+  }
+
+  SpeedRepeat run(const ProbeBuffer& buffer) {
+    SpeedRepeat repeat;
+    std::vector<double> arithmetic = {probe_arithmetic()};
+    const int32_t first = run_prompt(repeat);
+    arithmetic.push_back(probe_arithmetic());
+    repeat.arithmetic_gops = mean(arithmetic);
+    run_steps(repeat, first, buffer);
+    return repeat;
+  }
+
+ private:
+  bool int8() const { return model_.int8_macs() > 0; }
+  double probe_arithmetic() const { return int8() ? probe_int8(team_) : probe_fp32(team_); }
+
+  int32_t run_prompt(SpeedRepeat& repeat) {
+    session_.rewind(0);
+    const auto start = Clock::now();
+    if (tokenizer_) tokenizer_->encode(prompt_.text);
+    const auto tokenized = Clock::now();
+    const Logits logits = session_.forward(prompt_.ids);
+    const auto computed = Clock::now();
+    const int32_t token = sampler_.sample(logits.row(0), prompt_.ids);
+    repeat.first_sampling = seconds(computed, Clock::now());
+    repeat.prefill = seconds(tokenized, computed);
+    repeat.tokenization = tokenizer_ ? seconds(start, tokenized) : 0;
+    return token;
+  }
+
+  void run_steps(SpeedRepeat& repeat, int32_t token, const ProbeBuffer& buffer) {
+    constexpr double probe_interval = 0.5;
+    std::optional<Tokenizer::Stream> stream;
+    if (tokenizer_) stream.emplace(*tokenizer_);
+    std::vector<double> bandwidths = {probe_read_bandwidth(team_, buffer)};
+    auto last_probe = Clock::now();
+    for (int64_t i = 0; i < options_.gen_tokens; ++i) {
+      const auto start = Clock::now();
+      const Logits logits = session_.forward({&token, 1});
+      const auto computed = Clock::now();
+      token = sampler_.sample(logits.row(0), prompt_.ids);
+      const auto sampled = Clock::now();
+      if (stream) stream->push(token);
+      const auto end = Clock::now();
+      repeat.latencies.push_back(seconds(start, end));
+      repeat.sampling += seconds(computed, sampled);
+      if (stream) repeat.detokenization += seconds(sampled, end);
+      if (i + 1 == options_.gen_tokens || seconds(last_probe, end) > probe_interval) {
+        bandwidths.push_back(probe_read_bandwidth(team_, buffer));
+        last_probe = Clock::now();
+      }
+    }
+    repeat.read_gb_per_s = mean(bandwidths);
+  }
+
+  const Team& team_;
+  const SpeedOptions options_;
+  Clock::time_point load_start_;
+  Model model_;
+  double load_seconds_;
+  std::optional<Tokenizer> tokenizer_;
+  Prompt prompt_;
+  Session session_;
+  Sampler sampler_{SamplerOptions{}};  // greedy
+};
+
+std::vector<double> each(const std::vector<SpeedRepeat>& repeats,
+                         const std::function<double(const SpeedRepeat&)>& value) {
+  std::vector<double> values;
+  for (const SpeedRepeat& repeat : repeats) values.push_back(value(repeat));
+  return values;
+}
+
+std::vector<double> ratios(std::vector<double> numerators, const std::vector<double>& denominators) {
+  for (size_t i = 0; i < numerators.size(); ++i) numerators[i] /= denominators[i];
+  return numerators;
+}
+
+std::string folder_name(const std::filesystem::path& folder) {
+  const std::filesystem::path whole = std::filesystem::weakly_canonical(folder);
+  return whole.has_filename() ? whole.filename().string() : folder.string();
+}
+
+}  // namespace
+
+double SpeedRepeat::decode() const {
+  return std::accumulate(latencies.begin(), latencies.end(), 0.0);
+}
+
+std::vector<double> SpeedReport::ttft_ms() const {
+  return each(repeats, [](const SpeedRepeat& repeat) { return 1e3 * repeat.ttft(); });
+}
+std::vector<double> SpeedReport::prefill_tokens_per_s() const {
+  return each(repeats,
+              [&](const SpeedRepeat& repeat) { return static_cast<double>(prompt_tokens) / repeat.prefill; });
+}
+std::vector<double> SpeedReport::prefill_gops() const {
+  return each(repeats, [&](const SpeedRepeat& repeat) { return prefill_operations / repeat.prefill / 1e9; });
+}
+std::vector<double> SpeedReport::prefill_fraction() const {
+  return ratios(prefill_gops(), arithmetic_gops());
+}
+std::vector<double> SpeedReport::decode_tokens_per_s() const {
+  return each(repeats,
+              [&](const SpeedRepeat& repeat) { return static_cast<double>(gen_tokens) / repeat.decode(); });
+}
+std::vector<double> SpeedReport::decode_gb_per_s() const {
+  std::vector<double> values = decode_tokens_per_s();
+  for (double& value : values) value *= decode_bytes / 1e9;
+  return values;
+}
+std::vector<double> SpeedReport::decode_bandwidth_fraction() const {
+  return ratios(decode_gb_per_s(), read_gb_per_s());
+}
+std::vector<double> SpeedReport::arithmetic_gops() const {
+  return each(repeats, [](const SpeedRepeat& repeat) { return repeat.arithmetic_gops; });
+}
+std::vector<double> SpeedReport::read_gb_per_s() const {
+  return each(repeats, [](const SpeedRepeat& repeat) { return repeat.read_gb_per_s; });
+}
+std::vector<double> SpeedReport::latencies_ms() const {
+  std::vector<double> values;
+  for (const SpeedRepeat& repeat : repeats)
+    for (const double latency : repeat.latencies) values.push_back(1e3 * latency);
+  return values;
+}
+
+void check_context(const ModelSpec& spec, const std::filesystem::path& folder, const SpeedOptions& options) {
+  if (options.prompt_tokens + options.gen_tokens > spec.max_position_embeddings)
+    fail(
+        "{}: field \"max_position_embeddings\": {} prompt and {} generated tokens do not fit into {} "
+        "positions; choose "
+        "fewer with --prompt-tokens and --gen-tokens",
+        (folder / "config.json").string(), options.prompt_tokens, options.gen_tokens,
+        spec.max_position_embeddings);
+}
+
+SpeedReports measure_speed(std::span<const std::filesystem::path> folders, const Team& team,
+                           const SpeedOptions& options, const SpeedProgress& progress) {
+  SpeedReports reports;
+  int64_t disk_bytes = 0;
+  for (const std::filesystem::path& folder : folders) {
+    const ModelFile file(folder);
+    const ModelSpec spec = read_model_spec(file);
+    check_context(spec, folder, options);
+    const bool unique = std::ranges::count(folders, folder_name(folder), folder_name) == 1;
+    SpeedReport& report = reports.models.emplace_back();
+    report.name = unique ? folder_name(folder) : folder.string();
+    report.size = model_size(file, spec);
+    disk_bytes += report.size.disk_bytes;
+  }
+  const ProbeBuffer buffer(team);
+  // Packed, a model takes about what it takes on disk.
+  const int64_t available = read_machine().memory_available_bytes;
+  reports.alternated = folders.size() == 1 || !available || disk_bytes < available / 10 * 7;
+
+  const size_t together = reports.alternated ? folders.size() : 1;
+  const int64_t total = static_cast<int64_t>(folders.size()) * (options.repeat + 1);
+  int64_t done = 0;
+  for (size_t first = 0; first < folders.size(); first += together) {
+    std::vector<std::unique_ptr<Subject>> subjects;
+    const auto advance = [&](size_t i) {
+      if (progress) progress(++done, total, reports.models[first + i].name);
+    };
+    for (size_t i = 0; i < together; ++i) {
+      subjects.push_back(std::make_unique<Subject>(folders[first + i], team, options));
+      subjects[i]->describe(reports.models[first + i]);
+      subjects[i]->warm_up();
+      advance(i);
+    }
+    for (int64_t repeat = 0; repeat < options.repeat; ++repeat)
+      for (size_t i = 0; i < together; ++i) {
+        reports.models[first + i].repeats.push_back(subjects[i]->run(buffer));
+        advance(i);
+      }
+  }
+  return reports;
+}
+
+}  // namespace whittle

@@ -1,0 +1,87 @@
+#pragma once
+// How fast models run: prompts, single tokens, and the machine's limits beside each.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bench/model_size.h"
+#include "kernels/kernel_table.h"
+#include "kernels/threads.h"
+
+namespace whittle {
+
+struct SpeedOptions {
+  int64_t prompt_tokens = 512, gen_tokens = 128;  // each at least 1
+  int64_t repeat = 5;                             // at least 1, after one warm-up
+  KvFormat kv_cache = KvFormat::f16;
+};
+
+// One run of a prompt and gen_tokens steps. Times in seconds.
+struct SpeedRepeat {
+  double tokenization = 0;    // of the prompt; 0 without a tokenizer
+  double prefill = 0;         // the prompt through the model
+  double first_sampling = 0;  // of the token that follows
+  // Each token after the first, from the one before it: decoder step, sampling and detokenization.
+  std::vector<double> latencies;
+  double sampling = 0, detokenization = 0;  // their part of all latencies together
+
+  // Probes: arithmetic just before and after the prompt, reading before, after, and every half second during
+  // the steps.
+  double arithmetic_gops = 0;
+  double read_gb_per_s = 0;
+
+  double ttft() const { return tokenization + prefill + first_sampling; }
+  double decode() const;  // all latencies together
+};
+
+struct SpeedReport {
+  std::string name;  // the folder's own, or its path where names are not unique
+  ModelSize size;
+  bool has_tokenizer = false;
+  int64_t weights_bytes = 0;   // packed, in memory
+  int64_t kv_cache_bytes = 0;  // of prompt_tokens + gen_tokens positions
+  double load_seconds = 0;     // reading and packing, from whatever of the files the system had cached
+  // Multiplies and adds of the prompt: those on int8 where the model has any, else those of the float
+  // matrices.
+  bool int8 = false;
+  double prefill_operations = 0;
+  double decode_bytes = 0;  // read for a token: every weight once, and the KV cache, averaged over the steps
+  int64_t prompt_tokens = 0, gen_tokens = 0;
+  std::vector<SpeedRepeat> repeats;
+
+  // One value a repeat.
+  std::vector<double> ttft_ms() const;
+  std::vector<double> prefill_tokens_per_s() const;
+  std::vector<double> prefill_gops() const;
+  std::vector<double> prefill_fraction() const;  // of the arithmetic probe beside it
+  std::vector<double> decode_tokens_per_s() const;
+  std::vector<double> decode_gb_per_s() const;
+  std::vector<double> decode_bandwidth_fraction() const;  // of the read probe beside it
+  std::vector<double> arithmetic_gops() const;
+  std::vector<double> read_gb_per_s() const;
+  std::vector<double> latencies_ms() const;  // of every step of every repeat
+};
+
+struct SpeedReports {
+  std::vector<SpeedReport> models;  // in the order given
+  // All models stay in memory and take turns, repeat by repeat, so that the machine's moods meet all alike.
+  // Without the memory for that, each ran alone.
+  bool alternated = true;
+};
+
+using SpeedProgress = std::function<void(int64_t done, int64_t total, const std::string& name)>;
+
+// Throws Error for a folder that does not load, and before anything is measured when prompt and generated
+// tokens do not fit into a model's max_position_embeddings.
+SpeedReports measure_speed(std::span<const std::filesystem::path> folders, const Team& team,
+                           const SpeedOptions& options, const SpeedProgress& progress);
+
+// Throws Error as above.
+void check_context(const ModelSpec& spec, const std::filesystem::path& folder, const SpeedOptions& options);
+
+}  // namespace whittle

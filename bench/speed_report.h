@@ -1,0 +1,20 @@
+#pragma once
+// One model's speed and size as JSON.
+
+#include <nlohmann/json.hpp>
+
+#include "bench/speed.h"
+
+namespace whittle {
+
+// Medians over the repeats, and under `spread` how they lie. Keys: see bench/README.md.
+nlohmann::json speed_json(const SpeedReport& report);
+
+// How many times as fast as the baseline a model is, from pairs of repeats, and how many times as large.
+struct Comparison {
+  double ttft = 0, prefill = 0, decode = 0;  // speed: above 1 is faster
+  double disk = 0, weights = 0;              // size: below 1 is smaller
+};
+Comparison compare(const SpeedReport& report, const SpeedReport& baseline);
+
+}  // namespace whittle

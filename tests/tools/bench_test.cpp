@@ -1,0 +1,70 @@
+// `whittle bench` from outside: quantized models, the child that reports its memory, exit codes.
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "bench/memory.h"
+#include "tests/support/paths.h"
+
+using namespace whittle;
+using test::reference_model;
+
+namespace {
+
+ChildReport run_whittle(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), WHITTLE_PROGRAM);
+  return run_child(arguments);
+}
+
+}  // namespace
+
+TEST_CASE("bench compares quantized models with their baseline in speed, memory and drift") {
+  const test::TemporaryFolder folder;
+  const std::string int8 = folder.path() / "int8", int4 = folder.path() / "int4",
+                    baseline = reference_model();
+  REQUIRE(run_whittle({"quantize", baseline, int8, "--weights", "int8"}).exit_code == 0);
+  REQUIRE(run_whittle({"quantize", baseline, int4, "--weights", "int4", "--group-size", "32"}).exit_code ==
+          0);
+  const ChildReport report = run_whittle(
+      {"bench", int8, int4, "--baseline", baseline, "--text", reference_model() / "texts" / "story.txt",
+       "--prompt-tokens", "24", "--gen-tokens", "4", "--repeat", "2", "--kv-cache", "int8", "--json", "-"});
+  REQUIRE(report.exit_code == 0);
+  const nlohmann::json json = nlohmann::json::parse(report.output);
+  CHECK(json["protocol"]["kv_cache"] == "int8");
+  REQUIRE(json["models"].size() == 3);
+  const nlohmann::json &first = json["models"][0], &second = json["models"][1], &third = json["models"][2];
+  CHECK(first["is_baseline"] == true);
+  CHECK(second["name"] == "int8");
+  CHECK(third["name"] == "int4");
+
+  // 86 % of the weights are linears; the rest stays at 16 bits. Scales, norms and shapes count.
+  CHECK(first["bits_per_weight"].get<double>() == 16.0);
+  const double matrices = 1 - 4096.0 * 256 / first["weights"].get<double>();
+  CHECK(second["bits_per_weight"].get<double>() == Approx(16 - 8 * matrices).margin(0.15));
+  CHECK(third["bits_per_weight"].get<double>() == Approx(16 - 11.5 * matrices).margin(0.15));
+  CHECK(second["weights"] == first["weights"]);
+  CHECK(third["weights"] == first["weights"]);
+
+  CHECK(first["prefill_int8_fraction"].is_null());
+  CHECK(first["prefill_fp32_fraction"].get<double>() > 0);
+  for (const nlohmann::json& model : {second, third}) {
+    INFO(model["name"]);
+    CHECK(model["prefill_int8_fraction"].get<double>() > 0);
+    CHECK(model["prefill_fp32_fraction"].is_null());
+    CHECK(model["peak_rss_bytes"].get<double>() > model["weights_bytes"].get<double>());
+    CHECK(model["weights_bytes"] < first["weights_bytes"]);
+    CHECK(model["drift"]["kl"]["mean"] > 0);
+    CHECK(model["drift"]["perplexity"]["baseline"] == second["drift"]["perplexity"]["baseline"]);
+  }
+  CHECK(second["drift"]["kl"]["mean"] < third["drift"]["kl"]["mean"]);
+}
+
+TEST_CASE("bench refuses what cannot be measured, and says why through its exit code") {
+  CHECK(run_whittle({"bench"}).exit_code == 2);
+  CHECK(run_whittle({"bench", reference_model(), "--text", "story.txt"}).exit_code == 2);  // drift from what?
+  CHECK(run_whittle({"bench", reference_model(), "--repeat", "0"}).exit_code == 2);
+  CHECK(run_whittle({"bench", reference_model(), "--prompt-tokens", "512", "--gen-tokens", "1"}).exit_code ==
+        1);
+  CHECK(run_whittle({"bench", "/no/such/model"}).exit_code == 1);
+}

@@ -1,0 +1,107 @@
+#include <fmt/format.h>
+
+#include <iostream>
+
+#include "bench/json_report.h"
+#include "bench/peak_memory.h"
+#include "bench/summary.h"
+#include "engine/kv_cache.h"
+#include "tools/commands.h"
+#include "tools/options.h"
+#include "tools/progress.h"
+#include "tools/text_file.h"
+
+namespace whittle {
+namespace {
+
+constexpr const char* memory_flag = "--own-peak-memory";
+
+struct BenchFlags {
+  std::vector<std::string> models;
+  std::string baseline, text, json;
+  SpeedOptions speed;
+  int threads = 0;
+  bool own_peak_memory = false;
+};
+
+// This program again, for one model and nothing else.
+std::vector<std::string> memory_child(const BenchFlags& flags, const std::filesystem::path& model) {
+  return {"/proc/self/exe",
+          "bench",
+          memory_flag,
+          "--prompt-tokens",
+          std::to_string(flags.speed.prompt_tokens),
+          "--gen-tokens",
+          std::to_string(flags.speed.gen_tokens),
+          "--kv-cache",
+          std::string(name(flags.speed.kv_cache)),
+          "--threads",
+          std::to_string(flags.threads),
+          "--",
+          model.string()};
+}
+
+void run(const BenchFlags& flags) {
+  if (flags.own_peak_memory)
+    return report_own_peak_memory(flags.models.front(), Team(flags.threads), flags.speed);
+
+  BenchOptions options;
+  options.models.assign(flags.models.begin(), flags.models.end());
+  if (!flags.baseline.empty()) options.baseline = flags.baseline;
+  if (!flags.text.empty()) options.text = read_text_file(flags.text);
+  options.speed = flags.speed;
+  options.threads = flags.threads;
+  options.memory_child = [&](const std::filesystem::path& model) { return memory_child(flags, model); };
+
+  std::optional<ProgressLine> line;
+  std::string running;
+  const BenchReport report = measure_models(
+      options, [&](const std::string& phase, int64_t done, int64_t total, const std::string& model) {
+        if (phase != running) line.emplace(running = phase);
+        line->update(done, total, model);
+      });
+  line.reset();
+  if (flags.json != "-") std::cout << bench_text(report);
+  if (!flags.json.empty()) write_json(flags.json, bench_json(report));
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  CLI::App* command =
+      app.add_subcommand("bench", "Speed, latency and memory of models, beside the machine's limits");
+  static BenchFlags flags;
+  constexpr int64_t most = 1 << 24;
+  command->add_option("MODEL", flags.models, "Folders of the models to measure, in turns")->required();
+  CLI::Option* baseline =
+      command
+          ->add_option("--baseline", flags.baseline, "Folder to measure too, and to compare the others with")
+          ->type_name("SRC");
+  command
+      ->add_option("--text", flags.text,
+                   "Also measure each model's drift from the baseline on this text file")
+      ->type_name("FILE")
+      ->needs(baseline);
+  command->add_option("--prompt-tokens", flags.speed.prompt_tokens, "Length of the prompt")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, most).description(""));
+  command->add_option("--gen-tokens", flags.speed.gen_tokens, "Tokens decoded after it, one by one")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, most).description(""));
+  command->add_option("--repeat", flags.speed.repeat, "Repeats, after a warm-up")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, int64_t{1000}).description(""));
+  command->add_flag(memory_flag, flags.own_peak_memory)->group("");
+  add_kv_cache(*command, flags.speed.kv_cache);
+  add_threads(*command, flags.threads);
+  add_json(*command, flags.json);
+  command->footer(
+      "Examples:\n"
+      "  whittle bench model-int8\n"
+      "  whittle bench model-int8 model-int4 --baseline model --text story.txt\n"
+      "  whittle bench model-int4 --prompt-tokens 128 --gen-tokens 32 --threads 1 --json bench.json\n"
+      "Prompt and generated tokens together must fit into the model's context.");
+  command->callback([] { run(flags); });
+}
+
+}  // namespace whittle
