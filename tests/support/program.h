@@ -80,7 +80,7 @@ inline std::vector<std::string> whittle_command(const std::vector<std::string>& 
   command.insert(command.end(), arguments.begin(), arguments.end());
   return command;
 }
-inline Outcome whittle(const std::vector<std::string>& arguments) { return run(whittle_command(arguments)); }
+inline Outcome run_whittle(const std::vector<std::string>& arguments) { return run(whittle_command(arguments)); }
 #endif
 
 }  // namespace whittle::test
