@@ -72,7 +72,9 @@ class Child {
   bool ended_ = false;
 };
 
-inline Outcome run(std::vector<std::string> command) { return Child(std::move(command)).wait(); }
+inline Outcome run(std::vector<std::string> command) {
+  return Child(std::move(command)).wait();
+}
 
 #ifdef WHITTLE_PROGRAM
 inline std::vector<std::string> whittle_command(const std::vector<std::string>& arguments) {
@@ -80,7 +82,9 @@ inline std::vector<std::string> whittle_command(const std::vector<std::string>& 
   command.insert(command.end(), arguments.begin(), arguments.end());
   return command;
 }
-inline Outcome run_whittle(const std::vector<std::string>& arguments) { return run(whittle_command(arguments)); }
+inline Outcome run_whittle(const std::vector<std::string>& arguments) {
+  return run(whittle_command(arguments));
+}
 #endif
 
 }  // namespace whittle::test

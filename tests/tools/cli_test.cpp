@@ -19,7 +19,9 @@ namespace {
 const std::vector<std::string> commands = {"quantize", "generate", "bench",   "drift",
                                            "tokenize", "inspect",  "machine", "synthesize"};
 
-std::string story() { return reference_model() / "texts" / "story.txt"; }
+std::string story() {
+  return reference_model() / "texts" / "story.txt";
+}
 
 // The reference model in INT8, made once and kept for all test cases of this process.
 const std::string& int8_model() {
@@ -35,8 +37,14 @@ const std::string& int8_model() {
 }
 
 std::vector<std::string> drift_arguments() {
-  return {"drift", int8_model(), "--baseline", reference_model(), "--text", story(),
-          "--characters", "600", "--context", "64", "--threads", "1"};
+  return {"drift", int8_model(), "--baseline", reference_model(), "--text", story(), "--characters",
+          "600",   "--context",  "64",         "--threads",       "1"};
+}
+
+std::vector<std::string> bench_arguments() {
+  return {"bench",           int8_model(), "--baseline",   reference_model(),
+          "--prompt-tokens", "32",         "--gen-tokens", "8",
+          "--repeat",        "2",          "--threads",    "1"};
 }
 
 std::vector<std::string> with(std::vector<std::string> arguments, const std::vector<std::string>& more) {
@@ -44,14 +52,19 @@ std::vector<std::string> with(std::vector<std::string> arguments, const std::vec
   return arguments;
 }
 
-int64_t lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
+int64_t lines(const std::string& text) {
+  return std::count(text.begin(), text.end(), '\n');
+}
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 bool loads(const fs::path& folder) {
   const TemporaryFolder ids;
   write_text(ids.path() / "ids.json", "[1, 2]");
-  return run_whittle({"generate", folder, "--token-ids", ids.path() / "ids.json", "--max-tokens", "1", "--threads", "1"})
+  return run_whittle({"generate", folder, "--token-ids", ids.path() / "ids.json", "--max-tokens", "1",
+                      "--threads", "1"})
              .exit_code == 0;
 }
 
@@ -72,17 +85,18 @@ TEST_CASE("Every command explains itself with examples") {
 }
 
 TEST_CASE("Wrong usage is exit code 2, said on standard error alone") {
-  std::vector<std::vector<std::string>> wrong = {{},
-                                                 {"compress"},
-                                                 {"quantize", reference_model()},
-                                                 {"quantize", reference_model(), "out", "--weights", "int3"},
-                                                 {"quantize", reference_model(), "out", "--group-size", "7"},
-                                                 {"drift", reference_model(), "--text", story()},
-                                                 {"drift", reference_model(), "--baseline", reference_model()},
-                                                 {"generate", reference_model()},
-                                                 {"generate", reference_model(), "--prompt", "a", "--max-tokens", "x"},
-                                                 {"tokenize", reference_model(), "--text", "a", "--file", story()},
-                                                 {"machine", "--threads", "-1"}};
+  std::vector<std::vector<std::string>> wrong = {
+      {},
+      {"compress"},
+      {"quantize", reference_model()},
+      {"quantize", reference_model(), "out", "--weights", "int3"},
+      {"quantize", reference_model(), "out", "--group-size", "7"},
+      {"drift", reference_model(), "--text", story()},
+      {"drift", reference_model(), "--baseline", reference_model()},
+      {"generate", reference_model()},
+      {"generate", reference_model(), "--prompt", "a", "--max-tokens", "x"},
+      {"tokenize", reference_model(), "--text", "a", "--file", story()},
+      {"machine", "--threads", "-1"}};
   for (const std::string& command : commands) wrong.push_back({command, "--no-such-flag"});
   for (const auto& arguments : wrong) {
     INFO(json(arguments).dump());
@@ -96,13 +110,14 @@ TEST_CASE("Wrong usage is exit code 2, said on standard error alone") {
 TEST_CASE("A model that is not there is exit code 1 and one line that names it") {
   const TemporaryFolder folder;
   const std::string absent = folder.path() / "absent", out = folder.path() / "out";
-  const std::vector<std::vector<std::string>> runs = {{"quantize", absent, out},
-                                                      {"generate", absent, "--prompt", "a"},
-                                                      {"bench", absent},
-                                                      {"drift", absent, "--baseline", reference_model(), "--text", story()},
-                                                      {"drift", reference_model(), "--baseline", absent, "--text", story()},
-                                                      {"tokenize", absent, "--text", "a"},
-                                                      {"inspect", absent}};
+  const std::vector<std::vector<std::string>> runs = {
+      {"quantize", absent, out},
+      {"generate", absent, "--prompt", "a"},
+      {"bench", absent},
+      {"drift", absent, "--baseline", reference_model(), "--text", story()},
+      {"drift", reference_model(), "--baseline", absent, "--text", story()},
+      {"tokenize", absent, "--text", "a"},
+      {"inspect", absent}};
   for (const auto& arguments : runs) {
     INFO(json(arguments).dump());
     const Outcome outcome = run_whittle(arguments);
@@ -135,8 +150,8 @@ TEST_CASE("A model is quantized, inspected, judged and run") {
   CHECK(judged.exit_code == 0);
   CHECK(judged.err.empty());
 
-  const std::vector<std::string> generate = {"generate", int8_model(), "--prompt", "Once upon a time",
-                                             "--max-tokens", "12", "--threads", "1"};
+  const std::vector<std::string> generate = {"generate",     int8_model(), "--prompt",  "Once upon a time",
+                                             "--max-tokens", "12",         "--threads", "1"};
   const Outcome generated = run_whittle(generate);
   CHECK(generated.exit_code == 0);
   CHECK(generated.out.size() > 10);
@@ -149,7 +164,8 @@ TEST_CASE("A gate that is exceeded is exit code 3, and the reason stands on stan
   CHECK(has(exceeded.err, "KL"));
   CHECK(lines(exceeded.err) == 1);
   CHECK_FALSE(exceeded.out.empty());
-  const Outcome kept = run_whittle(with(drift_arguments(), {"--max-kl", "1", "--max-perplexity-increase", "50"}));
+  const Outcome kept =
+      run_whittle(with(drift_arguments(), {"--max-kl", "1", "--max-perplexity-increase", "50"}));
   CHECK(kept.exit_code == 0);
   CHECK(kept.err.empty());
 }
@@ -161,7 +177,9 @@ TEST_CASE("--json - is JSON and nothing else on standard output") {
       {"quantize", reference_model(), out, "--threads", "1"},
       drift_arguments(),
       {"generate", int8_model(), "--prompt", "Once", "--max-tokens", "3", "--threads", "1"},
-      {"inspect", int8_model()}};
+      {"inspect", int8_model()},
+      {"machine", "--threads", "1"},
+      bench_arguments()};
   for (const auto& arguments : runs) {
     INFO(json(arguments).dump());
     const Outcome outcome = run_whittle(with(arguments, {"--json", "-"}));
@@ -169,12 +187,37 @@ TEST_CASE("--json - is JSON and nothing else on standard output") {
     CHECK(outcome.exit_code == 0);
     CHECK(json::accept(outcome.out));
   }
-  const json report = json::parse(run_whittle(with(drift_arguments(), {"--json", "-"})).out);
-  for (const char* key : {"/perplexity/baseline", "/perplexity/model", "/perplexity/increase_percent", "/kl/mean",
-                          "/kl/p99", "/same_top_percent", "/tokens_scored"}) {
-    INFO(key);
-    CHECK(report.value(json::json_pointer(key), json()).is_number());
-  }
+}
+
+TEST_CASE("Published JSON keys are there") {
+  const auto check = [](const std::vector<std::string>& arguments, const std::vector<std::string>& keys) {
+    const json report = json::parse(run_whittle(with(arguments, {"--json", "-"})).out, nullptr, false);
+    for (const std::string& key : keys) {
+      INFO(arguments.front() << " " << key);
+      CHECK(report.is_object());
+      CHECK((report.is_object() && report.contains(json::json_pointer(key))));
+    }
+  };
+  check(drift_arguments(), {"/perplexity/baseline", "/perplexity/model", "/perplexity/increase_percent",
+                            "/kl/mean", "/kl/p99", "/same_top_percent", "/tokens_scored"});
+  std::vector<std::string> bench_keys = {"/machine/read_gb_per_s", "/machine/int8_gops"};
+  for (const char* model : {"/models/0", "/models/1"})
+    for (const char* key :
+         {"name", "bits_per_weight", "disk_bytes", "peak_rss_bytes", "weights_bytes", "load_seconds",
+          "ttft_ms", "prefill_tokens_per_s", "decode_tokens_per_s", "decode_gb_per_s",
+          "decode_bandwidth_fraction", "prefill_int8_fraction", "itl_ms/p50", "itl_ms/p95", "itl_ms/p99"})
+      bench_keys.push_back(std::string(model) + "/" + key);
+  check(bench_arguments(), bench_keys);
+}
+
+TEST_CASE("Token ids turn back into the text") {
+  const std::string text = "Lily's 3 caf\u00e9s\n were \u2603 there.";
+  const Outcome ids = run_whittle({"tokenize", reference_model(), "--text", text});
+  REQUIRE(ids.exit_code == 0);
+  CHECK(json::parse(ids.out).size() > 5);
+  const Outcome decoded =
+      run_whittle({"tokenize", reference_model(), "--decode", "--no-special", "--text", ids.out});
+  CHECK(decoded.out == text + "\n");
 }
 
 namespace {
@@ -200,8 +243,10 @@ fs::path partial_folder(const fs::path& parent) {
 
 // Starts a quantization to PARENT/out, and waits until it has begun to write, and then `delay` more.
 std::unique_ptr<Child> started_quantization(const fs::path& parent, std::chrono::milliseconds delay) {
-  auto child = std::make_unique<Child>(whittle_command({"quantize", parent / "source", parent / "out", "--threads", "1"}));
-  while (partial_folder(parent).empty() && !child->ended()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  auto child = std::make_unique<Child>(
+      whittle_command({"quantize", parent / "source", parent / "out", "--threads", "1"}));
+  while (partial_folder(parent).empty() && !child->ended())
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   std::this_thread::sleep_for(delay);
   return child;
 }
@@ -214,7 +259,8 @@ TEST_CASE("A quantization that is killed leaves nothing that loads as a model") 
   write_large_model(parent / "source");
   const auto start = std::chrono::steady_clock::now();
   REQUIRE(started_quantization(parent, {})->wait().exit_code == 0);
-  const auto whole = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
+  const auto whole =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
   REQUIRE(loads(out));
   const std::string weights = read_text(out / "model.safetensors");
 

@@ -30,7 +30,9 @@ const std::map<std::string, std::set<std::string>> may_include = {
     {"tools", {"tools", "quant", "bench", "engine", "kernels"}},
 };
 
-std::string top_of(const std::string& path) { return path.substr(0, path.find('/')); }
+std::string top_of(const std::string& path) {
+  return path.substr(0, path.find('/'));
+}
 
 // Our headers are named from the root, so the first part of the name tells the folder.
 Violations include_violations(const std::string& path, const std::string& text) {
@@ -61,9 +63,9 @@ Violations length_violations(const std::string& path, const std::string& text) {
   return {path + " has " + std::to_string(lines) + " lines"};
 }
 
-// `listing` is the output of nm --format=posix: name, type, and for what is defined its value and size. A weak or unique
-// symbol is one of which the linker keeps any copy: an inline function compiled for AVX-512 could be the one that runs
-// on a CPU without it.
+// `listing` is the output of nm --format=posix: name, type, and for what is defined its value and size. A
+// weak or unique symbol is one of which the linker keeps any copy: an inline function compiled for AVX-512
+// could be the one that runs on a CPU without it.
 Violations symbol_violations(const std::string& object, const std::string& listing) {
   static const std::set<std::string> harmless = {
       "DW.ref.__gxx_personality_v0",  // a pointer to the exception handler, the same in every object
@@ -81,15 +83,22 @@ Violations symbol_violations(const std::string& object, const std::string& listi
 }
 
 Violations top_level_violations(const std::string& path) {
-  static const std::set<std::string> allowed = {"CMakeLists.txt", "CMakePresets.json", "README.md", "engine", "quant",
-                                                "kernels",        "tools",             "tests",     "bench"};
+  static const std::set<std::string> allowed = {"CMakeLists.txt", "CMakePresets.json", "README.md", "engine",
+                                                "quant",          "kernels",           "tools",     "tests",
+                                                "bench"};
   if (path.starts_with(".") || allowed.count(top_of(path))) return {};
   return {path + ": not one of the top-level entries"};
 }
 
 // A path that exists on one machine only. (Split, so that this file passes.)
 Violations machine_path_violations(const std::string& path, const std::string& text) {
-  static const std::regex machine_path("(^|[^A-Za-z0-9._~-])/(ho" "me|ro" "ot|wo" "rk|Us" "ers|tm" "p/w)/");
+  static const std::regex machine_path(
+      "(^|[^A-Za-z0-9._~-])/(ho"
+      "me|ro"
+      "ot|wo"
+      "rk|Us"
+      "ers|tm"
+      "p/w)/");
   Violations found;
   std::istringstream lines(text);
   int number = 0;
@@ -102,7 +111,9 @@ Violations machine_path_violations(const std::string& path, const std::string& t
   return found;
 }
 
-bool is_text(const std::string& bytes) { return bytes.substr(0, 8192).find('\0') == std::string::npos; }
+bool is_text(const std::string& bytes) {
+  return bytes.substr(0, 8192).find('\0') == std::string::npos;
+}
 
 std::string read(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -145,7 +156,9 @@ TEST_CASE("Includes point from tools to quant and bench, to engine, to kernels")
   CHECK(include_violations("tests/a.cpp", "#include \"tools/b.h\"\n").empty());
   CHECK(include_violations("kernels/a.h", "#include \"engine/b.h\"\n").size() == 1);
   CHECK(include_violations("kernels/isa/a.inl", "  #  include <engine/b.h>\n").size() == 1);
-  CHECK(include_violations("engine/a.cpp", "int x;\n#include \"quant/b.h\"\n#include \"bench/c.h\"\n").size() == 2);
+  CHECK(
+      include_violations("engine/a.cpp", "int x;\n#include \"quant/b.h\"\n#include \"bench/c.h\"\n").size() ==
+      2);
   CHECK(include_violations("quant/a.cpp", "#include \"bench/b.h\"\n").size() == 1);
   CHECK(include_violations("bench/a.cpp", "#include \"quant/b.h\"\n").size() == 1);
   CHECK(include_violations("bench/a.cpp", "#include \"tools/b.h\"\n").size() == 1);
@@ -173,14 +186,16 @@ TEST_CASE("Objects of one instruction set hold no symbol that the linker could s
   for (const auto& entry : fs::recursive_directory_iterator(fs::path(WHITTLE_BUILD_DIR) / "kernels")) {
     const fs::path& object = entry.path();
     const std::string source = object.stem();
-    if (object.extension() != ".o" || object.parent_path().filename() != "isa" || !names.count(source)) continue;
+    if (object.extension() != ".o" || object.parent_path().filename() != "isa" || !names.count(source))
+      continue;
     checked.insert(source);
     for (const std::string& violation : symbol_violations(object, symbols_of(object))) FAIL_CHECK(violation);
   }
   CHECK(checked == names);
 }
 
-TEST_CASE("The check of symbols finds an inline function and a template's static that were left out of line") {
+TEST_CASE(
+    "The check of symbols finds an inline function and a template's static that were left out of line") {
   const TemporaryFolder folder;
   const fs::path source = folder.path() / "bad.cpp", object = folder.path() / "bad.o";
   std::ofstream(source) << "inline float twice(float x) { return x + x; }\n"
