@@ -1,0 +1,233 @@
+// The rules of the tree, each checked on the tree itself and shown to fail on a bad example.
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/support/program.h"
+
+namespace fs = std::filesystem;
+using namespace whittle::test;
+
+namespace {
+
+using Violations = std::vector<std::string>;
+
+// What a folder's files may include.
+const std::map<std::string, std::set<std::string>> may_include = {
+    {"kernels", {"kernels"}},
+    {"engine", {"engine", "kernels"}},
+    {"quant", {"quant", "engine", "kernels"}},
+    {"bench", {"bench", "engine", "kernels"}},
+    {"tools", {"tools", "quant", "bench", "engine", "kernels"}},
+};
+
+std::string top_of(const std::string& path) {
+  return path.substr(0, path.find('/'));
+}
+
+// Our headers are named from the root, so the first part of the name tells the folder.
+Violations include_violations(const std::string& path, const std::string& text) {
+  const auto rule = may_include.find(top_of(path));
+  if (rule == may_include.end()) return {};
+  static const std::regex include(R"(^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">])");
+  Violations found;
+  std::istringstream lines(text);
+  std::smatch match;
+  for (std::string line; std::getline(lines, line);) {
+    if (!std::regex_search(line, match, include)) continue;
+    const std::string name = match[2], folder = top_of(name);
+    const bool ours = match[1] == "\"" || may_include.count(folder) || folder == "tests";
+    if (ours && !rule->second.count(folder)) found.push_back(path + " includes " + name);
+  }
+  return found;
+}
+
+bool is_code(const std::string& path, const std::string& text) {
+  static const std::set<std::string> extensions = {".cpp", ".h", ".inl", ".py", ".sh", ".cmake"};
+  return extensions.count(fs::path(path).extension()) || fs::path(path).filename() == "CMakeLists.txt" ||
+         text.starts_with("#!");
+}
+
+Violations length_violations(const std::string& path, const std::string& text) {
+  const auto lines = std::count(text.begin(), text.end(), '\n');
+  if (!is_code(path, text) || lines <= 500) return {};
+  return {path + " has " + std::to_string(lines) + " lines"};
+}
+
+// `listing` is the output of nm --format=posix: name, type, and for what is defined its value and size. A
+// weak or unique symbol is one of which the linker keeps any copy: an inline function compiled for AVX-512
+// could be the one that runs on a CPU without it.
+Violations symbol_violations(const std::string& object, const std::string& listing) {
+  static const std::set<std::string> harmless = {
+      "DW.ref.__gxx_personality_v0",  // a pointer to the exception handler, the same in every object
+  };
+  Violations found;
+  std::istringstream lines(listing);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string name, type;
+    words >> name >> type;
+    if (type.size() == 1 && std::string("WVwvu").find(type) != std::string::npos && !harmless.count(name))
+      found.push_back(object + ": " + type + " " + name);
+  }
+  return found;
+}
+
+Violations top_level_violations(const std::string& path) {
+  static const std::set<std::string> allowed = {"CMakeLists.txt", "CMakePresets.json", "README.md", "engine",
+                                                "quant",          "kernels",           "tools",     "tests",
+                                                "bench"};
+  if (path.starts_with(".") || allowed.count(top_of(path))) return {};
+  return {path + ": not one of the top-level entries"};
+}
+
+// A path that exists on one machine only. (Split, so that this file passes.)
+Violations machine_path_violations(const std::string& path, const std::string& text) {
+  static const std::regex machine_path(
+      "(^|[^A-Za-z0-9._~-])/(ho"
+      "me|ro"
+      "ot|wo"
+      "rk|Us"
+      "ers|tm"
+      "p/w)/");
+  Violations found;
+  std::istringstream lines(text);
+  int number = 0;
+  for (std::string line; std::getline(lines, line);) {
+    ++number;
+    // Long lines are data, which std::regex must not be given: it recurses.
+    if (line.size() < 2000 && std::regex_search(line, machine_path))
+      found.push_back(path + ":" + std::to_string(number) + ": " + line);
+  }
+  return found;
+}
+
+bool is_text(const std::string& bytes) {
+  return bytes.substr(0, 8192).find('\0') == std::string::npos;
+}
+
+std::string read(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Path to contents of all that git tracks; empty in a tree without git.
+const std::map<std::string, std::string>& tracked_files() {
+  static const std::map<std::string, std::string> files = [] {
+    std::map<std::string, std::string> result;
+    const Outcome git = run({"git", "-c", "safe.directory=*", "-C", source_dir(), "ls-files", "-z"});
+    if (git.exit_code != 0) return result;
+    std::istringstream names(git.out);
+    for (std::string name; std::getline(names, name, '\0');)
+      if (fs::is_regular_file(source_dir() / name)) result[name] = read(source_dir() / name);
+    return result;
+  }();
+  return files;
+}
+
+std::string symbols_of(const fs::path& object) {
+  const Outcome nm = run({"nm", "--format=posix", object});
+  INFO(nm.err);
+  REQUIRE(nm.exit_code == 0);
+  return nm.out;
+}
+
+template <typename Check>
+void check_tree(const Check& check) {
+  if (tracked_files().empty()) WARN("skipped: not a git checkout");
+  for (const auto& [path, text] : tracked_files())
+    for (const std::string& violation : check(path, text)) FAIL_CHECK(violation);
+}
+
+}  // namespace
+
+TEST_CASE("Includes point from tools to quant and bench, to engine, to kernels") {
+  check_tree(include_violations);
+  CHECK(include_violations("quant/a.cpp", "#include \"engine/b.h\"\n#include <vector>\n").empty());
+  CHECK(include_violations("tests/a.cpp", "#include \"tools/b.h\"\n").empty());
+  CHECK(include_violations("kernels/a.h", "#include \"engine/b.h\"\n").size() == 1);
+  CHECK(include_violations("kernels/isa/a.inl", "  #  include <engine/b.h>\n").size() == 1);
+  CHECK(
+      include_violations("engine/a.cpp", "int x;\n#include \"quant/b.h\"\n#include \"bench/c.h\"\n").size() ==
+      2);
+  CHECK(include_violations("quant/a.cpp", "#include \"bench/b.h\"\n").size() == 1);
+  CHECK(include_violations("bench/a.cpp", "#include \"quant/b.h\"\n").size() == 1);
+  CHECK(include_violations("bench/a.cpp", "#include \"tools/b.h\"\n").size() == 1);
+  CHECK(include_violations("tools/a.cpp", "#include \"tests/b.h\"\n").size() == 1);
+  CHECK(include_violations("engine/a.cpp", "#include \"../kernels/b.h\"\n").size() == 1);
+}
+
+TEST_CASE("No file of code is longer than 500 lines") {
+  check_tree(length_violations);
+  const std::string lines500(500, '\n'), lines501(501, '\n');
+  CHECK(length_violations("engine/a.cpp", lines500).empty());
+  CHECK(length_violations("bench/reference_model/tokenizer.json", lines501).empty());
+  for (const char* path : {"engine/a.cpp", "engine/a.h", "kernels/isa/a.inl", "tests/a.py", "CMakeLists.txt"})
+    CHECK(length_violations(path, lines501).size() == 1);
+  CHECK(length_violations("tools/demo", "#!/bin/bash" + lines501).size() == 1);
+}
+
+TEST_CASE("Objects of one instruction set hold no symbol that the linker could share with others") {
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(source_dir() / "kernels" / "isa"))
+    if (entry.path().extension() == ".cpp") names.insert(entry.path().filename());
+  REQUIRE(names.count("scalar.cpp") == 1);
+
+  std::set<std::string> checked;
+  for (const auto& entry : fs::recursive_directory_iterator(fs::path(WHITTLE_BUILD_DIR) / "kernels")) {
+    const fs::path& object = entry.path();
+    const std::string source = object.stem();
+    if (object.extension() != ".o" || object.parent_path().filename() != "isa" || !names.count(source))
+      continue;
+    checked.insert(source);
+    for (const std::string& violation : symbol_violations(object, symbols_of(object))) FAIL_CHECK(violation);
+  }
+  CHECK(checked == names);
+}
+
+TEST_CASE(
+    "The check of symbols finds an inline function and a template's static that were left out of line") {
+  const TemporaryFolder folder;
+  const fs::path source = folder.path() / "bad.cpp", object = folder.path() / "bad.o";
+  std::ofstream(source) << "inline float twice(float x) { return x + x; }\n"
+                           "template <typename T> struct Table { static T value; };\n"
+                           "template <typename T> T Table<T>::value = 1;\n"
+                           "namespace { float local(float x) { return x * 2; } }\n"
+                           "float four(float x) { return twice(local(x)) * Table<float>::value; }\n";
+  const Outcome compiler = run({WHITTLE_COMPILER, "-O0", "-c", source, "-o", object});
+  INFO(compiler.err);
+  REQUIRE(compiler.exit_code == 0);
+  const Violations found = symbol_violations("bad.o", symbols_of(object));
+  CHECK(found.size() == 2);
+  CHECK(symbol_violations("a.o", "x W 0 8\nDW.ref.__gxx_personality_v0 V 0 8\ny T 0 8\nz U\n").size() == 1);
+  for (const char* type : {"W", "V", "w", "v", "u"})
+    CHECK(symbol_violations("a.o", std::string("x ") + type + " 0 8\n").size() == 1);
+}
+
+TEST_CASE("The root of the tree holds the parts of the design and nothing else") {
+  check_tree([](const std::string& path, const std::string&) { return top_level_violations(path); });
+  for (const char* path : {"README.md", ".ci/run", ".gitignore", "engine/a.cpp", "tests/tools/a.cpp"})
+    CHECK(top_level_violations(path).empty());
+  for (const char* path : {"utils/a.h", "docs/a.md", "Makefile", "enginex/a.h"})
+    CHECK(top_level_violations(path).size() == 1);
+}
+
+TEST_CASE("No tracked text names a path of somebody's machine") {
+  check_tree([](const std::string& path, const std::string& text) {
+    return is_text(text) ? machine_path_violations(path, text) : Violations{};
+  });
+  const std::string slash = "/";
+  for (const char* folder : {"home", "work", "root", "Users"})
+    CHECK(machine_path_violations("a", "x\npath = \"" + slash + folder + "/me/model\"").size() == 1);
+  CHECK(machine_path_violations("a", slash + "tmp/w/me").size() == 1);
+  CHECK(machine_path_violations("a", "bench/work/x, https://host.org/home/x, /tmp/out, /proc/self").empty());
+}
