@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "kernels/matmul.h"
+
 namespace whittle {
 
 LinearInput::LinearInput(int64_t rows, int64_t cols, const std::vector<int64_t>& group_sizes)
@@ -32,7 +34,7 @@ void apply(const Linear& linear, const LinearInput& input, int64_t rows, Range p
   const PackedWeight& w = linear.weight;
   if (panels.size() <= 0) return;
   if (w.quantized())
-    kernels().matmul_quantized(w, input.codes(rows, w.cols, linear.activation_group_size), panels, y);
+    matmul(w, input.codes(rows, w.cols, linear.activation_group_size), panels, y);
   else
     kernels().matmul_float(w, input.floats(rows), panels, y);
   if (linear.bias.empty()) return;
