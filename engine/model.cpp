@@ -32,6 +32,8 @@ Linear Model::load_linear(const Team& team, const std::string& module, int64_t r
 
 Model::Model(const std::filesystem::path& folder, const Team& team) : file_(folder), spec_(read_model_spec(file_)) {
   const EmbeddingModules modules = embedding_modules(file_, spec_);
+  // The largest tensor comes first, while nothing else is in memory beside it and its packed copy.
+  lm_head_ = load_linear(team, modules.output, spec_.vocab_size, spec_.hidden_size, false);
   for (int64_t i = 0; i < spec_.num_hidden_layers; ++i) {
     DecoderLayer& layer = layers_.emplace_back();
     const std::array<Linear*, 7> linears = {&layer.q_proj,    &layer.k_proj,  &layer.v_proj,   &layer.o_proj,
@@ -53,7 +55,6 @@ Model::Model(const std::filesystem::path& folder, const Team& team) : file_(fold
     }
   }
   norm_ = file_.vector("model.norm.weight", spec_.hidden_size);
-  lm_head_ = load_linear(team, modules.output, spec_.vocab_size, spec_.hidden_size, false);
   if (modules.input != modules.output)
     embedding_ = file_.weight(modules.input, spec_.vocab_size, spec_.hidden_size);
 }
@@ -62,6 +63,8 @@ void Model::embed(int32_t id, float* out) const {
   if (embedding_.codes.empty()) return lm_head_.weight.decode_row(id, out);
   const int64_t cols = embedding_.cols, groups = embedding_.groups();
   info(embedding_.format).decode_row(embedding_.codes.data() + id * row_bytes(embedding_.format, cols), cols, out);
+  // The system maps far more than the row around it: left there, the whole embedding would be resident after a prompt.
+  file_.drop_pages(embedding_.codes);
   if (!groups) return;
   for (int64_t k = 0; k < cols; ++k) {
     const auto at = static_cast<size_t>(id * groups + k / embedding_.group_size);
