@@ -1,0 +1,64 @@
+#include "engine/generator.h"
+
+#include "tests/support/paths.h"
+
+using namespace whittle;
+using namespace whittle::test;
+
+namespace {
+
+struct Run {
+  Generation out;
+  std::string streamed;
+};
+
+Run run(const std::string& prompt, GenerationOptions options, int64_t context = 128) {
+  static const Team team(2);
+  static const Model model(reference_model(), team);
+  static const Tokenizer tokenizer = Tokenizer::open(reference_model());
+  Session session(model, team, {context});
+  Run result;
+  result.out = generate(session, model, &tokenizer, tokenizer.encode(prompt), options,
+                        [&](std::string_view text) { result.streamed += text; });
+  return result;
+}
+
+const std::string prompt = "Once upon a time, there was a little girl named Lucy. She";
+
+}  // namespace
+
+TEST_CASE("The text that streams is the text that is returned") {
+  const Run all = run(prompt, {.max_tokens = 24});
+  CHECK(all.out.ids.size() == 24);
+  CHECK(all.out.finish_reason == FinishReason::max_tokens);
+  CHECK(all.streamed == all.out.text);
+  CHECK(all.out.text == Tokenizer::open(reference_model()).decode(all.out.ids));
+}
+
+TEST_CASE("A stop text ends the output before it, wherever tokens cut it, and nothing of it is streamed") {
+  const std::string whole = run(prompt, {.max_tokens = 24}).out.text;
+  REQUIRE(whole.size() > 20);
+  for (const size_t at : {1, 5, 11}) {
+    const std::string stop = whole.substr(at, 7);
+    const Run cut = run(prompt, {.max_tokens = 24, .stop = {"never said", stop}});
+    CAPTURE(whole, stop);
+    CHECK(cut.out.text == whole.substr(0, whole.find(stop)));
+    CHECK(cut.streamed == cut.out.text);
+    CHECK(cut.out.finish_reason == FinishReason::stop_text);
+  }
+}
+
+TEST_CASE("Generation ends where the context does") {
+  const Run out = run(prompt, {.max_tokens = 100}, 20);
+  CHECK(out.out.finish_reason == FinishReason::context_full);
+  CHECK(out.out.ids.size() == 20 - 15 + 1);  // the last token needs no position
+}
+
+TEST_CASE("An empty prompt and an empty stop text are refused") {
+  const Team team(1);
+  const Model model(reference_model(), team);
+  Session session(model, team, {16});
+  CHECK_THROWS_AS(generate(session, model, nullptr, {}, {}, {}), Error);
+  const std::vector<int32_t> ids = {0};
+  CHECK_THROWS_AS(generate(session, model, nullptr, ids, {.stop = {""}}, {}), Error);
+}
