@@ -95,7 +95,8 @@ TEST_CASE("Codes are in range, scales as stored, and the error at most that of s
         CAPTURE(format.name, scheme.group_size, scheme.symmetric, cols, outlier);
         const std::vector<float> row = normal_row(cols, 7, outlier);
         const Rounded out = round(row, scheme);
-        for (const float code : out.codes) CHECK((code >= format.code_min && code <= format.code_max));
+        for (const float code : out.codes)
+          CHECK((static_cast<int>(code) >= format.code_min && static_cast<int>(code) <= format.code_max));
         if (scheme.group_size)
           for (const float scale : out.scales) CHECK(f16_to_float(float_to_f16(scale)) == scale);
         for (const int8_t zero : out.zero_points) CHECK((zero >= format.code_min && zero <= format.code_max));
