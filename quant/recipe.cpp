@@ -9,6 +9,9 @@ namespace {
 
 // Groups of the head's int4 codes when the layers' have none.
 constexpr int64_t default_group_size = 128;
+// Inputs of the head that share an activation scale: its errors go straight into the logits, it runs for one token of a
+// prompt, and decode, bound by memory, has the time.
+constexpr int64_t head_activation_group_size = 32;
 
 QuantizationScheme linear_scheme(const Recipe& recipe, WeightFormat format, int64_t group_size) {
   QuantizationScheme scheme;
@@ -64,10 +67,11 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const ModelFile& file, 
   if (recipe.lm_head) {
     const int64_t groups = recipe.group_size ? recipe.group_size : default_group_size;
     head = linear_scheme(recipe, *recipe.lm_head, *recipe.lm_head == WeightFormat::int4 ? groups : 0);
+    if (!head->group_size) head->activation_group_size = head_activation_group_size;
   }
   if (shared.input != shared.output) {
     add(shared.input, embedding);
-  } else if (embedding == head) {
+  } else if (recipe.embedding == recipe.lm_head) {
     add(shared.output, head);
   } else {  // one matrix with two treatments
     const std::string other = shared.output == "lm_head" ? "model.embed_tokens" : "lm_head";

@@ -36,6 +36,7 @@ class GroupSearch {
     constexpr int steps = 24;
     constexpr float narrowest = 0.5f;  // of the full range; below it clipping has never paid
     float best_ratio = 1;
+    if (symmetric_) offer(signed_top() / code_max_, 0);  // clips nothing: the search is never worse than that
     for (int i = 0; i <= steps; ++i) best_ratio = try_ratio(ratio(i, steps, narrowest), best_ratio);
     const float step = (1 - narrowest) / steps;
     for (const float offset : {-0.75f, -0.5f, -0.25f, 0.25f, 0.5f, 0.75f})

@@ -26,7 +26,7 @@ void check_golden(const std::filesystem::path& folder) {
   const Team team(2);
   const Model model(folder, team);
   const nlohmann::json prompts = read_json_file(folder / "golden" / "prompts.json", most);
-  REQUIRE(prompts.size() >= 4);
+  REQUIRE(prompts.size() >= 3);
   for (const nlohmann::json& prompt : prompts) {
     CAPTURE(prompt["prompt"].get<std::string>());
     Session session(model, team, {0, KvFormat::f32});

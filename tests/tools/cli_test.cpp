@@ -170,7 +170,7 @@ TEST_CASE("A gate that is exceeded is exit code 3, and the reason stands on stan
   CHECK(kept.err.empty());
 }
 
-TEST_CASE("--json - is JSON and nothing else on standard output") {
+TEST_CASE("With --json - the report is JSON, and nothing else is on standard output") {
   const TemporaryFolder folder;
   const std::string out = folder.path() / "out";
   const std::vector<std::vector<std::string>> runs = {
