@@ -89,20 +89,23 @@ void OutputFolder::copy_side_files(const fs::path& source) {
 }
 
 void OutputFolder::commit(const nlohmann::ordered_json& config) {
-  for (const auto& entry : fs::directory_iterator(temporary_)) sync(entry.path());
-  const fs::path config_path = temporary_ / "config.json";
-  std::ofstream stream(config_path);
+  const fs::path partial = "config.json.partial";  // under its own name only where it makes a model of the final folder
+  std::ofstream stream(temporary_ / partial);
   stream << config.dump(2) << "\n";
   stream.close();
-  if (!stream) fail("{}: cannot write", config_path.string());
-  sync(config_path);
+  if (!stream) fail("{}: cannot write", (temporary_ / partial).string());
+  for (const auto& entry : fs::directory_iterator(temporary_)) sync(entry.path());
   sync(temporary_);
   check_free(final_);
+  const auto rename = [](const fs::path& from, const fs::path& to) {
+    if (std::rename(from.c_str(), to.c_str()) != 0)
+      fail("{}: cannot rename {} to it: {}", to.string(), from.string(), std::strerror(errno));
+  };
   // Replaces an empty folder; a full one that has come up in the meantime makes it fail.
-  if (std::rename(temporary_.c_str(), final_.c_str()) != 0) {
-    fail("{}: cannot rename {} to it: {}", final_.string(), temporary_.string(), std::strerror(errno));
-  }
+  rename(temporary_, final_);
   committed_ = true;
+  rename(final_ / partial, final_ / "config.json");
+  sync(final_);
   sync(final_.parent_path());
 }
 

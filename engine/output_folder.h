@@ -1,9 +1,9 @@
 #pragma once
 // A folder that appears under its name only when it is complete.
 //
-// Files are written into a hidden sibling, ".NAME.whittle-XXXXXX", where the caller names them as they will
-// be named in the end. The sibling has no config.json until commit() puts it there, and no loader, ours or
-// another, takes a folder without one: what a kill -9 leaves behind is not a model.
+// Files are written into a hidden sibling, ".NAME.whittle-XXXXXX", which has no config.json. commit() renames it, and
+// gives config.json its name last of all. No loader, ours or another, takes a folder without one: what a kill -9 leaves
+// behind, at any moment, is not a model.
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -28,7 +28,7 @@ class OutputFolder {
   // generation_config.json, chat templates, licences. Not its README, which speaks of the source model.
   void copy_side_files(const std::filesystem::path& source);
 
-  // Writes config.json, brings everything to the disk and renames the folder to its final name.
+  // Brings everything to the disk, renames the folder to its final name, and writes config.json.
   void commit(const nlohmann::ordered_json& config);
 
  private:
