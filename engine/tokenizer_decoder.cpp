@@ -225,7 +225,7 @@ Decoder Decoder::sentencepiece(const SentencePieceRules& rules) {
 void Decoder::add(const JsonFields& fields) {
   const std::string type = fields.string("type");
   if (fused_ && type != "Strip" && type != "Fuse") {
-    fields.reject("type", quote(type) + " after ByteLevel or Fuse is not implemented");
+    fields.reject("type", quote(type) + " after ByteLevel or Fuse is not supported");
   }
   if (type == "Sequence") {
     allow_fields(fields, {"type", "decoders"});

@@ -10,7 +10,7 @@ namespace whittle {
 void allow_fields(const JsonFields& fields, std::initializer_list<std::string_view> names) {
   for (const auto& [name, value] : fields.object().items()) {
     if (std::find(names.begin(), names.end(), name) == names.end() && !value.is_null()) {
-      fail("{}: field {} is not implemented", fields.what(), quote(name));
+      fail("{}: field {} is not supported", fields.what(), quote(name));
     }
   }
 }
@@ -43,7 +43,7 @@ std::string parse_character(const JsonFields& fields, const char* field, std::st
 }
 
 void reject_type(const JsonFields& fields, const std::string& type) {
-  fields.reject("type", quote(type) + " is not implemented");
+  fields.reject("type", quote(type) + " is not supported");
 }
 
 }  // namespace whittle

@@ -54,9 +54,9 @@ std::pair<std::string_view, std::string_view> parse_merge(const json& merge, con
 Bpe parse_model(const JsonFields& model, std::shared_ptr<const Vocabulary> vocabulary, bool byte_level) {
   allow_fields(model, {"type", "vocab", "merges", "dropout", "unk_token", "continuing_subword_prefix",
                        "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges"});
-  if (model.has("dropout") && model.at("dropout") != 0.0) model.reject("dropout", "is not implemented");
+  if (model.has("dropout") && model.at("dropout") != 0.0) model.reject("dropout", "is not supported");
   for (const char* affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (!model.string(affix, "").empty()) model.reject(affix, "is not implemented");
+    if (!model.string(affix, "").empty()) model.reject(affix, "is not supported");
   }
   Bpe::Options options{.byte_level = byte_level,
                        .byte_fallback = model.boolean("byte_fallback", false),
@@ -121,7 +121,7 @@ bool parse_postprocessor(const JsonFields& fields, TokenizerParts& parts) {
     allow_fields(fields, {"type", "processors"});
     for_each_object(fields, "processors", [&](const JsonFields& element) {
       const bool here = parse_postprocessor(element, parts);
-      if (found && here) element.reject("type", "a second template is not implemented");
+      if (found && here) element.reject("type", "a second template is not supported");
       found = found || here;
     });
   } else if (type == "ByteLevel") {

@@ -29,7 +29,7 @@ Behavior parse_behavior(const JsonFields& fields, const char* fallback = nullptr
   for (const auto& [known, behavior] : behaviors) {
     if (known == name) return behavior;
   }
-  fields.reject("behavior", quote(name) + " is not implemented");
+  fields.reject("behavior", quote(name) + " is not supported");
 }
 
 class Split {
@@ -120,7 +120,7 @@ PrependScheme parse_prepend_scheme(const JsonFields& fields) {
   if (name == "always") return PrependScheme::always;
   if (name == "first") return PrependScheme::first;
   if (name == "never") return PrependScheme::never;
-  fields.reject("prepend_scheme", quote(name) + " is not implemented");
+  fields.reject("prepend_scheme", quote(name) + " is not supported");
 }
 
 // Classes of the pre-tokenizers that are a Split under another name.
@@ -163,7 +163,7 @@ void PreTokenizer::add(const JsonFields& fields) {
     steps_.push_back(Split(Regex(pattern, Regex::Syntax::regex, fields.what()), behavior, invert));
   };
   // The bytes that it makes are the model's: later steps would have to see them as characters.
-  if (byte_level_) fields.reject("type", quote(type) + " after ByteLevel is not implemented");
+  if (byte_level_) fields.reject("type", quote(type) + " after ByteLevel is not supported");
   if (type == "Sequence") {
     allow_fields(fields, {"type", "pretokenizers"});
     for_each_object(fields, "pretokenizers", [this](const JsonFields& element) { add(element); });

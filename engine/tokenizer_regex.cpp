@@ -76,7 +76,7 @@ class DialectCheck {
  private:
   bool front(std::string_view text) const { return pattern_.substr(at_).starts_with(text); }
   [[noreturn]] void refuse(std::string_view construct) const {
-    fail("{}: {} in the regular expression {} is not implemented", where_, quote(construct), quote(pattern_));
+    fail("{}: {} in the regular expression {} is not supported", where_, quote(construct), quote(pattern_));
   }
 
   void escape() {

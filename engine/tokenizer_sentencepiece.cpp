@@ -84,11 +84,11 @@ Settings read_settings(std::string_view bytes, const std::string& file) {
     while (const uint64_t field = spec.next()) {
       if (part == trainer_spec) {
         if (field == treat_whitespace_as_suffix && spec.number()) {
-          fail("{}: trainer_spec.treat_whitespace_as_suffix is not implemented", file);
+          fail("{}: trainer_spec.treat_whitespace_as_suffix is not supported", file);
         }
       } else if (field == precompiled_charsmap && !spec.payload().empty()) {
         // The library follows offsets in this table without a check: it stays out of strangers' reach.
-        fail("{}: {}.precompiled_charsmap is not implemented", file,
+        fail("{}: {}.precompiled_charsmap is not supported", file,
              part == normalizer_spec ? "normalizer_spec" : "denormalizer_spec");
       } else if (part == normalizer_spec && field == add_dummy_prefix) {
         settings.add_dummy_prefix = spec.number() != 0;
