@@ -42,6 +42,13 @@ Position compare(std::span<const float> baseline, std::span<const float> model, 
 
 }  // namespace
 
+std::string first_characters(const std::string& text, int64_t count) {
+  size_t at = 0;
+  for (; at < text.size(); ++at)
+    if ((static_cast<unsigned char>(text[at]) & 0xc0u) != 0x80u && count-- == 0) break;
+  return text.substr(0, at);
+}
+
 Windows text_windows(const Tokenizer& tokenizer, std::string_view text, int64_t context, std::string_view protocol) {
   if (context < 2) fail("--context: expected at least 2, found {}", context);
   const std::optional<int32_t> bos = tokenizer.bos_token_id();

@@ -28,6 +28,9 @@ struct Windows {
   std::string protocol;      // "windows", "llama.cpp" or "token ids"
 };
 
+// The first `count` characters (code points) of UTF-8 text.
+std::string first_characters(const std::string& text, int64_t count);
+
 // "windows": the text, tokenized as one string without BOS, is cut into consecutive pieces of context − 1 tokens (a last
 // partial piece is dropped) and BOS put before each; every token after BOS is scored.
 // "llama.cpp": pieces of `context` tokens of the text with BOS, the first token of each replaced by BOS; the second half

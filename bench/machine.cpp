@@ -1,7 +1,6 @@
 #include "bench/machine.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -13,25 +12,13 @@
 #include <sstream>
 
 #include "bench/cpu_features.h"
+#include "kernels/threads.h"
 
 namespace whittle {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-const std::vector<int> cpus_at_start = [] {
-  std::vector<int> cpus;
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0)
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-      if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
-  // More CPUs than a cpu_set_t has bits, or a sandbox that hides the call.
-  if (cpus.empty())
-    for (int cpu = 0; cpu < std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)); ++cpu) cpus.push_back(cpu);
-  return cpus;
-}();
 
 std::string first_line(const fs::path& path) {
   std::string line;
@@ -68,7 +55,7 @@ fs::path cpu_folder(const fs::path& root, int cpu) {
 
 int count_physical_cores(const fs::path& root) {
   std::set<std::string> cores;
-  for (int cpu : cpus_at_start) {
+  for (int cpu : usable_cpus()) {
     const std::string siblings = first_line(cpu_folder(root, cpu) / "topology/thread_siblings_list");
     cores.insert(siblings.empty() ? std::to_string(cpu) : siblings);
   }
@@ -78,7 +65,7 @@ int count_physical_cores(const fs::path& root) {
 std::vector<Cache> system_caches(const fs::path& root) {
   std::map<std::string, Cache> caches;
   std::map<std::string, std::set<std::string>> instances;
-  for (int cpu : cpus_at_start) {
+  for (int cpu : usable_cpus()) {
     for (int index = 0; index < 16; ++index) {
       const fs::path folder = cpu_folder(root, cpu) / "cache" / fmt::format("index{}", index);
       const auto level = leading_number(first_line(folder / "level"));
@@ -170,10 +157,6 @@ int64_t Machine::last_level_cache_bytes() const {
   return caches.empty() ? 0 : caches.back().bytes * std::max(1, caches.back().instances);
 }
 
-const std::vector<int>& usable_cpus() {
-  return cpus_at_start;
-}
-
 Machine read_machine(const fs::path& root) {
   Machine machine;
   machine.cpu = field(root / "proc/cpuinfo", "model name");
@@ -181,7 +164,7 @@ Machine read_machine(const fs::path& root) {
   machine.vendor = cpu_vendor();
   machine.isa_found = cpu_extensions();
   machine.hypervisor = cpu_has("hypervisor");
-  machine.cpus_logical = static_cast<int>(cpus_at_start.size());
+  machine.cpus_logical = static_cast<int>(usable_cpus().size());
   machine.cores_physical = count_physical_cores(root);
   machine.cpu_quota = control_group_cpus(root);
   machine.caches = system_caches(root);

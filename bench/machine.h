@@ -38,8 +38,4 @@ struct Machine {
 // `root` is where /proc and /sys are looked for. Facts that cannot be found stay empty, 0 or unset.
 Machine read_machine(const std::filesystem::path& root = "/");
 
-// The CPUs that the process was started on: a thread team pins its threads, the main one included, and what
-// they may use says nothing of the process any more.
-const std::vector<int>& usable_cpus();
-
 }  // namespace whittle

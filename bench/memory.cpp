@@ -20,8 +20,8 @@
 #include <fstream>
 #include <utility>
 
-#include "bench/machine.h"
 #include "kernels/error.h"
+#include "kernels/threads.h"
 
 namespace whittle {
 
@@ -52,10 +52,7 @@ class AllCpus {
  public:
   AllCpus() {
     known_ = sched_getaffinity(0, sizeof before_, &before_) == 0;
-    cpu_set_t all;
-    CPU_ZERO(&all);
-    for (int cpu : usable_cpus()) CPU_SET(cpu, &all);
-    if (known_) sched_setaffinity(0, sizeof all, &all);
+    unpin_current_thread();
   }
   ~AllCpus() {
     if (known_) sched_setaffinity(0, sizeof before_, &before_);

@@ -26,108 +26,33 @@ alignas(64) constexpr uint32_t right_operand[16] = {
 alignas(64) constexpr uint32_t int16_ones[8] = {0x10001, 0x10001, 0x10001, 0x10001,
                                                 0x10001, 0x10001, 0x10001, 0x10001};
 
-// The assembler repeats what stands between .irp and .endr for every \r. (%0 counts down; %1 and %2 are the
-// operands.)
+// Clears the accumulators, then runs `body` once for each of them, `iterations` times. (The assembler repeats what stands
+// between .irp and .endr for every \r. %0 counts down; %1 and %2 are the operands.)
+#define LOOP(name, extensions, move, registers, clear, accumulators, body, leave)                                \
+  __attribute__((target(extensions))) void name(int64_t iterations) {                                          \
+    asm volatile(move " %1, %%" registers "14\n " move " %2, %%" registers "15\n" accumulators clear "\n .endr\n" \
+                 "1:\n" accumulators body "\n .endr\n"                                                          \
+                 "dec %0\n jnz 1b\n " leave                                                                    \
+                 : "+r"(iterations)                                                                            \
+                 : "m"(left_operand), "m"(right_operand), "m"(int16_ones)                                      \
+                 : "cc", ALL_VECTOR_REGISTERS);                                                                \
+  }
+#define AVX512_LOOP(name, extensions, body) \
+  LOOP(name, extensions, "vmovdqa64", "zmm", "vpxor %%xmm\\r, %%xmm\\r, %%xmm\\r", FOURTEEN, body, "vzeroupper")
+#define AVX_LOOP(name, extensions, accumulators, body) \
+  LOOP(name, extensions, "vmovdqa", "ymm", "vpxor %%xmm\\r, %%xmm\\r, %%xmm\\r", accumulators, body, "vzeroupper")
+#define SSE_LOOP(name, body) LOOP(name, "sse2", "movdqa", "xmm", "pxor %%xmm\\r, %%xmm\\r", SEVEN, body, "")
 
-__attribute__((target("avx512f,avx512vnni"))) void vpdpbusd_zmm(int64_t iterations) {
-  asm volatile("vmovdqa64 %1, %%zmm14\n vmovdqa64 %2, %%zmm15\n" FOURTEEN
-               "vpxord %%zmm\\r, %%zmm\\r, %%zmm\\r\n .endr\n"
-               "1:\n" FOURTEEN
-               "vpdpbusd %%zmm14, %%zmm15, %%zmm\\r\n .endr\n"
-               "dec %0\n jnz 1b\n vzeroupper"
-               : "+r"(iterations)
-               : "m"(left_operand), "m"(right_operand)
-               : "cc", ALL_VECTOR_REGISTERS);
-}
-
-__attribute__((target("avx2,avxvnni"))) void vpdpbusd_ymm(int64_t iterations) {
-  asm volatile("vmovdqa %1, %%ymm14\n vmovdqa %2, %%ymm15\n" FOURTEEN
-               "vpxor %%ymm\\r, %%ymm\\r, %%ymm\\r\n .endr\n"
-               "1:\n" FOURTEEN
-               "%{vex%} vpdpbusd %%ymm14, %%ymm15, %%ymm\\r\n .endr\n"
-               "dec %0\n jnz 1b\n vzeroupper"
-               : "+r"(iterations)
-               : "m"(left_operand), "m"(right_operand)
-               : "cc", ALL_VECTOR_REGISTERS);
-}
-
-__attribute__((target("avx2"))) void vpmaddubsw_ymm(int64_t iterations) {
-  asm volatile("vmovdqa %1, %%ymm14\n vmovdqa %2, %%ymm15\n vmovdqa %3, %%ymm13\n" SEVEN
-               "vpxor %%ymm\\r, %%ymm\\r, %%ymm\\r\n .endr\n"
-               "1:\n" SEVEN
-               "vpmaddubsw %%ymm14, %%ymm15, %%ymm12\n vpmaddwd %%ymm12, %%ymm13, %%ymm12\n"
-               "vpaddd %%ymm12, %%ymm\\r, %%ymm\\r\n .endr\n"
-               "dec %0\n jnz 1b\n vzeroupper"
-               : "+r"(iterations)
-               : "m"(left_operand), "m"(right_operand), "m"(int16_ones)
-               : "cc", ALL_VECTOR_REGISTERS);
-}
-
-__attribute__((target("avx2"))) void vpmaddwd_ymm(int64_t iterations) {
-  asm volatile("vmovdqa %1, %%ymm14\n vmovdqa %2, %%ymm15\n" SEVEN
-               "vpxor %%ymm\\r, %%ymm\\r, %%ymm\\r\n .endr\n"
-               "1:\n" SEVEN
-               "vpmaddwd %%ymm14, %%ymm15, %%ymm12\n vpaddd %%ymm12, %%ymm\\r, %%ymm\\r\n .endr\n"
-               "dec %0\n jnz 1b\n vzeroupper"
-               : "+r"(iterations)
-               : "m"(left_operand), "m"(right_operand)
-               : "cc", ALL_VECTOR_REGISTERS);
-}
-
-void pmaddwd_xmm(int64_t iterations) {
-  asm volatile("movdqa %1, %%xmm14\n movdqa %2, %%xmm15\n" SEVEN
-               "pxor %%xmm\\r, %%xmm\\r\n .endr\n"
-               "1:\n" SEVEN
-               "movdqa %%xmm14, %%xmm12\n pmaddwd %%xmm15, %%xmm12\n paddd %%xmm12, %%xmm\\r\n .endr\n"
-               "dec %0\n jnz 1b"
-               : "+r"(iterations)
-               : "m"(left_operand), "m"(right_operand)
-               : "cc", ALL_VECTOR_REGISTERS);
-}
-
-__attribute__((target("avx512f,avx512bf16"))) void vdpbf16ps_zmm(int64_t iterations) {
-  asm volatile("vmovdqa64 %1, %%zmm14\n vmovdqa64 %2, %%zmm15\n" FOURTEEN
-               "vpxord %%zmm\\r, %%zmm\\r, %%zmm\\r\n .endr\n"
-               "1:\n" FOURTEEN
-               "vdpbf16ps %%zmm14, %%zmm15, %%zmm\\r\n .endr\n"
-               "dec %0\n jnz 1b\n vzeroupper"
-               : "+r"(iterations)
-               : "m"(left_operand), "m"(right_operand)
-               : "cc", ALL_VECTOR_REGISTERS);
-}
-
-__attribute__((target("avx512f"))) void vfmadd_zmm(int64_t iterations) {
-  asm volatile("vmovdqa64 %1, %%zmm14\n vmovdqa64 %2, %%zmm15\n" FOURTEEN
-               "vpxord %%zmm\\r, %%zmm\\r, %%zmm\\r\n .endr\n"
-               "1:\n" FOURTEEN
-               "vfmadd231ps %%zmm14, %%zmm15, %%zmm\\r\n .endr\n"
-               "dec %0\n jnz 1b\n vzeroupper"
-               : "+r"(iterations)
-               : "m"(left_operand), "m"(right_operand)
-               : "cc", ALL_VECTOR_REGISTERS);
-}
-
-__attribute__((target("avx2,fma"))) void vfmadd_ymm(int64_t iterations) {
-  asm volatile("vmovdqa %1, %%ymm14\n vmovdqa %2, %%ymm15\n" FOURTEEN
-               "vpxor %%ymm\\r, %%ymm\\r, %%ymm\\r\n .endr\n"
-               "1:\n" FOURTEEN
-               "vfmadd231ps %%ymm14, %%ymm15, %%ymm\\r\n .endr\n"
-               "dec %0\n jnz 1b\n vzeroupper"
-               : "+r"(iterations)
-               : "m"(left_operand), "m"(right_operand)
-               : "cc", ALL_VECTOR_REGISTERS);
-}
-
-void mulps_xmm(int64_t iterations) {
-  asm volatile("movdqa %1, %%xmm14\n movdqa %2, %%xmm15\n" SEVEN
-               "pxor %%xmm\\r, %%xmm\\r\n .endr\n"
-               "1:\n" SEVEN
-               "movaps %%xmm14, %%xmm12\n mulps %%xmm15, %%xmm12\n addps %%xmm12, %%xmm\\r\n .endr\n"
-               "dec %0\n jnz 1b"
-               : "+r"(iterations)
-               : "m"(left_operand), "m"(right_operand)
-               : "cc", ALL_VECTOR_REGISTERS);
-}
+AVX512_LOOP(vpdpbusd_zmm, "avx512f,avx512vnni", "vpdpbusd %%zmm14, %%zmm15, %%zmm\\r")
+AVX512_LOOP(vdpbf16ps_zmm, "avx512f,avx512bf16", "vdpbf16ps %%zmm14, %%zmm15, %%zmm\\r")
+AVX512_LOOP(vfmadd_zmm, "avx512f", "vfmadd231ps %%zmm14, %%zmm15, %%zmm\\r")
+AVX_LOOP(vpdpbusd_ymm, "avx2,avxvnni", FOURTEEN, "%{vex%} vpdpbusd %%ymm14, %%ymm15, %%ymm\\r")
+AVX_LOOP(vpmaddubsw_ymm, "avx2", SEVEN,
+         "vpmaddubsw %%ymm14, %%ymm15, %%ymm12\n vpmaddwd %3, %%ymm12, %%ymm12\n vpaddd %%ymm12, %%ymm\\r, %%ymm\\r")
+AVX_LOOP(vpmaddwd_ymm, "avx2", SEVEN, "vpmaddwd %%ymm14, %%ymm15, %%ymm12\n vpaddd %%ymm12, %%ymm\\r, %%ymm\\r")
+AVX_LOOP(vfmadd_ymm, "avx2,fma", FOURTEEN, "vfmadd231ps %%ymm14, %%ymm15, %%ymm\\r")
+SSE_LOOP(pmaddwd_xmm, "movdqa %%xmm14, %%xmm12\n pmaddwd %%xmm15, %%xmm12\n paddd %%xmm12, %%xmm\\r")
+SSE_LOOP(mulps_xmm, "movaps %%xmm14, %%xmm12\n mulps %%xmm15, %%xmm12\n addps %%xmm12, %%xmm\\r")
 
 constexpr ComputeLoop all_loops[] = {
     {Arithmetic::int8, 3, "avx512_vnni", "vpdpbusd (512-bit)", 14 * 128, vpdpbusd_zmm},

@@ -2,7 +2,9 @@
 
 #include <omp.h>
 #include <sched.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <exception>
@@ -17,16 +19,26 @@
 namespace whittle {
 namespace {
 
-// CPUs that the process was allowed to use when it started: later masks are our own pinning.
-const cpu_set_t& process_mask() {
-  static const cpu_set_t mask = [] {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) != 0) CPU_SET(0, &set);
-    return set;
-  }();
-  return mask;
+cpu_set_t mask_of(const std::vector<int>& cpus) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (int cpu : cpus) CPU_SET(cpu, &set);
+  return set;
 }
+
+// Read before main, when no mask is our own pinning yet.
+const std::vector<int> cpus_at_start = [] {
+  std::vector<int> cpus;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0)
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+      if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+  // More CPUs than a cpu_set_t has bits, or a sandbox that hides the call.
+  if (cpus.empty())
+    for (int cpu = 0; cpu < std::clamp<long>(sysconf(_SC_NPROCESSORS_ONLN), 1, CPU_SETSIZE); ++cpu) cpus.push_back(cpu);
+  return cpus;
+}();
 
 // The usable CPUs, one of each physical core first.
 struct Cpus {
@@ -39,8 +51,7 @@ const Cpus& cpus() {
     Cpus list;
     std::vector<int> siblings;
     std::set<std::string> cores;
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (!CPU_ISSET(cpu, &process_mask())) continue;
+    for (int cpu : cpus_at_start) {
       std::ifstream file(fmt::format("/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list", cpu));
       std::string core;
       if (!std::getline(file, core)) core = std::to_string(cpu);
@@ -60,12 +71,17 @@ bool pinning_wanted() {
 
 }  // namespace
 
+const std::vector<int>& usable_cpus() {
+  return cpus_at_start;
+}
+
 int physical_cores() {
   return cpus().physical_cores;
 }
 
 void unpin_current_thread() {
-  sched_setaffinity(0, sizeof(cpu_set_t), &process_mask());
+  const cpu_set_t all = mask_of(cpus_at_start);
+  sched_setaffinity(0, sizeof all, &all);
 }
 
 void Worker::barrier() const {
@@ -82,9 +98,7 @@ Team::Team(int threads) : size_(threads == 0 ? physical_cores() : threads) {
   const bool pin = pinning_wanted() && size_ <= static_cast<int>(order.size());
   run([&](const Worker& worker) {
     if (!pin) return unpin_current_thread();
-    cpu_set_t mask;
-    CPU_ZERO(&mask);
-    CPU_SET(order[static_cast<size_t>(worker.index)], &mask);
+    const cpu_set_t mask = mask_of({order[static_cast<size_t>(worker.index)]});
     sched_setaffinity(0, sizeof mask, &mask);
   });
 }

@@ -8,10 +8,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 namespace whittle {
 
-// Physical cores among the CPUs that this process may use.
+// The CPUs that the process was started on: a team pins its threads, the main one included, and what those may use says
+// nothing of the process any more.
+const std::vector<int>& usable_cpus();
+// Physical cores among them.
 int physical_cores();
 // Lets the calling thread run on every CPU that the process started with: before a child process is started.
 void unpin_current_thread();

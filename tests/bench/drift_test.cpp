@@ -12,13 +12,6 @@ using namespace whittle::test;
 
 namespace {
 
-std::string first_characters(const std::string& text, int64_t count) {
-  size_t at = 0;
-  for (; at < text.size(); ++at)
-    if ((static_cast<unsigned char>(text[at]) & 0xc0u) != 0x80u && count-- == 0) break;
-  return text.substr(0, at);
-}
-
 // The first windows of a golden file, which were computed by an independent implementation.
 void check_golden(const std::filesystem::path& model_folder, const std::filesystem::path& text_file, const std::string& name) {
   const nlohmann::json golden = read_json_file(model_folder / "golden" / "perplexity.json", 1 << 24)[name];

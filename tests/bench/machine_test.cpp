@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "bench/cpu_features.h"
+#include "kernels/threads.h"
 #include "tests/support/paths.h"
 
 using namespace whittle;

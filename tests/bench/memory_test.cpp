@@ -9,8 +9,8 @@
 #include <iostream>
 #include <vector>
 
-#include "bench/machine.h"
 #include "kernels/error.h"
+#include "kernels/threads.h"
 
 using namespace whittle;
 
