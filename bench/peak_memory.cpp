@@ -16,14 +16,19 @@ void report_own_peak_memory(const std::filesystem::path& folder, const Team& tea
   const Model model(folder, team);
   const std::optional<Tokenizer> tokenizer = open_tokenizer_if_any(folder);
   const Prompt prompt = make_prompt(model.spec(), tokenizer ? &*tokenizer : nullptr, options.prompt_tokens);
-  Session session(model, team, {options.prompt_tokens + options.gen_tokens, options.kv_cache});
-  session.forward(prompt.ids);
-  // A cache takes memory where it has been written. What would be decoded is filled in pieces no longer than
-  // the prompt, so that no scratch grows, and in a fraction of the time.
+  const int64_t context = options.prompt_tokens + options.gen_tokens;
+  Session first(model, team, {context, options.kv_cache});
+  // A cache takes memory where it has been written. What would be decoded is filled in pieces no longer than the prompt, so
+  // that no scratch grows, and in a fraction of the time.
   const std::span<const int32_t> ids = prompt.ids;
-  while (const int64_t left = session.context() - session.position() - 1)
-    session.forward(ids.first(static_cast<size_t>(std::min<int64_t>(left, options.prompt_tokens))));
-  session.forward(ids.first(1));
+  const auto fill = [&](Session& session) {
+    while (const int64_t left = context - session.position() - 1)
+      session.forward(ids.first(static_cast<size_t>(std::min<int64_t>(left, options.prompt_tokens))));
+    session.forward(ids.first(1));
+  };
+  fill(first);
+  std::vector<Session> others;
+  for (int64_t i = 1; i < options.sequences; ++i) fill(others.emplace_back(first.decoder(), context, options.kv_cache));
   write_json("-", {{"peak_rss_bytes", peak_resident_bytes()}});
 }
 

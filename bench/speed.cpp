@@ -47,13 +47,16 @@ class Subject {
         load_seconds_(seconds(load_start_, Clock::now())),
         tokenizer_(open_tokenizer_if_any(folder)),
         prompt_(make_prompt(model_.spec(), tokenizer_ ? &*tokenizer_ : nullptr, options.prompt_tokens)),
-        session_(model_, team, {options.prompt_tokens + options.gen_tokens, options.kv_cache}) {}
+        decoder_(std::make_shared<Decoder>(model_, team, std::max(options.sequences, std::min(chunk, context())), context())) {
+    for (int64_t i = 0; i < options.sequences; ++i) sessions_.emplace_back(decoder_, context(), options.kv_cache);
+    for (Session& session : sessions_) all_sessions_.push_back(&session);
+  }
 
   void describe(SpeedReport& report) const {
     const ModelSpec& spec = model_.spec();
     report.has_tokenizer = tokenizer_.has_value();
     report.weights_bytes = model_.weight_bytes();
-    report.kv_cache_bytes = KvCache::bytes(spec, options_.kv_cache, session_.context());
+    report.kv_cache_bytes = options_.sequences * KvCache::bytes(spec, options_.kv_cache, context());
     report.load_seconds = load_seconds_;
     report.int8 = int8();
     const bool head_counts =
@@ -64,18 +67,19 @@ class Subject {
     double kv = 0;
     for (int64_t i = 0; i < options_.gen_tokens; ++i)
       kv += kv_bytes_read(spec, options_.kv_cache, options_.prompt_tokens + i);
+    kv *= static_cast<double>(options_.sequences);
     report.decode_bytes =
         static_cast<double>(model_.decode_bytes()) + kv / static_cast<double>(options_.gen_tokens);
+    report.sequences = options_.sequences;
     report.prompt_tokens = options_.prompt_tokens;
     report.gen_tokens = options_.gen_tokens;
   }
 
   // Touches every buffer and builds whatever is built on first use.
   void warm_up() {
-    session_.rewind(0);
-    session_.forward(prompt_.ids);
-    for (int64_t i = 0; i < std::min<int64_t>(options_.gen_tokens, 4); ++i)
-      session_.forward(std::span(prompt_.ids).first(1));
+    for (Session& session : sessions_) session.forward(prompt_.ids);
+    std::vector<int32_t> tokens(sessions_.size(), prompt_.ids.front());
+    for (int64_t i = 0; i < std::min<int64_t>(options_.gen_tokens, 4); ++i) Session::step(all_sessions_, tokens);
   }
 
   SpeedRepeat run(const ProbeBuffer& buffer) {
@@ -88,16 +92,57 @@ class Subject {
     return repeat;
   }
 
+  // A run of its own: the repeats know nothing of it.
+  std::vector<PhaseProfile> profile(const ProbeBuffer& buffer) {
+    SpeedRepeat repeat;
+    int32_t token = 0;
+    std::vector<PhaseProfile> phases;
+    phases.push_back(profile_phase("prefill", buffer, [&] { token = run_prompt(repeat); }));
+    rewind_others();
+    std::vector<int32_t> tokens(sessions_.size(), token);
+    phases.push_back(profile_phase("decode", buffer, [&] {
+      for (int64_t i = 0; i < options_.gen_tokens; ++i) sample_all(Session::step(all_sessions_, tokens), tokens);
+    }));
+    return phases;
+  }
+
  private:
+  template <class Run>
+  PhaseProfile profile_phase(const std::string& phase, const ProbeBuffer& buffer, Run run) {
+    const auto probe = [&] {
+      return ProfileLimits{probe_read_bandwidth(team_, buffer), probe_int8(team_), probe_fp32(team_)};
+    };
+    PhaseProfile result{phase, std::make_shared<Profile>(team_.size()), {}};
+    const ProfileLimits before = probe();
+    decoder_->watch(result.profile.get());
+    run();
+    decoder_->watch(nullptr);
+    const ProfileLimits after = probe();
+    result.limits = {(before.read_gb_per_s + after.read_gb_per_s) / 2, (before.int8_gops + after.int8_gops) / 2,
+                     (before.fp32_gflops + after.fp32_gflops) / 2};
+    return result;
+  }
+
+  static constexpr int64_t chunk = SessionOptions{}.prefill_chunk;
+  int64_t context() const { return options_.prompt_tokens + options_.gen_tokens; }
+  // The other sequences keep the warm-up's prompt in their caches: only the first one's is timed.
+  void rewind_others() {
+    for (Session& session : sessions_) session.rewind(options_.prompt_tokens);
+  }
+  void sample_all(const Logits& logits, std::vector<int32_t>& tokens) {
+    for (size_t i = 0; i < tokens.size(); ++i)
+      tokens[i] = sampler_.sample(logits.row(static_cast<int64_t>(i)), prompt_.ids);
+  }
+
   bool int8() const { return model_.int8_macs() > 0; }
   double probe_arithmetic() const { return int8() ? probe_int8(team_) : probe_fp32(team_); }
 
   int32_t run_prompt(SpeedRepeat& repeat) {
-    session_.rewind(0);
+    sessions_.front().rewind(0);
     const auto start = Clock::now();
     if (tokenizer_) tokenizer_->encode(prompt_.text);
     const auto tokenized = Clock::now();
-    const Logits logits = session_.forward(prompt_.ids);
+    const Logits logits = sessions_.front().forward(prompt_.ids);
     const auto computed = Clock::now();
     const int32_t token = sampler_.sample(logits.row(0), prompt_.ids);
     repeat.first_sampling = seconds(computed, Clock::now());
@@ -108,21 +153,23 @@ class Subject {
 
   void run_steps(SpeedRepeat& repeat, int32_t token, const ProbeBuffer& buffer) {
     constexpr double probe_interval = 0.5;
-    std::optional<Tokenizer::Stream> stream;
-    if (tokenizer_) stream.emplace(*tokenizer_);
+    rewind_others();
+    std::vector<int32_t> tokens(sessions_.size(), token);
+    std::vector<Tokenizer::Stream> streams;
+    for (size_t i = 0; tokenizer_ && i < sessions_.size(); ++i) streams.emplace_back(*tokenizer_);
     std::vector<double> bandwidths = {probe_read_bandwidth(team_, buffer)};
     auto last_probe = Clock::now();
     for (int64_t i = 0; i < options_.gen_tokens; ++i) {
       const auto start = Clock::now();
-      const Logits logits = session_.forward({&token, 1});
+      const Logits logits = Session::step(all_sessions_, tokens);
       const auto computed = Clock::now();
-      token = sampler_.sample(logits.row(0), prompt_.ids);
+      sample_all(logits, tokens);
       const auto sampled = Clock::now();
-      if (stream) stream->push(token);
+      for (size_t j = 0; j < streams.size(); ++j) streams[j].push(tokens[j]);
       const auto end = Clock::now();
       repeat.latencies.push_back(seconds(start, end));
       repeat.sampling += seconds(computed, sampled);
-      if (stream) repeat.detokenization += seconds(sampled, end);
+      if (tokenizer_) repeat.detokenization += seconds(sampled, end);
       if (i + 1 == options_.gen_tokens || seconds(last_probe, end) > probe_interval) {
         bandwidths.push_back(probe_read_bandwidth(team_, buffer));
         last_probe = Clock::now();
@@ -138,7 +185,9 @@ class Subject {
   double load_seconds_;
   std::optional<Tokenizer> tokenizer_;
   Prompt prompt_;
-  Session session_;
+  std::shared_ptr<Decoder> decoder_;
+  std::vector<Session> sessions_;
+  std::vector<Session*> all_sessions_;
   Sampler sampler_{SamplerOptions{}};  // greedy
 };
 
@@ -180,12 +229,12 @@ std::vector<double> SpeedReport::prefill_fraction() const {
 }
 std::vector<double> SpeedReport::decode_tokens_per_s() const {
   return each(repeats,
-              [&](const SpeedRepeat& repeat) { return static_cast<double>(gen_tokens) / repeat.decode(); });
+              [&](const SpeedRepeat& repeat) { return static_cast<double>(gen_tokens * sequences) / repeat.decode(); });
 }
 std::vector<double> SpeedReport::decode_gb_per_s() const {
-  std::vector<double> values = decode_tokens_per_s();
-  for (double& value : values) value *= decode_bytes / 1e9;
-  return values;
+  return each(repeats, [&](const SpeedRepeat& repeat) {
+    return decode_bytes * static_cast<double>(gen_tokens) / repeat.decode() / 1e9;
+  });
 }
 std::vector<double> SpeedReport::decode_bandwidth_fraction() const {
   return ratios(decode_gb_per_s(), read_gb_per_s());
@@ -251,6 +300,8 @@ SpeedReports measure_speed(std::span<const std::filesystem::path> folders, const
         reports.models[first + i].repeats.push_back(subjects[i]->run(buffer));
         advance(i);
       }
+    if (options.profile)
+      for (size_t i = 0; i < together; ++i) reports.models[first + i].profiles = subjects[i]->profile(buffer);
   }
   return reports;
 }

@@ -4,12 +4,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "bench/model_size.h"
+#include "bench/profile_report.h"
 #include "kernels/kernel_table.h"
 #include "kernels/threads.h"
 
@@ -17,8 +19,10 @@ namespace whittle {
 
 struct SpeedOptions {
   int64_t prompt_tokens = 512, gen_tokens = 128;  // each at least 1
+  int64_t sequences = 1;                          // decoded together, each of its own cache, after the prompt
   int64_t repeat = 5;                             // at least 1, after one warm-up
   KvFormat kv_cache = KvFormat::f16;
+  bool profile = false;  // one more run a model, operation by operation
 };
 
 // One run of a prompt and gen_tokens steps. Times in seconds.
@@ -26,7 +30,7 @@ struct SpeedRepeat {
   double tokenization = 0;    // of the prompt; 0 without a tokenizer
   double prefill = 0;         // the prompt through the model
   double first_sampling = 0;  // of the token that follows
-  // Each token after the first, from the one before it: decoder step, sampling and detokenization.
+  // Each step after the first token, from the one before it: decoder, sampling and detokenization, of all sequences.
   std::vector<double> latencies;
   double sampling = 0, detokenization = 0;  // their part of all latencies together
 
@@ -39,27 +43,35 @@ struct SpeedRepeat {
   double decode() const;  // all latencies together
 };
 
+// A prompt or the steps after it, operation by operation.
+struct PhaseProfile {
+  std::string phase;  // "prefill" or "decode"
+  std::shared_ptr<Profile> profile;
+  ProfileLimits limits;
+};
+
 struct SpeedReport {
   std::string name;  // the folder's own, or its path where names are not unique
   ModelSize size;
   bool has_tokenizer = false;
   int64_t weights_bytes = 0;   // packed, in memory
-  int64_t kv_cache_bytes = 0;  // of prompt_tokens + gen_tokens positions
+  int64_t kv_cache_bytes = 0;  // of prompt_tokens + gen_tokens positions of every sequence
   double load_seconds = 0;     // reading and packing, from whatever of the files the system had cached
   // Multiplies and adds of the prompt: those on int8 where the model has any, else those of the float
   // matrices.
   bool int8 = false;
   double prefill_operations = 0;
-  double decode_bytes = 0;  // read for a token: every weight once, and the KV cache, averaged over the steps
-  int64_t prompt_tokens = 0, gen_tokens = 0;
+  double decode_bytes = 0;  // read for a step: every weight once, and all KV caches, averaged over the steps
+  int64_t prompt_tokens = 0, gen_tokens = 0, sequences = 1;
   std::vector<SpeedRepeat> repeats;
+  std::vector<PhaseProfile> profiles;  // when asked for
 
   // One value a repeat.
   std::vector<double> ttft_ms() const;
   std::vector<double> prefill_tokens_per_s() const;
   std::vector<double> prefill_gops() const;
   std::vector<double> prefill_fraction() const;  // of the arithmetic probe beside it
-  std::vector<double> decode_tokens_per_s() const;
+  std::vector<double> decode_tokens_per_s() const;  // of all sequences together
   std::vector<double> decode_gb_per_s() const;
   std::vector<double> decode_bandwidth_fraction() const;  // of the read probe beside it
   std::vector<double> arithmetic_gops() const;

@@ -50,5 +50,9 @@ BenchReport measure_models(const BenchOptions& options, const BenchProgress& pro
 nlohmann::json bench_json(const BenchReport& report);
 // At most 110 terminal columns wide unless a single model's column is wider: models that do not fit go below.
 std::string bench_text(const BenchReport& report);
+// A table a model and phase, where options.speed.profile was set.
+std::string bench_profile_text(const BenchReport& report);
+// See trace_json: a process a model and phase.
+nlohmann::json bench_trace(const BenchReport& report);
 
 }  // namespace whittle

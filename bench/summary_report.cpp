@@ -6,6 +6,7 @@
 #include "bench/statistics.h"
 #include "bench/summary.h"
 #include "bench/table.h"
+#include "bench/trace.h"
 #include "engine/kv_cache.h"
 
 namespace whittle {
@@ -107,9 +108,11 @@ void add_notes(Table& table, const BenchReport& report) {
                              format_rate(limits.int8_gops.median, "GOPS"),
                              format_rate(limits.fp32_gflops.median, "GFLOPS")));
   table.add_note(
-      fmt::format("prompt of {} tokens, then {} greedy steps, {} KV cache; medians of {} repeats ± median "
+      fmt::format("prompt of {} tokens, then {} greedy steps{}, {} KV cache; medians of {} repeats ± median "
                   "absolute deviation{}",
-                  options.prompt_tokens, options.gen_tokens, name(options.kv_cache), options.repeat,
+                  options.prompt_tokens, options.gen_tokens,
+                  options.sequences > 1 ? fmt::format(" of {} sequences together", options.sequences) : "",
+                  name(options.kv_cache), options.repeat,
                   report.alternated ? "" : "; too little memory to alternate between models"));
   table.add_note("fractions are of the machine's limits as probed beside each repeat, not as above");
   const int64_t cache = machine.last_level_cache_bytes();
@@ -139,6 +142,9 @@ nlohmann::json bench_json(const BenchReport& report) {
     json["is_baseline"] = &model == baseline;
     json["drift"] = model.drift ? drift_json(*model.drift, report.windows) : nlohmann::json(nullptr);
     json["against_baseline"] = nullptr;
+    json["profile"] = nullptr;
+    for (const PhaseProfile& phase : model.speed.profiles)
+      json["profile"][phase.phase] = profile_json(operation_times(*phase.profile, phase.limits));
     if (!baseline || &model == baseline) continue;
     const Comparison against = compare(model.speed, baseline->speed);
     json["against_baseline"] = {
@@ -157,6 +163,7 @@ nlohmann::json bench_json(const BenchReport& report) {
         {"isa", report.machine.isa_chosen},
         {"prompt_tokens", report.options.prompt_tokens},
         {"gen_tokens", report.options.gen_tokens},
+        {"sequences", report.options.sequences},
         {"repeat", report.options.repeat},
         {"kv_cache", name(report.options.kv_cache)},
         {"alternated", report.alternated}}},
@@ -199,6 +206,23 @@ std::string bench_text(const BenchReport& report) {
     first = end;
   }
   return text;
+}
+
+std::string bench_profile_text(const BenchReport& report) {
+  std::string text;
+  for (const ModelSummary& model : report.models)
+    for (const PhaseProfile& phase : model.speed.profiles)
+      text += '\n' + profile_text(fmt::format("{}, {}", model.speed.name, phase.phase),
+                                  operation_times(*phase.profile, phase.limits));
+  return text;
+}
+
+nlohmann::json bench_trace(const BenchReport& report) {
+  std::vector<TracedProfile> profiles;
+  for (const ModelSummary& model : report.models)
+    for (const PhaseProfile& phase : model.speed.profiles)
+      profiles.push_back({fmt::format("{}, {}", model.speed.name, phase.phase), phase.profile.get()});
+  return trace_json(profiles);
 }
 
 }  // namespace whittle

@@ -12,6 +12,11 @@ int64_t element_bytes(KvFormat format) {
   return 0;
 }
 
+// Key and value of one position of one head.
+int64_t position_bytes(KvFormat format, int64_t head_dim) {
+  return 2 * (head_dim * element_bytes(format) + (format == KvFormat::int8 ? 4 : 0));
+}
+
 int64_t heads(const ModelSpec& spec) { return spec.num_hidden_layers * spec.num_key_value_heads; }
 
 }  // namespace
@@ -48,8 +53,9 @@ KvHead KvCache::head(int64_t layer, int64_t kv_head) {
 }
 
 int64_t KvCache::bytes(const ModelSpec& spec, KvFormat format, int64_t positions) {
-  const int64_t scale_bytes = format == KvFormat::int8 ? 4 : 0;
-  return 2 * heads(spec) * positions * (spec.head_dim * element_bytes(format) + scale_bytes);
+  return heads(spec) * positions * position_bytes(format, spec.head_dim);
 }
+
+int64_t KvCache::head_bytes(int64_t positions) const { return positions * position_bytes(format_, head_dim_); }
 
 }  // namespace whittle

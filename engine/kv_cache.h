@@ -20,6 +20,8 @@ class KvCache {
   KvCache(const ModelSpec& spec, KvFormat format, int64_t context);
 
   KvHead head(int64_t layer, int64_t kv_head);
+  // Bytes that `positions` positions of one head take.
+  int64_t head_bytes(int64_t positions) const;
   KvFormat format() const { return format_; }
   // Positions that fit.
   int64_t context() const { return context_; }

@@ -18,7 +18,8 @@ constexpr const char* memory_flag = "--own-peak-memory";
 
 struct BenchFlags {
   std::vector<std::string> models;
-  std::string baseline, text, json;
+  std::string baseline, text, json, trace;
+  bool profile = false;
   SpeedOptions speed;
   int threads = 0;
   bool own_peak_memory = false;
@@ -33,6 +34,8 @@ std::vector<std::string> memory_child(const BenchFlags& flags, const std::filesy
           std::to_string(flags.speed.prompt_tokens),
           "--gen-tokens",
           std::to_string(flags.speed.gen_tokens),
+          "--sequences",
+          std::to_string(flags.speed.sequences),
           "--kv-cache",
           std::string(name(flags.speed.kv_cache)),
           "--threads",
@@ -50,6 +53,7 @@ void run(const BenchFlags& flags) {
   if (!flags.baseline.empty()) options.baseline = flags.baseline;
   if (!flags.text.empty()) options.text = read_text_file(flags.text);
   options.speed = flags.speed;
+  options.speed.profile = flags.profile || !flags.trace.empty();
   options.threads = flags.threads;
   options.memory_child = [&](const std::filesystem::path& model) { return memory_child(flags, model); };
 
@@ -62,6 +66,8 @@ void run(const BenchFlags& flags) {
       });
   line.reset();
   if (flags.json != "-") std::cout << bench_text(report);
+  if (flags.json != "-" && flags.profile) std::cout << bench_profile_text(report);
+  if (!flags.trace.empty()) write_json(flags.trace, bench_trace(report));
   if (!flags.json.empty()) write_json(flags.json, bench_json(report));
 }
 
@@ -88,9 +94,16 @@ void add_bench(CLI::App& app) {
   command->add_option("--gen-tokens", flags.speed.gen_tokens, "Tokens decoded after it, one by one")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, most).description(""));
+  command->add_option("--sequences", flags.speed.sequences, "Decoded together, so that each step reads the weights once")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, int64_t{1024}).description(""));
   command->add_option("--repeat", flags.speed.repeat, "Repeats, after a warm-up")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{1000}).description(""));
+  command->add_flag("--profile", flags.profile,
+                    "One more run a model, and a table of the time that each operation takes");
+  command->add_option("--trace", flags.trace, "Write that run as a trace that Perfetto and chrome://tracing open")
+      ->type_name("FILE");
   command->add_flag(memory_flag, flags.own_peak_memory)->group("");
   add_kv_cache(*command, flags.speed.kv_cache);
   add_threads(*command, flags.threads);
@@ -100,6 +113,7 @@ void add_bench(CLI::App& app) {
       "  whittle bench model-int8\n"
       "  whittle bench model-int8 model-int4 --baseline model --text story.txt\n"
       "  whittle bench model-int4 --prompt-tokens 128 --gen-tokens 32 --threads 1 --json bench.json\n"
+      "  whittle bench model-int8 --profile --trace trace.json\n"
       "Prompt and generated tokens together must fit into the model's context.");
   command->callback([] { run(flags); });
 }

@@ -48,16 +48,25 @@ inline void store_int8(int8_t* p, I v) {
 // What maddubs.inl needs of 256-bit integer registers.
 using Bytes = __m256i;
 inline Bytes load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+inline void store_bytes(void* p, Bytes v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
 inline Bytes splat_dword(const void* p) { return _mm256_set1_epi32(*static_cast<const int32_t*>(p)); }
 inline Bytes low_nibbles(Bytes v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
 inline Bytes high_nibbles(Bytes v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
-inline Bytes add_words(Bytes a, Bytes b) { return _mm256_add_epi16(a, b); }
-inline Bytes multiply_unsigned_signed(Bytes u, Bytes s) { return _mm256_maddubs_epi16(u, s); }
+// words + u · s and sum + a · b, in pairs. gcc 12 reorders the intrinsics until the sums no longer fit into its registers.
+inline Bytes multiply_add_words(Bytes words, Bytes u, Bytes s) {
+  Bytes product;
+  asm("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(words), "=&x"(product) : "x"(u), "x"(s));
+  return words;
+}
+inline Bytes multiply_add_dwords(Bytes sum, Bytes a, Bytes b) {
+  Bytes product;
+  asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(sum), "=&x"(product) : "x"(a), "x"(b));
+  return sum;
+}
 inline Bytes multiply_signed_signed(Bytes w, Bytes x) {
   return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
 }
 inline I add_pairs(I sum, Bytes words) { return I(_mm256_add_epi32(sum, _mm256_madd_epi16(words, _mm256_set1_epi16(1)))); }
-inline I multiply_words(I sum, Bytes a, Bytes b) { return I(_mm256_add_epi32(sum, _mm256_madd_epi16(a, b))); }
 // Eight rows of four codes to 16 bits: the rows' inputs 0 and 1, and the rows' inputs 2 and 3.
 inline void widen(Bytes codes, int16_t* first, int16_t* second) {
   const __m256 low = _mm256_castsi256_ps(_mm256_cvtepi8_epi16(_mm256_castsi256_si128(codes)));
@@ -67,7 +76,6 @@ inline void widen(Bytes codes, int16_t* first, int16_t* second) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(first), _mm256_permute4x64_epi64(even, 0xd8));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(second), _mm256_permute4x64_epi64(odd, 0xd8));
 }
-inline Bytes subtract_eight(Bytes nibbles) { return _mm256_sub_epi8(nibbles, _mm256_set1_epi8(8)); }
 inline void widen_inputs(const int8_t* codes, int16_t* words) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(words),
                       _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes))));

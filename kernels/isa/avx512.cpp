@@ -11,14 +11,15 @@ namespace {
 
 #include "kernels/isa/vector_avx512.inl"
 
-inline Bytes add_words(Bytes a, Bytes b) { return _mm512_add_epi16(a, b); }
-inline Bytes multiply_unsigned_signed(Bytes u, Bytes s) { return _mm512_maddubs_epi16(u, s); }
+inline Bytes multiply_add_words(Bytes words, Bytes u, Bytes s) {
+  return _mm512_add_epi16(words, _mm512_maddubs_epi16(u, s));
+}
 inline Bytes multiply_signed_signed(Bytes w, Bytes x) {
   const Bytes signed_x = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), _mm512_setzero_si512(), x);
   return _mm512_maddubs_epi16(_mm512_abs_epi8(w), signed_x);
 }
 inline I add_pairs(I sum, Bytes words) { return I(_mm512_add_epi32(sum, _mm512_madd_epi16(words, _mm512_set1_epi16(1)))); }
-inline I multiply_words(I sum, Bytes a, Bytes b) { return I(_mm512_add_epi32(sum, _mm512_madd_epi16(a, b))); }
+inline Bytes multiply_add_dwords(Bytes sum, Bytes a, Bytes b) { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
 // Sixteen rows of four codes to 16 bits: the rows' inputs 0 and 1, and the rows' inputs 2 and 3.
 inline void widen(Bytes codes, int16_t* first, int16_t* second) {
   const Bytes low = _mm512_cvtepi8_epi16(_mm512_castsi512_si256(codes));
@@ -28,7 +29,6 @@ inline void widen(Bytes codes, int16_t* first, int16_t* second) {
   _mm512_storeu_si512(first, _mm512_permutex2var_epi32(low, even, high));
   _mm512_storeu_si512(second, _mm512_permutex2var_epi32(low, odd, high));
 }
-inline Bytes subtract_eight(Bytes nibbles) { return _mm512_sub_epi8(nibbles, _mm512_set1_epi8(8)); }
 inline void widen_inputs(const int8_t* codes, int16_t* words) {
   _mm512_storeu_si512(words, _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes))));
 }

@@ -57,11 +57,14 @@ struct Gemm {
   using Sum = I;
   static constexpr int step = 4;
   static constexpr int vectors = gemm_vectors;
+  static constexpr int64_t narrow_steps = 0;
   static constexpr int32_t offset = 128;
 
   static Bytes load_line(const uint8_t* p) { return load_bytes(p); }
   static Bytes broadcast(const int8_t* p) { return splat_dword(p); }
+  static I zero() { return zero_int(); }
   static I dot(I sum, Bytes weights, Bytes input) { return _mm512_dpbusd_epi32(sum, weights, input); }
+  static I collect(I sum, I products) { return sum + products; }
 
   // The codes of `cols` inputs of a panel to columns [at, at + cols) of a block, [block_cols / 4][64][4].
   static void unpack(WeightFormat format, const std::byte* codes, int64_t cols, uint8_t* block, int64_t at) {
@@ -83,6 +86,7 @@ struct Gemm {
     for (int64_t k = 0; k < cols; k += 64) _mm512_storeu_si512(inputs + k, load_bytes(codes + k));
   }
 };
+using GemmInt4 = Gemm;
 
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"

@@ -22,14 +22,14 @@ struct GroupHeader {
   }
 };
 
-// total + float(Σ (code − zero_point) · x) · (weight scale · activation scale). `offset` is what the instruction added
-// to every code, `x_sum` the sum of the group's activation codes.
-inline F scaled(F total, I sum, const GroupHeader& header, int64_t row, int32_t offset, int32_t x_sum, F x_scale) {
-  if (header.has_zero_points)
-    sum = sum - (header.zero_point(row) + splat_int(offset)) * splat_int(x_sum);
-  else if (offset != 0)
-    sum = sum - splat_int(offset * x_sum);
-  return fma(to_float(sum), header.scale(row) * x_scale, total);
+// total + float(Σ (code − zero_point) · x) · (weight scale · activation scale). `shift` is Σ x times what the instruction
+// added to every code and what the zero point takes off.
+inline F scaled(F total, I sum, I shift, F scale, F x_scale) { return fma(to_float(sum - shift), scale * x_scale, total); }
+
+// offset · x_sum, and the zero points' part where there are any.
+inline I shift_of(const GroupHeader& header, int64_t row, int32_t offset, int32_t x_sum) {
+  const I shift = splat_int(offset * x_sum);
+  return header.has_zero_points ? shift + header.zero_point(row) * splat_int(x_sum) : shift;
 }
 
 void multiply_row_quantized(const PackedWeight& w, const QuantizedRows& x, Range panels, float* y) {
@@ -51,7 +51,7 @@ void multiply_row_quantized(const PackedWeight& w, const QuantizedRows& x, Range
       const F x_scale = splat(x.scales[g]);
 #pragma GCC unroll 8
       for (int v = 0; v < panel_vectors; ++v)
-        total[v] = scaled(total[v], sums[v], header, v * lanes, offset, x.sums[g], x_scale);
+        total[v] = scaled(total[v], sums[v], shift_of(header, v * lanes, offset, x.sums[g]), header.scale(v * lanes), x_scale);
     }
 #pragma GCC unroll 8
     for (int v = 0; v < panel_vectors; ++v) store(y + p * panel_rows + v * lanes, total[v]);
@@ -64,10 +64,10 @@ inline int64_t rows_of_block(int64_t rows) {
   return (rows + blocks - 1) / blocks;
 }
 
-// sums[m][v] += Σ over `steps` of w[step][v] · x[m][step].
-template <class Dot, int tile>
+// sums[m][v] += Σ over `steps` of w[step][v] · x[m][step], by `dot`.
+template <class Dot, int tile, class Sum>
 inline void dot_tile(const typename Dot::Weight* w, const typename Dot::Input* x, int64_t x_stride, int64_t steps,
-                     typename Dot::Sum (&sums)[tile][Dot::vectors]) {
+                     Sum (&sums)[tile][Dot::vectors]) {
   constexpr int64_t line = lanes * Dot::step;  // elements of one register of weights
   for (int64_t s = 0; s < steps; ++s) {
     typename Dot::Line lines[Dot::vectors];
@@ -102,14 +102,15 @@ struct QuantizedBlock {
   const PackedWeight& w;
   const QuantizedRows& x;
   int64_t group;      // inputs that share both scales
+  int64_t groups;     // of a row of x
   int64_t m0, rows;   // the block's rows of x
   alignas(64) typename Dot::Weight unpacked[panel_rows * block_cols];
   alignas(64) typename Dot::Input inputs[block_rows * block_cols];
-  alignas(64) int32_t partial[block_rows * panel_rows];  // of a group that goes on in the next block of columns
+  alignas(64) int32_t partial[block_rows * panel_rows];  // a group's sums
   alignas(64) float totals[block_rows * panel_rows];
 
   QuantizedBlock(const PackedWeight& weight, const QuantizedRows& rows_of_x)
-      : w(weight), x(rows_of_x), group(weight.row_scaled() ? rows_of_x.group_size : weight.group_size) {}
+      : w(weight), x(rows_of_x), group(weight.row_scaled() ? rows_of_x.group_size : weight.group_size), groups(rows_of_x.groups()) {}
 
   // The products of columns [k0, k0 + cols) of panel p.
   void multiply(int64_t p, int64_t k0, int64_t cols) {
@@ -129,40 +130,67 @@ struct QuantizedBlock {
 
   template <int tile>
   void multiply_tile(int64_t p, int64_t k0, int64_t cols, int64_t row, int64_t m) {
+    constexpr int64_t longest = Dot::narrow_steps ? Dot::narrow_steps * Dot::step : block_cols;
     const auto* strip = unpacked + row * block_cols;
+    int32_t* const sums = partial + m * panel_rows + row;
     for (int64_t k = k0; k < k0 + cols;) {
       const int64_t g = k / group, group_begin = g * group;
       const int64_t group_end = min_of(group_begin + group, w.padded_cols);
-      const int64_t end = min_of(group_end, k0 + cols);
-      I sums[tile][Dot::vectors];
-#pragma GCC unroll 8
-      for (int i = 0; i < tile; ++i)
-#pragma GCC unroll 8
-        for (int v = 0; v < Dot::vectors; ++v)
-          sums[i][v] = k == group_begin ? zero_int() : load_int(partial + (m + i) * panel_rows + row + v * lanes);
-      dot_tile<Dot, tile>(strip + (k - k0) * Dot::vectors * lanes, inputs + m * block_cols + (k - k0), block_cols,
-                          (end - k) / Dot::step, sums);
-      if (end < group_end) {
-#pragma GCC unroll 8
-        for (int i = 0; i < tile; ++i)
-#pragma GCC unroll 8
-          for (int v = 0; v < Dot::vectors; ++v)
-            store_int(partial + (m + i) * panel_rows + row + v * lanes, sums[i][v]);
-      } else {
-        const GroupHeader header(w, p, g);
-#pragma GCC unroll 8
-        for (int i = 0; i < tile; ++i) {
-          const int64_t at = (m0 + m + i) * x.groups() + g;
-          const F x_scale = splat(x.scales[at]);
-#pragma GCC unroll 8
-          for (int v = 0; v < Dot::vectors; ++v) {
-            float* total = totals + (m + i) * panel_rows + row + v * lanes;
-            const F before = g == 0 ? splat(0) : load(total);
-            store(total, scaled(before, sums[i][v], header, row + v * lanes, Dot::offset, x.sums[at], x_scale));
-          }
-        }
+      const int64_t end = min_of(min_of(group_end, k0 + cols), k + longest);
+      add_products<tile>(strip + (k - k0) * Dot::vectors * lanes, inputs + m * block_cols + (k - k0), (end - k) / Dot::step,
+                         k == group_begin, sums);
+      if (end == group_end) {
+        if (w.has_zero_points)
+          scale_tile<tile, true>(p, g, row, m);
+        else
+          scale_tile<tile, false>(p, g, row, m);
       }
       k = end;
+    }
+  }
+
+  // sums[tile, panel_rows] += products of `steps`. A function of its own, so that all registers are its own.
+  template <int tile>
+  [[gnu::noinline, gnu::flatten]] static void add_products(const typename Dot::Weight* weights,
+                                                           const typename Dot::Input* input, int64_t steps, bool first,
+                                                           int32_t* sums) {
+    typename Dot::Sum products[tile][Dot::vectors];
+#pragma GCC unroll 8
+    for (int i = 0; i < tile; ++i)
+#pragma GCC unroll 8
+      for (int v = 0; v < Dot::vectors; ++v) products[i][v] = Dot::zero();
+    dot_tile<Dot, tile>(weights, input, block_cols, steps, products);
+#pragma GCC unroll 8
+    for (int i = 0; i < tile; ++i)
+#pragma GCC unroll 8
+      for (int v = 0; v < Dot::vectors; ++v) {
+        int32_t* sum = sums + i * panel_rows + v * lanes;
+        store_int(sum, Dot::collect(first ? zero_int() : load_int(sum), products[i][v]));
+      }
+  }
+
+  // totals += float(sums) · scales of group g.
+  template <int tile, bool zero_points>
+  void scale_tile(int64_t p, int64_t g, int64_t row, int64_t m) {
+    const GroupHeader header(w, p, g);
+    F scale[Dot::vectors];
+    I zero_point[Dot::vectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < Dot::vectors; ++v) {
+      scale[v] = header.scale(row + v * lanes);
+      if constexpr (zero_points) zero_point[v] = header.zero_point(row + v * lanes);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < tile; ++i) {
+      const int64_t at = (m0 + m + i) * groups + g;
+      const F x_scale = splat(x.scales[at]);
+      const I shift = splat_int(Dot::offset * x.sums[at]), x_sum = splat_int(x.sums[at]);
+#pragma GCC unroll 8
+      for (int v = 0; v < Dot::vectors; ++v) {
+        const int64_t place = (m + i) * panel_rows + row + v * lanes;
+        const I whole_shift = zero_points ? shift + zero_point[v] * x_sum : shift;
+        store(totals + place, scaled(load(totals + place), load_int(partial + place), whole_shift, scale[v], x_scale));
+      }
     }
   }
 };
@@ -174,6 +202,7 @@ void multiply_rows_quantized(const PackedWeight& w, const QuantizedRows& x, Rang
   for (int64_t p = panels.begin; p < panels.end; ++p)
     for (block.m0 = 0; block.m0 < x.rows; block.m0 += step) {
       block.rows = min_of(step, x.rows - block.m0);
+      __builtin_memset(block.totals, 0, static_cast<size_t>(block.rows * panel_rows) * sizeof(float));
       for (int64_t k = 0; k < w.padded_cols; k += block_cols)
         block.multiply(p, k, min_of(block_cols, w.padded_cols - k));
       for (int64_t m = 0; m < block.rows; ++m)
@@ -184,6 +213,7 @@ void multiply_rows_quantized(const PackedWeight& w, const QuantizedRows& x, Rang
 
 [[gnu::flatten]] void matmul_quantized(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y) {
   if (x.rows == 1) return multiply_row_quantized(w, x, panels, y.values);
+  if (w.format == WeightFormat::int4) return multiply_rows_quantized<GemmInt4>(w, x, panels, y);
   multiply_rows_quantized<Gemm>(w, x, panels, y);
 }
 
@@ -193,7 +223,8 @@ void multiply_rows_quantized(const PackedWeight& w, const QuantizedRows& x, Rang
   for (int64_t m = 0; m < x.rows; ++m)
     for (int64_t row = 0; row < panel_rows; row += lanes)
       store(y.values + m * y.stride + panel * panel_rows + row,
-            scaled(splat(0), load_int(sums + m * sums_stride + row), header, row, 0, x.sums[m], splat(x.scales[m])));
+            scaled(splat(0), load_int(sums + m * sums_stride + row), shift_of(header, row, 0, x.sums[m]), header.scale(row),
+                   splat(x.scales[m])));
 }
 
 struct StoredF32 {

@@ -101,11 +101,14 @@ struct Gemm {
   using Sum = I;
   static constexpr int step = 1;
   static constexpr int vectors = 1;
+  static constexpr int64_t narrow_steps = 0;
   static constexpr int32_t offset = 0;
 
   static I load_line(const int32_t* p) { return load_int(p); }
   static I broadcast(const int32_t* p) { return splat_int(*p); }
+  static I zero() { return zero_int(); }
   static I dot(I sum, I weights, I input) { return sum + weights * input; }
+  static I collect(I sum, I products) { return sum + products; }
 
   static void unpack(WeightFormat format, const std::byte* codes, int64_t cols, int32_t* block, int64_t at) {
     for (int64_t row = 0; row < panel_rows; ++row)
@@ -117,6 +120,7 @@ struct Gemm {
     for (int64_t k = 0; k < cols; ++k) inputs[k] = codes[k];
   }
 };
+using GemmInt4 = Gemm;
 
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"

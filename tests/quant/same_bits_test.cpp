@@ -1,6 +1,7 @@
 // Determinism: logits are the same bits whatever the threads, the chunks of a prompt, and the run.
 
 #include <cstring>
+#include <memory>
 
 #include "engine/session.h"
 #include "tests/support/models.h"
@@ -32,6 +33,8 @@ std::vector<std::vector<float>> run(const std::filesystem::path& folder, int thr
   }
   return out;
 }
+
+std::vector<float> copy(std::span<const float> row) { return {row.begin(), row.end()}; }
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
@@ -73,6 +76,48 @@ TEST_CASE("The same bits token by token and in prefill chunks of 7, 64 and 512")
         const auto found = run(folder, 2, chunk, 100, kv_cache);
         REQUIRE(found.size() == expected.size());
         for (size_t i = 0; i < expected.size(); ++i) CHECK(same_bits(expected[i], found[i]));
+      }
+    }
+  }
+}
+
+TEST_CASE("Every sequence of a batch gets the bits that it gets alone") {
+  const std::vector<int32_t> ids = tokens();
+  constexpr int64_t context = 64;
+  constexpr size_t steps = 3;
+  for (const auto& [name, folder] : models()) {
+    const Team team(2);
+    const Model model(folder, team);
+    for (const size_t count : {1, 2, 3, 8, 17, 33}) {
+      CAPTURE(name, count);
+      // Sequences of other lengths, tokens and cache formats stand side by side.
+      const auto prompt = [&](size_t i) { return std::span(ids).subspan(i * 5, 1 + i * 7 % 40); };
+      const auto format = [](size_t i) { return i % 3 == 2 ? KvFormat::int8 : KvFormat::f16; };
+      const auto next = [&](size_t i, size_t step) { return ids[(i * 31 + step * 7) % ids.size()]; };
+      const auto decoder = std::make_shared<Decoder>(model, team, 40, context);
+      std::vector<Session> sessions;
+      for (size_t i = 0; i < count; ++i) sessions.emplace_back(decoder, context, format(i)).forward(prompt(i));
+      std::vector<Session*> together;
+      for (Session& session : sessions) together.push_back(&session);
+      std::vector<std::vector<float>> found(count);
+      for (size_t step = 0; step < steps; ++step) {
+        std::vector<int32_t> appended;
+        for (size_t i = 0; i < count; ++i) appended.push_back(next(i, step));
+        const Logits logits = Session::step(together, appended);
+        REQUIRE(logits.rows == static_cast<int64_t>(count));
+        for (size_t i = 0; i < count; ++i) found[i] = copy(logits.row(static_cast<int64_t>(i)));
+      }
+      for (size_t i = 0; i < count; ++i) {
+        CAPTURE(i);
+        Session alone(model, team, {context, format(i)});
+        alone.forward(prompt(i));
+        std::vector<float> expected;
+        for (size_t step = 0; step < steps; ++step) {
+          const int32_t token = next(i, step);
+          expected = copy(alone.forward({&token, 1}).row(0));
+        }
+        CHECK(same_bits(expected, found[i]));
+        CHECK(together[i]->position() == alone.position());
       }
     }
   }

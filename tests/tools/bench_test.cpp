@@ -60,6 +60,31 @@ TEST_CASE("bench compares quantized models with their baseline in speed, memory 
   CHECK(second["drift"]["kl"]["mean"] < third["drift"]["kl"]["mean"]);
 }
 
+TEST_CASE("bench tells where the time goes, as a table, as JSON and as a trace") {
+  const test::TemporaryFolder folder;
+  const std::string trace_file = folder.path() / "trace.json";
+  const std::vector<std::string> small = {"bench",    reference_model(), "--prompt-tokens", "16", "--gen-tokens", "4",
+                                          "--repeat", "1"};
+  std::vector<std::string> with = small;
+  with.insert(with.end(), {"--profile", "--trace", trace_file, "--sequences", "3"});
+  const ChildReport table = run_whittle(with);
+  REQUIRE(table.exit_code == 0);
+  CHECK(table.output.find("down projection") != std::string::npos);
+  const nlohmann::json trace = nlohmann::json::parse(test::read_text(trace_file));
+  CHECK(trace["traceEvents"].size() > 100);
+  with.insert(with.end(), {"--json", "-"});
+  const nlohmann::json json = nlohmann::json::parse(run_whittle(with).output);
+  CHECK(json["protocol"]["sequences"] == 3);
+  for (const char* phase : {"prefill", "decode"}) {
+    const nlohmann::json& operations = json["models"][0]["profile"][phase];
+    REQUIRE(operations.is_array());
+    double share = 0;
+    for (const nlohmann::json& operation : operations) share += operation["share"].get<double>();
+    CHECK(share == Approx(1.0));
+  }
+  CHECK(run_whittle({"bench", reference_model(), "--sequences", "0"}).exit_code == 2);
+}
+
 TEST_CASE("bench refuses what cannot be measured, and says why through its exit code") {
   CHECK(run_whittle({"bench"}).exit_code == 2);
   CHECK(run_whittle({"bench", reference_model(), "--text", "story.txt"}).exit_code == 2);  // drift from what?

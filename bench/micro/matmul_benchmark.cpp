@@ -1,0 +1,160 @@
+// One matrix product on one thread, for every instruction set of this machine, format and number of rows, as a fraction of
+// what the machine allowed at that moment (the roofline: bytes over the read probe, or operations over the arithmetic probe,
+// whichever takes longer).
+
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <random>
+#include <vector>
+
+#include "bench/machine.h"
+#include "bench/probe.h"
+#include "bench/statistics.h"
+#include "kernels/float16.h"
+#include "kernels/kernel_table.h"
+
+namespace whittle {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct Format {
+  const char* name;
+  WeightFormat format;
+  int64_t group_size;  // of weights and activations; 0: one scale a row and a token
+};
+constexpr Format formats[] = {{"f16", WeightFormat::f16, 0},         {"bf16", WeightFormat::bf16, 0},
+                              {"int8_row", WeightFormat::int8, 0},   {"int8_g128", WeightFormat::int8, 128},
+                              {"int8_g32", WeightFormat::int8, 32},  {"int4_row", WeightFormat::int4, 0},
+                              {"int4_g128", WeightFormat::int4, 128}, {"int4_g32", WeightFormat::int4, 32}};
+
+struct Shape {
+  int64_t rows, cols;  // N, K
+};
+constexpr Shape shapes[] = {{2048, 2048}, {5632, 2048}, {2048, 5632}};
+constexpr int64_t row_counts[] = {1, 2, 4, 8, 16, 32, 128, 512};  // M
+
+PackedWeight random_weight(const Format& format, const Shape& shape, std::mt19937& random) {
+  WeightMatrix weight{format.format, shape.rows, shape.cols};
+  std::vector<std::byte> codes(static_cast<size_t>(shape.rows * row_bytes(format.format, shape.cols)));
+  if (format.format == WeightFormat::int8 || format.format == WeightFormat::int4) {
+    for (std::byte& code : codes) code = static_cast<std::byte>(random());
+    weight.group_size = format.group_size ? format.group_size : shape.cols;
+    weight.scales.assign(static_cast<size_t>(shape.rows * weight.groups()), 0.0078125f);
+  } else {  // halves between 1 and 2: no denormals, no infinities
+    const uint16_t one = format.format == WeightFormat::f16 ? 0x3c00 : 0x3f80;
+    const uint16_t mantissa = format.format == WeightFormat::f16 ? 0x3ff : 0x7f;
+    for (size_t i = 0; i < codes.size(); i += 2) {
+      const auto value = static_cast<uint16_t>(one | (random() & mantissa));
+      codes[i] = static_cast<std::byte>(value & 0xff);
+      codes[i + 1] = static_cast<std::byte>(value >> 8);
+    }
+  }
+  weight.codes = codes;
+  return pack(weight);
+}
+
+// The inputs of a product, as floats and quantized.
+class Rows {
+ public:
+  Rows(const KernelTable& table, int64_t rows, int64_t cols, int64_t group_size, std::mt19937& random)
+      : floats_(static_cast<size_t>(rows * cols)), codes_(rows * round_up(cols, cols_block)) {
+    std::uniform_real_distribution<float> uniform(-1, 1);
+    for (float& value : floats_) value = uniform(random);
+    quantized = {rows, round_up(cols, cols_block), group_size ? group_size : round_up(cols, cols_block), codes_.data()};
+    scales_.resize(static_cast<size_t>(rows * quantized.groups()));
+    sums_.resize(scales_.size());
+    quantized.scales = scales_.data();
+    quantized.sums = sums_.data();
+    for (int64_t m = 0; m < rows; ++m) table.quantize_row(floats_.data() + m * cols, cols, quantized, m);
+    whole = {rows, cols, floats_.data()};
+  }
+  QuantizedRows quantized;
+  FloatRows whole;
+
+ private:
+  std::vector<float> floats_, scales_;
+  Buffer<int8_t> codes_;
+  std::vector<int32_t> sums_;
+};
+
+// One thread, and the memory that its read probe walks over. Made once: both take seconds.
+const Team& one_thread() {
+  static const Team team(1);
+  return team;
+}
+const ProbeBuffer& probe_buffer() {
+  static const ProbeBuffer buffer(one_thread());
+  return buffer;
+}
+
+void measure(benchmark::State& state, const KernelTable& table, const Format& format, const Shape& shape, int64_t rows) {
+  std::mt19937 random(1);
+  // A single row meets its weights in memory, as in decode: so many copies that the caches hold none from one pass to the
+  // next.
+  std::vector<PackedWeight> weights;
+  const int64_t least_bytes = rows < 32 ? 4 * read_machine().last_level_cache_bytes() : 0;
+  int64_t bytes = 0;
+  do {
+    weights.push_back(random_weight(format, shape, random));
+    bytes += weights.back().bytes();
+  } while (bytes < least_bytes);
+  const Rows x(table, rows, shape.cols, format.group_size, random);
+  std::vector<float> y(static_cast<size_t>(rows * weights[0].padded_rows()));
+  const bool quantized = weights[0].quantized();
+  const double operations = 2.0 * static_cast<double>(rows * shape.rows * shape.cols) * static_cast<double>(weights.size());
+
+  std::vector<double> limit_seconds, taken_seconds;
+  for (auto _ : state) {
+    const auto arithmetic = [&] { return quantized ? probe_int8(one_thread()) : probe_fp32(one_thread()); };
+    const double peak_before = arithmetic(), read_before = probe_read_bandwidth(one_thread(), probe_buffer());
+    const auto start = Clock::now();
+    for (const PackedWeight& weight : weights) {
+      const Range panels{0, weight.panel_count()};
+      const MatmulOutput output{y.data(), weight.padded_rows()};
+      if (quantized)
+        table.matmul_quantized(weight, x.quantized, panels, output);
+      else
+        table.matmul_float(weight, x.whole, panels, output);
+    }
+    const double taken = std::chrono::duration<double>(Clock::now() - start).count();
+    const double peak = (peak_before + arithmetic()) / 2;
+    const double read = (read_before + probe_read_bandwidth(one_thread(), probe_buffer())) / 2;
+    limit_seconds.push_back(std::max(static_cast<double>(bytes) / read, operations / peak) * 1e-9);
+    taken_seconds.push_back(taken);
+    state.SetIterationTime(taken);
+    benchmark::DoNotOptimize(y.data());
+  }
+  const double taken = median(taken_seconds);
+  state.counters["%limit"] = 100 * median_ratio(limit_seconds, taken_seconds);
+  state.counters["GB/s"] = static_cast<double>(bytes) / taken / 1e9;
+  state.counters["GOPS"] = operations / taken / 1e9;
+}
+
+void register_all() {
+  for (const InstructionSet& set : instruction_sets()) {
+    if (!set.available() || set.table->name == "scalar") continue;
+    for (const Format& format : formats)
+      for (const Shape& shape : shapes)
+        for (const int64_t rows : row_counts)
+          benchmark::RegisterBenchmark(
+              fmt::format("matmul/{}/{}/{}x{}/M{}", set.table->name, format.name, shape.rows, shape.cols, rows).c_str(),
+              [&set, &format, &shape, rows](benchmark::State& state) { measure(state, *set.table, format, shape, rows); })
+              ->Iterations(9)
+              ->UseManualTime()
+              ->Unit(benchmark::kMillisecond);
+  }
+}
+
+}  // namespace
+}  // namespace whittle
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  whittle::register_all();
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
