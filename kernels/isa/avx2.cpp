@@ -1,6 +1,4 @@
-// AVX2, FMA and F16C: eight lanes. Without VNNI, int8 products are summed through 16-bit halves, which is exact only in
-// the two ways used here (vpmaddubsw adds two products and saturates at 32767):
-//   |w| · (x with w's sign): 2 · 128 · 127 = 32512 fits;   nibble · x: sixteen products, 16 · 15 · 127 = 30480, fit.
+// AVX2, FMA and F16C: eight lanes, int8 products as in maddubs.inl.
 
 #include <immintrin.h>
 
@@ -48,45 +46,36 @@ inline void store_int8(int8_t* p, I v) {
 // What maddubs.inl needs of 256-bit integer registers.
 using Bytes = __m256i;
 inline Bytes load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-inline void store_bytes(void* p, Bytes v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
 inline Bytes splat_dword(const void* p) { return _mm256_set1_epi32(*static_cast<const int32_t*>(p)); }
 inline Bytes low_nibbles(Bytes v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
 inline Bytes high_nibbles(Bytes v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
-// words + u · s and sum + a · b, in pairs. gcc 12 reorders the intrinsics until the sums no longer fit into its registers.
+inline Bytes magnitudes_of(Bytes v) { return _mm256_abs_epi8(v); }
+// gcc 12 reorders intrinsics until the sums no longer fit into its registers: what stands in an inner loop is one block.
+// words + u · s, in pairs.
 inline Bytes multiply_add_words(Bytes words, Bytes u, Bytes s) {
   Bytes product;
   asm("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(words), "=&x"(product) : "x"(u), "x"(s));
   return words;
 }
-inline Bytes multiply_add_dwords(Bytes sum, Bytes a, Bytes b) {
+// sum + w · x, in fours.
+inline Bytes multiply_add_signed(Bytes sum, Bytes w, Bytes magnitudes, Bytes x) {
   Bytes product;
-  asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(sum), "=&x"(product) : "x"(a), "x"(b));
+  asm("vpsignb %2, %4, %1\n\tvpmaddubsw %1, %3, %1\n\tvpmaddwd %5, %1, %1\n\tvpaddd %1, %0, %0"
+      : "+x"(sum), "=&x"(product)
+      : "x"(w), "x"(magnitudes), "x"(x), "x"(_mm256_set1_epi16(1)));
   return sum;
 }
-inline Bytes multiply_signed_signed(Bytes w, Bytes x) {
-  return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-}
 inline I add_pairs(I sum, Bytes words) { return I(_mm256_add_epi32(sum, _mm256_madd_epi16(words, _mm256_set1_epi16(1)))); }
-// Eight rows of four codes to 16 bits: the rows' inputs 0 and 1, and the rows' inputs 2 and 3.
-inline void widen(Bytes codes, int16_t* first, int16_t* second) {
-  const __m256 low = _mm256_castsi256_ps(_mm256_cvtepi8_epi16(_mm256_castsi256_si128(codes)));
-  const __m256 high = _mm256_castsi256_ps(_mm256_cvtepi8_epi16(_mm256_extracti128_si256(codes, 1)));
-  const __m256i even = _mm256_castps_si256(_mm256_shuffle_ps(low, high, 0x88));
-  const __m256i odd = _mm256_castps_si256(_mm256_shuffle_ps(low, high, 0xdd));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(first), _mm256_permute4x64_epi64(even, 0xd8));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(second), _mm256_permute4x64_epi64(odd, 0xd8));
-}
-inline void widen_inputs(const int8_t* codes, int16_t* words) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(words),
-                      _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes))));
-}
-constexpr int gemm_vectors = 2;
+
+// Register tiles of rows of x by registers of rows of the weight: what sixteen registers hold.
+constexpr int int8_tile = 4, int8_vectors = 2, int4_tile = 6, int4_vectors = 2, float_tile = 4, float_vectors = 3;
 
 #include "kernels/isa/blocking.inl"
 #include "kernels/isa/maddubs.inl"
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"
-#include "kernels/isa/matmul.inl"
+#include "kernels/isa/matmul_quantized.inl"
+#include "kernels/isa/matmul_float.inl"
 
 }  // namespace
 

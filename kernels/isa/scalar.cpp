@@ -68,63 +68,54 @@ inline void store_int8(int8_t* p, I a) {
   for (int i = 0; i < lanes; ++i) p[i] = static_cast<int8_t>(a[i]);
 }
 
-// The code of input k (from the start of `codes`) of row `row` of a panel.
-inline int32_t code_at(WeightFormat format, const std::byte* codes, int64_t row, int64_t k) {
-  if (format == WeightFormat::int8) return static_cast<int8_t>(codes[k / 4 * 256 + row * 4 + k % 4]);
-  const std::byte pair = codes[k / 8 * 256 + row * 4 + k % 4];
-  return static_cast<int32_t>((k % 8 < 4 ? pair : pair >> 4) & std::byte{15}) - 8;
+// Four codes of each of four rows of a weight, or the same four inputs for each of them.
+struct Bytes {
+  int8_t values[4 * lanes];
+};
+inline Bytes load_bytes(const void* p) {
+  Bytes bytes;
+  __builtin_memcpy(&bytes, p, sizeof bytes);
+  return bytes;
+}
+inline Bytes splat_dword(const int8_t* p) {
+  Bytes bytes;
+  for (int i = 0; i < lanes; ++i) __builtin_memcpy(bytes.values + 4 * i, p, 4);
+  return bytes;
+}
+inline Bytes low_nibbles(Bytes bytes) {
+  for (int8_t& value : bytes.values) value &= 15;
+  return bytes;
+}
+inline Bytes high_nibbles(Bytes bytes) {
+  for (int8_t& value : bytes.values) value = static_cast<int8_t>(value >> 4 & 15);
+  return bytes;
 }
 
-struct Gemv {
-  static constexpr int32_t int8_offset = 0, int4_offset = 0;
-  static constexpr int vectors = static_cast<int>(panel_rows) / lanes;
+struct Int8Dot {
+  static constexpr int tile = 1, vectors = 1;
+  static constexpr int64_t most_steps = 1 << 16;
+  static constexpr int32_t offset = 0;
+  using Line = Bytes;
+  using Sum = I;
 
-  static void dot(WeightFormat format, const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[vectors]) {
-    for (I& sum : sums) sum = zero_int();
-    for (int64_t k = 0; k < cols; ++k)
-      for (int64_t row = 0; row < panel_rows; ++row) sums[row / lanes][row % lanes] += code_at(format, codes, row, k) * x[k];
+  static Line line(Bytes codes) { return codes; }
+  static Sum zero() { return zero_int(); }
+  static Sum dot(Sum sum, const Line& w, const Bytes& x) {
+    for (int i = 0; i < 4 * lanes; ++i) sum[i / 4] += w.values[i] * x.values[i];
+    return sum;
   }
-  static void dot_int8(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[vectors]) {
-    dot(WeightFormat::int8, codes, x, cols, sums);
-  }
-  static void dot_int4(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[vectors]) {
-    dot(WeightFormat::int4, codes, x, cols, sums);
-  }
+  static I collect(I sum, Sum products) { return sum + products; }
 };
+struct Int4Dot : Int8Dot {
+  static constexpr int32_t offset = 8;
+};
+constexpr int float_tile = 1, float_vectors = 1;
 
 #include "kernels/isa/blocking.inl"
-
-struct Gemm {
-  using Weight = int32_t;
-  using Input = int32_t;
-  using Line = I;
-  using Sum = I;
-  static constexpr int step = 1;
-  static constexpr int vectors = 1;
-  static constexpr int64_t narrow_steps = 0;
-  static constexpr int32_t offset = 0;
-
-  static I load_line(const int32_t* p) { return load_int(p); }
-  static I broadcast(const int32_t* p) { return splat_int(*p); }
-  static I zero() { return zero_int(); }
-  static I dot(I sum, I weights, I input) { return sum + weights * input; }
-  static I collect(I sum, I products) { return sum + products; }
-
-  static void unpack(WeightFormat format, const std::byte* codes, int64_t cols, int32_t* block, int64_t at) {
-    for (int64_t row = 0; row < panel_rows; ++row)
-      for (int64_t k = 0; k < cols; ++k)
-        block[row / lanes * lanes * block_cols + (at + k) * lanes + row % lanes] = code_at(format, codes, row, k);
-  }
-
-  static void load_inputs(const int8_t* codes, int64_t cols, int32_t* inputs) {
-    for (int64_t k = 0; k < cols; ++k) inputs[k] = codes[k];
-  }
-};
-using GemmInt4 = Gemm;
-
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"
-#include "kernels/isa/matmul.inl"
+#include "kernels/isa/matmul_quantized.inl"
+#include "kernels/isa/matmul_float.inl"
 
 }  // namespace
 

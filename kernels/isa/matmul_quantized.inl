@@ -1,0 +1,272 @@
+// Matrix products over packed panels of INT8 and INT4. Included like elementwise.inl, after the instruction set's `Int8Dot`
+// and `Int4Dot`: how a register of codes (four inputs of each of some rows of the weight) is multiplied by four inputs of x.
+//
+// One row (decode) goes straight over the packed stream: memory is the limit. Several rows share a block of it in cache;
+// arithmetic is the limit. Both sum integers exactly within a group and share `scaled`, so that they agree in every bit.
+
+constexpr int panel_vectors = static_cast<int>(panel_rows) / lanes;
+
+// Scale, zero point and their products with one group's integer sums, for the vector of rows at `row` of a panel.
+struct GroupHeader {
+  const std::byte* bytes;
+  bool f16_scales, has_zero_points;
+  GroupHeader(const PackedWeight& w, int64_t panel, int64_t group)
+      : bytes(w.header(panel, w.row_scaled() ? 0 : group)), f16_scales(w.f16_scales), has_zero_points(w.has_zero_points) {}
+
+  F scale(int64_t row) const {
+    return f16_scales ? load_f16(reinterpret_cast<const uint16_t*>(bytes) + row)
+                      : load(reinterpret_cast<const float*>(bytes) + row);
+  }
+  I zero_point(int64_t row) const {
+    return load_int8_as_int(reinterpret_cast<const int8_t*>(bytes) + panel_rows * (f16_scales ? 2 : 4) + row);
+  }
+};
+
+// total + float(Σ (code − zero_point) · x) · (weight scale · activation scale). `shift` is Σ x times what the instruction
+// added to every code and what the zero point takes off.
+inline F scaled(F total, I sum, I shift, F scale, F x_scale) { return fma(to_float(sum - shift), scale * x_scale, total); }
+
+// offset · x_sum, and the zero points' part where there are any.
+inline I shift_of(const GroupHeader& header, int64_t row, int32_t offset, int32_t x_sum) {
+  const I shift = splat_int(offset * x_sum);
+  return header.has_zero_points ? shift + header.zero_point(row) * splat_int(x_sum) : shift;
+}
+
+// The products of one row of x with `cols` inputs of a panel.
+inline void dot_row_int8(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[panel_vectors]) {
+  Int8Dot::Sum products[panel_vectors];
+#pragma GCC unroll 16
+  for (int v = 0; v < panel_vectors; ++v) products[v] = Int8Dot::zero();
+  for (int64_t k = 0; k < cols; k += 4, codes += 256) {
+    prefetch_stream<256>(codes);
+    const Bytes input = splat_dword(x + k);
+#pragma GCC unroll 16
+    for (int v = 0; v < panel_vectors; ++v)
+      products[v] = Int8Dot::dot(products[v], Int8Dot::line(load_bytes(codes + v * 4 * lanes)), input);
+  }
+#pragma GCC unroll 16
+  for (int v = 0; v < panel_vectors; ++v) sums[v] = Int8Dot::collect(zero_int(), products[v]);
+}
+
+inline void dot_row_int4(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[panel_vectors]) {
+  constexpr int64_t longest = 4 * Int4Dot::most_steps;
+#pragma GCC unroll 16
+  for (int v = 0; v < panel_vectors; ++v) sums[v] = zero_int();
+  for (int64_t begin = 0; begin < cols; begin += longest) {
+    const int64_t end = min_of(cols, begin + longest);
+    Int4Dot::Sum products[panel_vectors];
+#pragma GCC unroll 16
+    for (int v = 0; v < panel_vectors; ++v) products[v] = Int4Dot::zero();
+    for (int64_t k = begin; k < end; k += 8, codes += 256) {
+      prefetch_stream<256>(codes);
+      const Bytes low = splat_dword(x + k), high = splat_dword(x + k + 4);
+#pragma GCC unroll 16
+      for (int v = 0; v < panel_vectors; ++v) {
+        const Bytes line = load_bytes(codes + v * 4 * lanes);
+        products[v] = Int4Dot::dot(products[v], Int4Dot::line(low_nibbles(line)), low);
+        products[v] = Int4Dot::dot(products[v], Int4Dot::line(high_nibbles(line)), high);
+      }
+    }
+#pragma GCC unroll 16
+    for (int v = 0; v < panel_vectors; ++v) sums[v] = Int4Dot::collect(sums[v], products[v]);
+  }
+}
+
+void multiply_row_quantized(const PackedWeight& w, const QuantizedRows& x, Range panels, float* y) {
+  const int64_t group = w.row_scaled() ? x.group_size : w.group_size;
+  const bool int8 = w.format == WeightFormat::int8;
+  const int32_t offset = int8 ? Int8Dot::offset : Int4Dot::offset;
+  for (int64_t p = panels.begin; p < panels.end; ++p) {
+    F total[panel_vectors];
+#pragma GCC unroll 16
+    for (int v = 0; v < panel_vectors; ++v) total[v] = splat(0);
+    for (int64_t g = 0, k = 0; k < w.padded_cols; ++g, k += group) {
+      const int64_t cols = min_of(group, w.padded_cols - k);
+      const std::byte* codes = w.row_scaled() ? w.codes(p, 0) + w.code_bytes(k) : w.codes(p, g);
+      I sums[panel_vectors];
+      if (int8)
+        dot_row_int8(codes, x.codes + k, cols, sums);
+      else
+        dot_row_int4(codes, x.codes + k, cols, sums);
+      const GroupHeader header(w, p, g);
+      const F x_scale = splat(x.scales[g]);
+#pragma GCC unroll 16
+      for (int v = 0; v < panel_vectors; ++v)
+        total[v] = scaled(total[v], sums[v], shift_of(header, v * lanes, offset, x.sums[g]), header.scale(v * lanes), x_scale);
+    }
+#pragma GCC unroll 16
+    for (int v = 0; v < panel_vectors; ++v) store(y + p * panel_rows + v * lanes, total[v]);
+  }
+}
+
+// Nibbles of `cols` inputs of a panel to bytes in the order of INT8 panels.
+inline void unpack_nibbles(const std::byte* codes, int64_t cols, std::byte* bytes) {
+  for (int64_t k = 0; k < cols; k += 8, codes += 256, bytes += 512)
+    for (int i = 0; i < 256; ++i) {
+      bytes[i] = codes[i] & std::byte{15};
+      bytes[256 + i] = codes[i] >> 4;
+    }
+}
+
+// sums[tile, panel_rows] (+)= products of `steps` of four inputs. A function of its own, so that all registers are its own.
+template <class Dot, int tile>
+[[gnu::noinline, gnu::flatten]] void add_products(const std::byte* codes, const int8_t* x, int64_t x_stride, int64_t steps,
+                                                  bool first, int32_t* sums) {
+  typename Dot::Sum products[tile][Dot::vectors];
+#pragma GCC unroll 8
+  for (int i = 0; i < tile; ++i)
+#pragma GCC unroll 8
+    for (int v = 0; v < Dot::vectors; ++v) products[i][v] = Dot::zero();
+  for (int64_t s = 0; s < steps; ++s, codes += 256) {
+    typename Dot::Line lines[Dot::vectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < Dot::vectors; ++v) lines[v] = Dot::line(load_bytes(codes + v * 4 * lanes));
+#pragma GCC unroll 8
+    for (int i = 0; i < tile; ++i) {
+      const Bytes input = splat_dword(x + i * x_stride + s * 4);
+#pragma GCC unroll 8
+      for (int v = 0; v < Dot::vectors; ++v) products[i][v] = Dot::dot(products[i][v], lines[v], input);
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < tile; ++i)
+#pragma GCC unroll 8
+    for (int v = 0; v < Dot::vectors; ++v) {
+      int32_t* sum = sums + i * panel_rows + v * lanes;
+      store_int(sum, Dot::collect(first ? zero_int() : load_int(sum), products[i][v]));
+    }
+}
+
+// A block of rows of x, and what is known of their products with one panel so far.
+template <class Dot>
+struct QuantizedBlock {
+  // Inputs that go through all rows before the next do: so many that a block of weights stays in L1; few where the weights
+  // come from memory, so that the stream stays linear.
+  static constexpr int64_t most_cols = 256, streamed_cols = 64;
+  static constexpr int64_t streamed_rows = 24;
+
+  const PackedWeight& w;
+  const QuantizedRows& x;
+  int64_t group;      // inputs that share both scales
+  int64_t groups;     // of a row of x
+  int64_t m0 = 0, rows = 0;  // the block's rows of x
+  alignas(64) std::byte bytes[panel_rows * most_cols];  // nibbles unpacked
+  alignas(64) int8_t inputs[block_rows * most_cols];
+  alignas(64) int32_t partial[block_rows * panel_rows];  // a group's sums
+  alignas(64) float totals[block_rows * panel_rows];
+
+  QuantizedBlock(const PackedWeight& weight, const QuantizedRows& rows_of_x)
+      : w(weight),
+        x(rows_of_x),
+        group(weight.row_scaled() ? rows_of_x.group_size : weight.group_size),
+        groups(rows_of_x.groups()) {}
+
+  void multiply_panel(int64_t p) {
+    __builtin_memset(totals, 0, static_cast<size_t>(rows * panel_rows) * sizeof(float));
+    const bool streamed = rows <= streamed_rows;
+    const int64_t step = streamed ? streamed_cols : most_cols;
+    for (int64_t k = 0; k < w.padded_cols; k += step) multiply(p, k, min_of(step, w.padded_cols - k), streamed);
+  }
+
+  // The products of columns [k0, k0 + cols) of panel p.
+  void multiply(int64_t p, int64_t k0, int64_t cols, bool streamed) {
+    for (int64_t m = 0; m < rows; ++m)
+      __builtin_memcpy(inputs + m * most_cols, x.codes + (m0 + m) * x.cols + k0, static_cast<size_t>(cols));
+    for (int64_t k = k0; k < k0 + cols;) {  // the stream has headers between the groups of a weight
+      const int64_t g = k / w.group_size, in_group = k - g * w.group_size;
+      const int64_t end = min_of(k0 + cols, k + w.group_size - in_group);
+      const std::byte* codes = w.codes(p, g) + w.code_bytes(in_group);
+      if (w.format == WeightFormat::int4) {
+        unpack_nibbles(codes, end - k, bytes);
+        codes = bytes;
+      }
+      constexpr int64_t strip = Dot::vectors * lanes;  // rows of the panel in a register tile
+      for (int64_t row = 0; row < panel_rows; row += strip) {
+        const std::byte* strip_codes = codes + row * 4;
+        if (streamed && w.format == WeightFormat::int8)
+          for (int64_t i = 0; i < (end - k) * panel_rows; i += 256)
+            for (int64_t line = 0; line < strip * 4; line += 64)
+              __builtin_prefetch(strip_codes + (end - k) * panel_rows + i + line);
+        for_tiles<Dot::tile>(rows, [&]<int tile>(int64_t m) {
+          multiply_tile<tile>(p, strip_codes, k, end, row, m, inputs + m * most_cols + (k - k0));
+        });
+      }
+      k = end;
+    }
+  }
+
+  // Columns [k0, k0 + cols), which share the scales of the weight; those of x may change in between.
+  template <int tile>
+  void multiply_tile(int64_t p, const std::byte* codes, int64_t k0, int64_t end, int64_t row, int64_t m, const int8_t* input) {
+    constexpr int64_t longest = 4 * Dot::most_steps;
+    int32_t* const sums = partial + m * panel_rows + row;
+    for (int64_t k = k0; k < end;) {
+      const int64_t g = k / group, group_end = min_of((g + 1) * group, w.padded_cols);
+      const int64_t piece_end = min_of(min_of(group_end, end), k + longest);
+      add_products<Dot, tile>(codes + (k - k0) * panel_rows, input + (k - k0), most_cols, (piece_end - k) / 4, k == g * group,
+                              sums);
+      if (piece_end == group_end) {
+        if (w.has_zero_points)
+          scale_tile<tile, true>(p, g, row, m);
+        else
+          scale_tile<tile, false>(p, g, row, m);
+      }
+      k = piece_end;
+    }
+  }
+
+  // totals += float(sums) · scales of group g.
+  template <int tile, bool zero_points>
+  void scale_tile(int64_t p, int64_t g, int64_t row, int64_t m) {
+    const GroupHeader header(w, p, g);
+    F scale[Dot::vectors];
+    I zero_point[Dot::vectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < Dot::vectors; ++v) {
+      scale[v] = header.scale(row + v * lanes);
+      if constexpr (zero_points) zero_point[v] = header.zero_point(row + v * lanes);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < tile; ++i) {
+      const int64_t at = (m0 + m + i) * groups + g;
+      const F x_scale = splat(x.scales[at]);
+      const I shift = splat_int(Dot::offset * x.sums[at]), x_sum = splat_int(x.sums[at]);
+#pragma GCC unroll 8
+      for (int v = 0; v < Dot::vectors; ++v) {
+        const int64_t place = (m + i) * panel_rows + row + v * lanes;
+        const I whole_shift = zero_points ? shift + zero_point[v] * x_sum : shift;
+        store(totals + place, scaled(load(totals + place), load_int(partial + place), whole_shift, scale[v], x_scale));
+      }
+    }
+  }
+};
+
+template <class Dot>
+void multiply_rows_quantized(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y) {
+  QuantizedBlock<Dot> block(w, x);
+  const int64_t step = rows_of_block(x.rows);
+  for (int64_t p = panels.begin; p < panels.end; ++p)
+    for (block.m0 = 0; block.m0 < x.rows; block.m0 += step) {
+      block.rows = min_of(step, x.rows - block.m0);
+      block.multiply_panel(p);
+      for (int64_t m = 0; m < block.rows; ++m)
+        for (int64_t row = 0; row < panel_rows; row += lanes)
+          store(y.values + (block.m0 + m) * y.stride + p * panel_rows + row, load(block.totals + m * panel_rows + row));
+    }
+}
+
+[[gnu::flatten]] void matmul_quantized(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y) {
+  if (x.rows == 1) return multiply_row_quantized(w, x, panels, y.values);
+  if (w.format == WeightFormat::int8) return multiply_rows_quantized<Int8Dot>(w, x, panels, y);
+  multiply_rows_quantized<Int4Dot>(w, x, panels, y);
+}
+
+[[gnu::flatten]] void scale_sums(const PackedWeight& w, const QuantizedRows& x, int64_t panel, const int32_t* sums,
+                                 int64_t sums_stride, MatmulOutput y) {
+  const GroupHeader header(w, panel, 0);
+  for (int64_t m = 0; m < x.rows; ++m)
+    for (int64_t row = 0; row < panel_rows; row += lanes)
+      store(y.values + m * y.stride + panel * panel_rows + row,
+            scaled(splat(0), load_int(sums + m * sums_stride + row), shift_of(header, row, 0, x.sums[m]), header.scale(row),
+                   splat(x.scales[m])));
+}
