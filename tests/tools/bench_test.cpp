@@ -6,6 +6,7 @@
 
 #include "bench/memory.h"
 #include "tests/support/paths.h"
+#include "tests/support/tiny_model.h"
 
 using namespace whittle;
 using test::reference_model;
