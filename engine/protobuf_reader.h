@@ -9,7 +9,8 @@
 
 namespace whittle {
 
-// Views into `bytes`; `file` is for messages. Both must outlive it. Throws Error for what is cut short or malformed.
+// Views into `bytes`; `file` is for messages. Both must outlive it. Throws Error for what is cut short or
+// malformed.
 class ProtobufReader {
  public:
   ProtobufReader(std::string_view bytes, const std::string& file) : bytes_(bytes), file_(file) {}

@@ -15,7 +15,8 @@ namespace {
 
 // Row `row` as the values that its codes stand for.
 void dequantize(const WeightMatrix& weight, int64_t row, float* values) {
-  info(weight.format).decode_row(weight.codes.data() + row * row_bytes(weight.format, weight.cols), weight.cols, values);
+  info(weight.format)
+      .decode_row(weight.codes.data() + row * row_bytes(weight.format, weight.cols), weight.cols, values);
   const int64_t groups = weight.groups();
   for (int64_t k = 0; groups && k < weight.cols; ++k) {
     const auto at = static_cast<size_t>(row * groups + k / weight.group_size);
@@ -26,20 +27,24 @@ void dequantize(const WeightMatrix& weight, int64_t row, float* values) {
 
 class Run {
  public:
-  Run(const ModelFile& file, const std::vector<ExportedTensor>& tensors, const Team& team, const GgufProgress& progress)
+  Run(const ModelFile& file, const std::vector<ExportedTensor>& tensors, const Team& team,
+      const GgufProgress& progress)
       : file_(file), tensors_(tensors), team_(team), progress_(progress) {
     for (const ExportedTensor& tensor : tensors_) total_ += tensor.target.bytes();
   }
 
   void write(GgufWriter& writer) {
-    for (const ExportedTensor& tensor : tensors_) tensor.target.rows ? write_matrix(tensor, writer) : write_vector(tensor, writer);
+    for (const ExportedTensor& tensor : tensors_)
+      tensor.target.rows ? write_matrix(tensor, writer) : write_vector(tensor, writer);
   }
 
  private:
   void write_vector(const ExportedTensor& tensor, GgufWriter& writer) {
-    const std::vector<float> read = tensor.source.empty() ? tensor.values : file_.vector(tensor.source, tensor.target.cols);
+    const std::vector<float> read =
+        tensor.source.empty() ? tensor.values : file_.vector(tensor.source, tensor.target.cols);
     std::vector<float> values(read.size());
-    for (size_t i = 0; i < values.size(); ++i) values[i] = read[static_cast<size_t>(tensor.source_row(static_cast<int64_t>(i)))];
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = read[static_cast<size_t>(tensor.source_row(static_cast<int64_t>(i)))];
     writer.write(std::as_bytes(std::span(values)));
     advance(tensor, tensor.target.bytes());
   }
@@ -70,8 +75,10 @@ class Run {
     file_.drop_pages(weight.codes);
   }
 
-  void check_values(std::span<const float> values, const ExportedTensor& tensor, int64_t row, const GgufTypeInfo& target) const {
-    const auto bad = std::ranges::find_if_not(values, [&](float value) { return std::abs(value) < target.limit; });
+  void check_values(std::span<const float> values, const ExportedTensor& tensor, int64_t row,
+                    const GgufTypeInfo& target) const {
+    const auto bad =
+        std::ranges::find_if_not(values, [&](float value) { return std::abs(value) < target.limit; });
     if (bad == values.end()) return;
     fail("{}: tensor {}: row {}, column {}: {} has no {}", file_.folder().string(), quote(tensor.source), row,
          bad - values.begin(), *bad, target.name);
@@ -94,8 +101,8 @@ class Run {
 
 }  // namespace
 
-GgufReport export_gguf(const std::filesystem::path& source, const std::filesystem::path& out, GgufType type, const Team& team,
-                       const std::string& version, const GgufProgress& progress) {
+GgufReport export_gguf(const std::filesystem::path& source, const std::filesystem::path& out, GgufType type,
+                       const Team& team, const std::string& version, const GgufProgress& progress) {
   const ModelFile file(source);
   const ModelSpec spec = read_model_spec(file);
   GgufMetadata metadata = model_metadata(file, spec);

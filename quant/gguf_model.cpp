@@ -29,10 +29,12 @@ constexpr Dialect dialects[] = {
 const Dialect& dialect_of(const ModelFile& file, const ModelSpec& spec) {
   const auto found = std::ranges::find(dialects, spec.model_type, &Dialect::model_type);
   const auto reject = [&](const std::string& what) {
-    fail("{}: GGUF has no place for {} of model_type \"{}\"", (file.folder() / "config.json").string(), what, spec.model_type);
+    fail("{}: GGUF has no place for {} of model_type \"{}\"", (file.folder() / "config.json").string(), what,
+         spec.model_type);
   };
   if (found == std::end(dialects)) reject("the tensors");
-  if (!found->any_head_size && spec.q_size() != spec.hidden_size) reject("heads that differ from hidden_size");
+  if (!found->any_head_size && spec.q_size() != spec.hidden_size)
+    reject("heads that differ from hidden_size");
   if (!found->optional_tensors) {
     if (spec.attention_output_bias || spec.mlp_bias) reject("the biases of o_proj or the MLP");
     if (spec.rope_scaling.type == RopeScalingType::llama3) reject("rope_type \"llama3\"");
@@ -46,25 +48,30 @@ std::vector<float> frequency_factors(const ModelSpec& spec) {
   plain.rope_scaling = {};
   const Rope scaled_rope(spec), plain_rope(plain);
   std::vector<float> factors;
-  std::ranges::transform(plain_rope.inverse_frequencies(), scaled_rope.inverse_frequencies(), std::back_inserter(factors),
+  std::ranges::transform(plain_rope.inverse_frequencies(), scaled_rope.inverse_frequencies(),
+                         std::back_inserter(factors),
                          [](float original, float scaled) { return original / scaled; });
   return factors;
 }
 
-// llama.cpp's names of the linears of a layer, in the order of layer_linears(), and their heads' rotary halves.
+// llama.cpp's names of the linears of a layer, in the order of layer_linears(), and their heads' rotary
+// halves.
 struct LinearName {
   std::string_view name;
   bool rotated;
 };
-constexpr LinearName linear_names[] = {{"attn_q", true},    {"attn_k", true},  {"attn_v", false},  {"attn_output", false},
-                                       {"ffn_gate", false}, {"ffn_up", false}, {"ffn_down", false}};
+constexpr LinearName linear_names[] = {{"attn_q", true},       {"attn_k", true},    {"attn_v", false},
+                                       {"attn_output", false}, {"ffn_gate", false}, {"ffn_up", false},
+                                       {"ffn_down", false}};
 
 class TensorList {
  public:
   explicit TensorList(GgufType type) : type_(type) {}
 
-  void matrix(const std::string& name, const std::string& module, int64_t rows, int64_t cols, int64_t head_dim = 0) {
-    ExportedTensor& tensor = add(name + ".weight", cols % info(type_).block == 0 ? type_ : GgufType::f16, rows, cols);
+  void matrix(const std::string& name, const std::string& module, int64_t rows, int64_t cols,
+              int64_t head_dim = 0) {
+    ExportedTensor& tensor =
+        add(name + ".weight", cols % info(type_).block == 0 ? type_ : GgufType::f16, rows, cols);
     tensor.source = module;
     tensor.head_dim = head_dim;
   }
@@ -101,7 +108,8 @@ GgufMetadata model_metadata(const ModelFile& file, const ModelSpec& spec) {
   const auto count = [&](const char* key, int64_t value) { add(key, static_cast<uint32_t>(value)); };
   // llama.cpp lets these architectures look back without limit. Within the window that is no difference.
   const bool slides = spec.sliding_window > 0 && spec.max_window_layers < spec.num_hidden_layers;
-  count("context_length", slides ? std::min(spec.sliding_window, spec.max_position_embeddings) : spec.max_position_embeddings);
+  count("context_length",
+        slides ? std::min(spec.sliding_window, spec.max_position_embeddings) : spec.max_position_embeddings);
   if (slides && spec.max_window_layers == 0) count("attention.sliding_window", spec.sliding_window);
   count("vocab_size", spec.vocab_size);
   count("block_count", spec.num_hidden_layers);
@@ -126,9 +134,11 @@ std::vector<ExportedTensor> exported_tensors(const ModelFile& file, const ModelS
   const EmbeddingModules embedding = embedding_modules(file, spec);
   TensorList list(type);
   list.matrix("token_embd", embedding.input, spec.vocab_size, spec.hidden_size);
-  if (embedding.output != embedding.input) list.matrix("output", embedding.output, spec.vocab_size, spec.hidden_size);
+  if (embedding.output != embedding.input)
+    list.matrix("output", embedding.output, spec.vocab_size, spec.hidden_size);
   list.vector("output_norm.weight", "model.norm.weight", spec.hidden_size);
-  if (spec.rope_scaling.type == RopeScalingType::llama3) list.values("rope_freqs.weight", frequency_factors(spec));
+  if (spec.rope_scaling.type == RopeScalingType::llama3)
+    list.values("rope_freqs.weight", frequency_factors(spec));
   for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer) {
     const std::string source = fmt::format("model.layers.{}.", layer), target = fmt::format("blk.{}.", layer);
     list.vector(target + "attn_norm.weight", source + "input_layernorm.weight", spec.hidden_size);

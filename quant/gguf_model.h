@@ -12,8 +12,9 @@ namespace whittle {
 
 struct ExportedTensor {
   GgufTensor target;
-  std::string source;   // a module ("model.layers.0.mlp.up_proj") for a matrix, a tensor for a vector
-  int64_t head_dim = 0; // rotary halves of heads of this many rows become neighbours; 0: rows stay where they are
+  std::string source;  // a module ("model.layers.0.mlp.up_proj") for a matrix, a tensor for a vector
+  int64_t head_dim =
+      0;  // rotary halves of heads of this many rows become neighbours; 0: rows stay where they are
   std::vector<float> values;  // in place of a source
 
   // The row of the source that becomes row `row` of the target.

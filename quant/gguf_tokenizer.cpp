@@ -12,15 +12,18 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void add_special_ids(const fs::path& file, const TokenizerParts& parts, const ModelSpec& spec, GgufMetadata& metadata) {
+void add_special_ids(const fs::path& file, const TokenizerParts& parts, const ModelSpec& spec,
+                     GgufMetadata& metadata) {
   if (parts.before.size() > 1 || parts.after.size() > 1)
-    fail("{}: {} tokens before a text and {} after it: GGUF has a place for one each", file.string(), parts.before.size(),
-         parts.after.size());
+    fail("{}: {} tokens before a text and {} after it: GGUF has a place for one each", file.string(),
+         parts.before.size(), parts.after.size());
   const auto add_id = [&](const char* key, int32_t id) {
     if (id >= 0) metadata.push_back({std::string("tokenizer.ggml.") + key, static_cast<uint32_t>(id)});
   };
   add_id("bos_token_id", parts.before.empty() ? spec.bos_token_id : parts.before[0]);
-  add_id("eos_token_id", !parts.after.empty() ? parts.after[0] : spec.eos_token_ids.empty() ? -1 : spec.eos_token_ids[0]);
+  add_id("eos_token_id", !parts.after.empty()         ? parts.after[0]
+                         : spec.eos_token_ids.empty() ? -1
+                                                      : spec.eos_token_ids[0]);
   metadata.push_back({"tokenizer.ggml.add_bos_token", !parts.before.empty()});
   metadata.push_back({"tokenizer.ggml.add_eos_token", !parts.after.empty()});
 }
@@ -34,9 +37,11 @@ void add_chat_template(const fs::path& folder, const TokenizerConfig& config, Gg
   }
 }
 
-void add_tokens(const fs::path& file, GgufTokenizer tokenizer, const ModelSpec& spec, GgufMetadata& metadata) {
+void add_tokens(const fs::path& file, GgufTokenizer tokenizer, const ModelSpec& spec,
+                GgufMetadata& metadata) {
   if (static_cast<int64_t>(tokenizer.tokens.size()) > spec.vocab_size)
-    fail("{}: {} tokens, expected at most vocab_size = {}", file.string(), tokenizer.tokens.size(), spec.vocab_size);
+    fail("{}: {} tokens, expected at most vocab_size = {}", file.string(), tokenizer.tokens.size(),
+         spec.vocab_size);
   while (static_cast<int64_t>(tokenizer.tokens.size()) < spec.vocab_size) tokenizer.add_unused();
   std::vector<std::string> texts;
   std::vector<float> scores;
@@ -70,7 +75,8 @@ GgufMetadata tokenizer_metadata(const fs::path& folder, const ModelSpec& spec) {
     parts = read_sentencepiece_model(file, config);
     tokenizer = gguf_tokenizer_of_sentencepiece(file);
   } else if (fs::exists(file = folder / "vocab.json")) {
-    fail("{}: exporting a vocab.json is not supported, expected a tokenizer.json or tokenizer.model", file.string());
+    fail("{}: exporting a vocab.json is not supported, expected a tokenizer.json or tokenizer.model",
+         file.string());
   } else {
     return {{"tokenizer.ggml.model", std::string("no_vocab")}};
   }

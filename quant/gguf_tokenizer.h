@@ -1,6 +1,6 @@
 #pragma once
-// A model's tokenizer in GGUF's terms. GGUF names kinds of tokenizers that its readers know, where tokenizer.json
-// describes one: what no known name describes is an Error.
+// A model's tokenizer in GGUF's terms. GGUF names kinds of tokenizers that its readers know, where
+// tokenizer.json describes one: what no known name describes is an Error.
 
 #include <filesystem>
 

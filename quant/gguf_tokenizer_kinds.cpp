@@ -45,35 +45,37 @@ const std::vector<WordRule>& word_rules() {
   return rules;
 }
 
-// A component of tokenizer.json as a stage of the rules above and below; its own text where they know none like it.
-std::string stage_of(const json& part) {
-  const std::string type = part.value("type", "");
-  const auto is = [&](const char* field, const json& value, const json& absent) { return part.value(field, absent) == value; };
-  if (type == "Split" && part.value("behavior", "") == "Isolated" && is("invert", false, false) && part["pattern"].contains("Regex"))
-    return part["pattern"]["Regex"];
-  if (type == "ByteLevel" && is("add_prefix_space", false, true)) return is("use_regex", false, true) ? "bytes" : "gpt-2";
-  if (type == "Digits" && is("individual_digits", true, false)) return "digits";
+// A component of tokenizer.json as a stage of the rules above and below; its own text where they know none
+// like it.
+std::string stage_of(const JsonFields& part) {
+  const std::string type = part.string("type");
+  if (type == "Split" && part.string("behavior") == "Isolated" && !part.boolean("invert", false) &&
+      part.object("pattern").has("Regex"))
+    return part.object("pattern").string("Regex");
+  if (type == "ByteLevel" && !part.boolean("add_prefix_space", true))
+    return part.boolean("use_regex", true) ? "gpt-2" : "bytes";
+  if (type == "Digits" && part.boolean("individual_digits", false)) return "digits";
   if (type == "NFC") return "nfc";
-  if (type == "Prepend" && is("prepend", space_mark, {})) return "prefix";
-  if (type == "Replace" && is("pattern", json{{"String", " "}}, {}) && is("content", space_mark, {})) return "marks";
-  if (type == "Metaspace" && is("replacement", space_mark, {}) && is("split", false, true)) {
-    const std::string scheme = part.value("prepend_scheme", part.value("add_prefix_space", true) ? "always" : "never");
-    return scheme == "never" ? "metaspace" : "prefixed metaspace";
+  if (type == "Prepend" && part.string("prepend") == space_mark) return "prefix";
+  if (type == "Replace" && part.object("pattern").string("String", "") == " " &&
+      part.string("content") == space_mark)
+    return "marks";
+  if (type == "Metaspace" && part.string("replacement") == space_mark && !part.boolean("split", true)) {
+    const bool prefixed = part.boolean("add_prefix_space", true);
+    return part.string("prepend_scheme", prefixed ? "always" : "never") == "never" ? "metaspace"
+                                                                                   : "prefixed metaspace";
   }
-  return part.dump();
+  return part.object().dump();
 }
 
 // Normalizer or pre_tokenizer, sequences flattened.
-Stages stages_of(const json& root, const char* field, const char* list) {
+Stages stages_of(const JsonFields& root, const char* field, const char* list) {
   Stages stages;
-  const auto visit = [&](const auto& self, const json& part) -> void {
-    if (part.value("type", "") == "Sequence") {
-      for (const json& element : part[list]) self(self, element);
-    } else {
-      stages.push_back(stage_of(part));
-    }
+  const auto visit = [&](const auto& self, const JsonFields& part) -> void {
+    if (part.string("type") != "Sequence") return stages.push_back(stage_of(part));
+    for (const json& element : part.at(list)) self(self, JsonFields(element, part.what()));
   };
-  if (root.contains(field) && !root[field].is_null()) visit(visit, root[field]);
+  if (root.has(field)) visit(visit, root.object(field));
   return stages;
 }
 
@@ -100,7 +102,11 @@ std::vector<GgufToken> tokens_of(const Vocabulary& vocabulary) {
     if (!token) {
       tokens.push_back({fmt::format("[unused {}]", id), Type::unused, 0});
     } else {
-      tokens.push_back({*token->text, !token->added ? Type::normal : token->special ? Type::control : Type::user_defined, 0});
+      tokens.push_back({*token->text,
+                        !token->added    ? Type::normal
+                        : token->special ? Type::control
+                                         : Type::user_defined,
+                        0});
     }
   }
   return tokens;
@@ -109,59 +115,73 @@ std::vector<GgufToken> tokens_of(const Vocabulary& vocabulary) {
 // GGUF has no words for the rules by which an added token is found.
 void check_added_tokens(const JsonFields& root) {
   if (!root.has("added_tokens")) return;
-  for (const json& token : root.at("added_tokens"))
+  for (const json& element : root.at("added_tokens")) {
+    const JsonFields token(element, root.what() + ": field \"added_tokens\"");
     for (const char* flag : {"single_word", "lstrip", "rstrip"})
-      if (token.value(flag, false)) root.reject("added_tokens", fmt::format("GGUF has no place for {} {}", flag, json_text(token["content"])));
+      if (token.boolean(flag, false))
+        token.reject(flag, "GGUF has no place for it, at " + quote(token.string("content")));
+  }
 }
 
 GgufTokenizer byte_level(const JsonFields& root, const Stages& stages, std::vector<GgufToken> tokens) {
   const JsonFields model = root.object("model");
   const bool ignore_merges = model.boolean("ignore_merges", false);
   const auto& rules = word_rules();
-  const auto rule = std::ranges::find_if(
-      rules, [&](const WordRule& known) { return known.stages == stages && known.ignore_merges == ignore_merges; });
-  if (rule == rules.end()) root.reject("pre_tokenizer", "GGUF has no name that we know for words cut like this");
+  const auto rule = std::ranges::find_if(rules, [&](const WordRule& known) {
+    return known.stages == stages && known.ignore_merges == ignore_merges;
+  });
+  if (rule == rules.end())
+    root.reject("pre_tokenizer", "GGUF has no name that we know for words cut like this");
   GgufTokenizer tokenizer{"gpt2", std::string(rule->pre), std::move(tokens), {}, false};
   for (const auto& [left, right] : merges_of(model.object())) tokenizer.merges.push_back(left + " " + right);
   return tokenizer;
 }
 
-// Readers merge the neighbours whose token has the highest score, whichever they are. That is what a list of merges says
-// where it has every way in which two tokens make a third, each token's together.
+// Readers merge the neighbours whose token has the highest score, whichever they are. That is what a list of
+// merges says where it has every way in which two tokens make a third, each token's together.
 void score_by_merges(const JsonFields& model, std::vector<GgufToken>& tokens) {
   const std::vector<Merge> merges = merges_of(model.object());
   const std::set<Merge> known(merges.begin(), merges.end());
   std::map<std::string, float, std::less<>> scores;
   std::set<std::string_view> texts;
-  for (const auto& [left, right] : merges) scores.try_emplace(left + right, -static_cast<float>(scores.size()));
+  for (const auto& [left, right] : merges)
+    scores.try_emplace(left + right, -static_cast<float>(scores.size()));
   for (const GgufToken& token : tokens)
     if (token.type == Type::normal) texts.insert(token.text);
   for (GgufToken& token : tokens) {
-    if (token.type != Type::normal) continue;
+    if (token.type != Type::normal || token.text.empty()) continue;
     const auto score = scores.find(token.text);
     token.score = score == scores.end() ? -static_cast<float>(scores.size()) : score->second;
     const std::string_view text = token.text;
     for (size_t cut = utf8_length(text[0]); cut < text.size(); cut += utf8_length(text[cut])) {
       const std::string_view left = text.substr(0, cut), right = text.substr(cut);
-      if (texts.contains(left) && texts.contains(right) && !known.contains({std::string(left), std::string(right)}))
-        model.reject("merges", fmt::format("{} and {} do not merge: GGUF's sentencepiece tokenizer would", quote(left), quote(right)));
+      if (texts.contains(left) && texts.contains(right) &&
+          !known.contains({std::string(left), std::string(right)}))
+        model.reject("merges", fmt::format("{} and {} do not merge: GGUF's sentencepiece tokenizer would",
+                                           quote(left), quote(right)));
     }
   }
 }
 
-GgufTokenizer sentencepiece_style(const JsonFields& root, const Stages& normalizer, const Stages& words, std::vector<GgufToken> tokens) {
+GgufTokenizer sentencepiece_style(const JsonFields& root, const Stages& normalizer, const Stages& words,
+                                  std::vector<GgufToken> tokens) {
   const JsonFields model = root.object("model");
-  const bool marks = words.empty() && (normalizer == Stages{"marks"} || normalizer == Stages{"prefix", "marks"});
-  const bool metaspace = normalizer.empty() && (words == Stages{"metaspace"} || words == Stages{"prefixed metaspace"});
-  if (!marks && !metaspace) root.reject("normalizer", "GGUF has no name that we know for this and its pre_tokenizer");
-  if (!model.boolean("byte_fallback", false)) model.reject("byte_fallback", "expected true: GGUF's sentencepiece tokenizer has no other way");
+  const bool marks =
+      words.empty() && (normalizer == Stages{"marks"} || normalizer == Stages{"prefix", "marks"});
+  const bool metaspace =
+      normalizer.empty() && (words == Stages{"metaspace"} || words == Stages{"prefixed metaspace"});
+  if (!marks && !metaspace)
+    root.reject("normalizer", "GGUF has no name that we know for this and its pre_tokenizer");
+  if (!model.boolean("byte_fallback", false))
+    model.reject("byte_fallback", "expected true: GGUF's sentencepiece tokenizer has no other way");
   for (int byte = 0; byte < 256; ++byte) {
     const std::string text = fmt::format("<0x{:02X}>", byte);
     const auto found = std::ranges::find(tokens, text, &GgufToken::text);
     if (found == tokens.end()) model.reject("byte_fallback", "the token " + quote(text) + " is missing");
     found->type = Type::byte;
   }
-  if (model.has("unk_token")) std::ranges::find(tokens, model.string("unk_token"), &GgufToken::text)->type = Type::unknown;
+  if (model.has("unk_token"))
+    std::ranges::find(tokens, model.string("unk_token"), &GgufToken::text)->type = Type::unknown;
   score_by_merges(model, tokens);
   const bool prefix = normalizer.size() == 2 || words == Stages{"prefixed metaspace"};
   return {"llama", "default", std::move(tokens), {}, prefix};
@@ -177,11 +197,13 @@ GgufTokenizer gguf_tokenizer_of_json(const std::filesystem::path& file, const Vo
   const json content = read_json_file(file, max_tokenizer_bytes);
   const JsonFields root(content, file.string());
   check_added_tokens(root);
-  const Stages normalizer = stages_of(content, "normalizer", "normalizers"), words = stages_of(content, "pre_tokenizer", "pretokenizers");
+  const Stages normalizer = stages_of(root, "normalizer", "normalizers"),
+               words = stages_of(root, "pre_tokenizer", "pretokenizers");
   const bool bytes = !words.empty() && (words.back() == "bytes" || words.back() == "gpt-2");
   if (!bytes) return sentencepiece_style(root, normalizer, words, tokens_of(vocabulary));
   // Readers do not compose characters: of a text that is composed already, nothing changes.
-  if (!normalizer.empty() && normalizer != Stages{"nfc"}) root.reject("normalizer", "GGUF has no place for it");
+  if (!normalizer.empty() && normalizer != Stages{"nfc"})
+    root.reject("normalizer", "GGUF has no place for it");
   return byte_level(root, words, tokens_of(vocabulary));
 }
 

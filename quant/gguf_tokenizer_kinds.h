@@ -19,7 +19,7 @@ struct GgufToken {
 struct GgufTokenizer {
   std::string model;  // "gpt2" or "llama"
   std::string pre;
-  std::vector<GgufToken> tokens;  // by id
+  std::vector<GgufToken> tokens;    // by id
   std::vector<std::string> merges;  // "left right"; gpt2 only
   bool add_space_prefix = false;    // llama only
 

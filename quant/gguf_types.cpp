@@ -33,28 +33,33 @@ float put_scale(float scale, std::byte* bytes) {
 }
 
 int to_code(float value, int low, int high) {
-  return static_cast<int>(std::clamp(std::nearbyint(value), static_cast<float>(low), static_cast<float>(high)));
+  return static_cast<int>(
+      std::clamp(std::nearbyint(value), static_cast<float>(low), static_cast<float>(high)));
 }
 
 float largest(const float* values) {  // in magnitude, with its sign
-  return *std::max_element(values, values + block, [](float a, float b) { return std::abs(a) < std::abs(b); });
+  return *std::max_element(values, values + block,
+                           [](float a, float b) { return std::abs(a) < std::abs(b); });
 }
 
 // Scale, then 32 codes of 8 bits.
 void encode_q8_0(const float* values, int64_t cols, std::byte* row) {
   for (int64_t k = 0; k < cols; k += block, values += block, row += 2 + block) {
     const float inverse = put_scale(std::abs(largest(values)) / 127, row);
-    for (int64_t i = 0; i < block; ++i) row[2 + i] = static_cast<std::byte>(to_code(values[i] * inverse, -127, 127));
+    for (int64_t i = 0; i < block; ++i)
+      row[2 + i] = static_cast<std::byte>(to_code(values[i] * inverse, -127, 127));
   }
 }
 
-// Scale, then 16 bytes: code + 8 of value i in the low nibble of byte i, of value i + 16 in the high one. The largest
-// magnitude gets the code −8, which has no counterpart: the scale takes its sign.
+// Scale, then 16 bytes: code + 8 of value i in the low nibble of byte i, of value i + 16 in the high one. The
+// largest magnitude gets the code −8, which has no counterpart: the scale takes its sign.
 void encode_q4_0(const float* values, int64_t cols, std::byte* row) {
   constexpr int64_t half = block / 2;
   for (int64_t k = 0; k < cols; k += block, values += block, row += 2 + half) {
     const float inverse = put_scale(largest(values) / -8, row);
-    const auto code = [&](int64_t i) { return static_cast<unsigned>(to_code(values[i] * inverse, -8, 7) + 8); };
+    const auto code = [&](int64_t i) {
+      return static_cast<unsigned>(to_code(values[i] * inverse, -8, 7) + 8);
+    };
     for (int64_t i = 0; i < half; ++i) row[2 + i] = static_cast<std::byte>(code(i) | code(i + half) << 4);
   }
 }

@@ -103,7 +103,8 @@ void check_free(const fs::path& path) {
 
 }  // namespace
 
-GgufWriter::GgufWriter(const fs::path& path, const GgufMetadata& metadata, std::span<const GgufTensor> tensors)
+GgufWriter::GgufWriter(const fs::path& path, const GgufMetadata& metadata,
+                       std::span<const GgufTensor> tensors)
     : path_(fs::absolute(path)) {
   check_free(path_);
   std::random_device random;

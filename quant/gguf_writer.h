@@ -1,8 +1,8 @@
 #pragma once
 // Writes one GGUF file, version 3: metadata, the list of tensors, and their bytes.
 //
-// The bytes go into a hidden sibling, ".NAME.whittle-XXXXXXXX", which gets its name when it is complete: whoever finds a
-// file under that name finds all of it.
+// The bytes go into a hidden sibling, ".NAME.whittle-XXXXXXXX", which gets its name when it is complete:
+// whoever finds a file under that name finds all of it.
 
 #include <filesystem>
 #include <span>
@@ -16,7 +16,8 @@ namespace whittle {
 
 struct GgufEntry {
   std::string key;
-  std::variant<uint32_t, int32_t, float, bool, std::string, std::vector<int32_t>, std::vector<float>, std::vector<std::string>>
+  std::variant<uint32_t, int32_t, float, bool, std::string, std::vector<int32_t>, std::vector<float>,
+               std::vector<std::string>>
       value;
 };
 using GgufMetadata = std::vector<GgufEntry>;
@@ -32,8 +33,10 @@ struct GgufTensor {
 
 class GgufWriter {
  public:
-  // Creates the sibling and writes all but the tensors' bytes. Throws Error that names the file, also where `path` exists.
-  GgufWriter(const std::filesystem::path& path, const GgufMetadata& metadata, std::span<const GgufTensor> tensors);
+  // Creates the sibling and writes all but the tensors' bytes. Throws Error that names the file, also where
+  // `path` exists.
+  GgufWriter(const std::filesystem::path& path, const GgufMetadata& metadata,
+             std::span<const GgufTensor> tensors);
   // Removes the sibling unless finish() has been called.
   ~GgufWriter();
   GgufWriter(const GgufWriter&) = delete;

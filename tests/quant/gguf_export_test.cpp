@@ -54,11 +54,21 @@ void check_refused(const fs::path& source, const std::string& part, GgufType typ
 
 std::string gguf_name(std::string name) {
   static const std::vector<std::pair<std::string, std::string>> parts = {
-      {"model.embed_tokens", "token_embd"}, {"model.norm", "output_norm"}, {"lm_head", "output"},
-      {"model.layers", "blk"},              {"self_attn.q_proj", "attn_q"}, {"self_attn.k_proj", "attn_k"},
-      {"self_attn.v_proj", "attn_v"},       {"self_attn.o_proj", "attn_output"}, {"self_attn.q_norm", "attn_q_norm"},
-      {"self_attn.k_norm", "attn_k_norm"},  {"mlp.gate_proj", "ffn_gate"}, {"mlp.up_proj", "ffn_up"},
-      {"mlp.down_proj", "ffn_down"},        {"input_layernorm", "attn_norm"}, {"post_attention_layernorm", "ffn_norm"}};
+      {"model.embed_tokens", "token_embd"},
+      {"model.norm", "output_norm"},
+      {"lm_head", "output"},
+      {"model.layers", "blk"},
+      {"self_attn.q_proj", "attn_q"},
+      {"self_attn.k_proj", "attn_k"},
+      {"self_attn.v_proj", "attn_v"},
+      {"self_attn.o_proj", "attn_output"},
+      {"self_attn.q_norm", "attn_q_norm"},
+      {"self_attn.k_norm", "attn_k_norm"},
+      {"mlp.gate_proj", "ffn_gate"},
+      {"mlp.up_proj", "ffn_up"},
+      {"mlp.down_proj", "ffn_down"},
+      {"input_layernorm", "attn_norm"},
+      {"post_attention_layernorm", "ffn_norm"}};
   for (const auto& [from, to] : parts)
     if (const size_t at = name.find(from); at != name.npos) name.replace(at, from.size(), to);
   return name;
@@ -78,14 +88,16 @@ std::vector<double> values_of(const RawTensor& tensor) {
   return out;
 }
 
-// Hugging Face keeps the two halves of a head apart; llama.cpp's "llama" has value i of each half side by side.
+// Hugging Face keeps the two halves of a head apart; llama.cpp's "llama" has value i of each half side by
+// side.
 std::vector<double> halves_apart(const std::vector<double>& values, int64_t rows, int64_t head_dim) {
   const int64_t cols = static_cast<int64_t>(values.size()) / rows;
   std::vector<double> out(values.size());
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t head = row / head_dim, pair = row % head_dim / 2, half = row % 2;
     const int64_t target = head * head_dim + half * head_dim / 2 + pair;
-    for (int64_t k = 0; k < cols; ++k) out[static_cast<size_t>(target * cols + k)] = values[static_cast<size_t>(row * cols + k)];
+    for (int64_t k = 0; k < cols; ++k)
+      out[static_cast<size_t>(target * cols + k)] = values[static_cast<size_t>(row * cols + k)];
   }
   return out;
 }
@@ -93,23 +105,29 @@ std::vector<double> halves_apart(const std::vector<double>& values, int64_t rows
 // How far a value may be from what was written, in a block whose largest magnitude is `largest`.
 double tolerance(uint32_t type, double value, double largest) {
   switch (type) {
-    case 0: return 0;
-    case 1: return std::abs(value) * 0x1p-11 + 0x1p-25;
-    case 8: return largest / 127 * 0.51;
-    default: return largest / 8 * 1.01;  // the positive end of the grid is one step short
+    case 0:
+      return 0;
+    case 1:
+      return std::abs(value) * 0x1p-11 + 0x1p-25;
+    case 8:
+      return largest / 127 * 0.51;
+    default:
+      return largest / 8 * 1.01;  // the positive end of the grid is one step short
   }
 }
 
 }  // namespace
 
 TEST_CASE("Every tensor has its values, in every architecture and type") {
-  for (const std::string architecture : {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}) {
+  for (const std::string architecture :
+       {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}) {
     for (const std::string dtype : {"F32", "F16", "BF16"}) {
       for (const GgufType type : {GgufType::f16, GgufType::q8_0, GgufType::q4_0}) {
         TinyModel tiny = tiny_of(architecture);
         tiny.dtype = dtype;
         tiny.tied = dtype == "F16";
-        const bool llama = architecture == "LlamaForCausalLM", paired = llama || architecture == "MistralForCausalLM";
+        const bool llama = architecture == "LlamaForCausalLM",
+                   paired = llama || architecture == "MistralForCausalLM";
         tiny.attention_bias = tiny.mlp_bias = llama;
         const TemporaryFolder folder;
         write_tiny_model(folder.path(), tiny);
@@ -132,7 +150,8 @@ TEST_CASE("Every tensor has its values, in every architecture and type") {
             double largest = 0;
             for (size_t k = i / 32 * 32; k < std::min(expected.size(), i / 32 * 32 + 32); ++k)
               largest = std::max(largest, std::abs(expected[k]));
-            const double allowed = dtype == "F16" && type == GgufType::f16 ? 0 : tolerance(found.type, expected[i], largest);
+            const double allowed =
+                dtype == "F16" && type == GgufType::f16 ? 0 : tolerance(found.type, expected[i], largest);
             wrong += !(std::abs(values[i] - expected[i]) <= allowed);
           }
           CHECK(wrong == 0);
@@ -145,25 +164,28 @@ TEST_CASE("Every tensor has its values, in every architecture and type") {
 TEST_CASE("The metadata say what config.json says") {
   const TemporaryFolder folder;
   TinyModel tiny = tiny_of("MistralForCausalLM");
-  write_changed(folder.path(), tiny, {{"sliding_window", 32}, {"rope_theta", 5e5}, {"rope_scaling", {{"type", "linear"}, {"factor", 4.0}}}});
+  write_changed(
+      folder.path(), tiny,
+      {{"sliding_window", 32}, {"rope_theta", 5e5}, {"rope_scaling", {{"type", "linear"}, {"factor", 4.0}}}});
   const json metadata = exported(folder.path(), GgufType::q4_0).metadata();
-  const json expected = {{"general.architecture", "llama"},
-                         {"general.file_type", 2},
-                         {"llama.context_length", 32},  // beyond the window llama.cpp would compute something else
-                         {"llama.attention.sliding_window", 32},
-                         {"llama.embedding_length", 64},
-                         {"llama.block_count", 2},
-                         {"llama.feed_forward_length", 96},
-                         {"llama.attention.head_count", 4},
-                         {"llama.attention.head_count_kv", 2},
-                         {"llama.attention.key_length", 16},
-                         {"llama.attention.value_length", 16},
-                         {"llama.rope.dimension_count", 16},
-                         {"llama.rope.freq_base", 5e5},
-                         {"llama.rope.scaling.type", "linear"},
-                         {"llama.rope.scaling.factor", 4.0},
-                         {"llama.vocab_size", 40},
-                         {"tokenizer.ggml.model", "no_vocab"}};
+  const json expected = {
+      {"general.architecture", "llama"},
+      {"general.file_type", 2},
+      {"llama.context_length", 32},  // beyond the window llama.cpp would compute something else
+      {"llama.attention.sliding_window", 32},
+      {"llama.embedding_length", 64},
+      {"llama.block_count", 2},
+      {"llama.feed_forward_length", 96},
+      {"llama.attention.head_count", 4},
+      {"llama.attention.head_count_kv", 2},
+      {"llama.attention.key_length", 16},
+      {"llama.attention.value_length", 16},
+      {"llama.rope.dimension_count", 16},
+      {"llama.rope.freq_base", 5e5},
+      {"llama.rope.scaling.type", "linear"},
+      {"llama.rope.scaling.factor", 4.0},
+      {"llama.vocab_size", 40},
+      {"tokenizer.ggml.model", "no_vocab"}};
   for (const auto& [key, value] : expected.items()) {
     INFO(key);
     REQUIRE(metadata.contains(key));
@@ -177,8 +199,12 @@ TEST_CASE("The metadata say what config.json says") {
 TEST_CASE("Llama 3's frequencies become factors") {
   const TemporaryFolder folder;
   write_changed(folder.path(), tiny_of("LlamaForCausalLM"),
-                {{"rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 1.0},
-                                   {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 64}}}});
+                {{"rope_scaling",
+                  {{"rope_type", "llama3"},
+                   {"factor", 8.0},
+                   {"low_freq_factor", 1.0},
+                   {"high_freq_factor", 4.0},
+                   {"original_max_position_embeddings", 64}}}});
   const std::vector<double> factors = exported(folder.path()).values("rope_freqs.weight");
   REQUIRE(factors.size() == 8);
   CHECK(factors.front() == 1);
@@ -204,10 +230,12 @@ TEST_CASE("A quantized folder is written as the values that it stands for") {
     const fs::path source = quantized_reference(recipe);
     const IndependentReader original(source);
     const GgufReader reader = exported(source);
-    const std::vector<double> expected = original.matrix("model.layers.3.mlp.up_proj"), found = reader.values("blk.3.ffn_up.weight");
+    const std::vector<double> expected = original.matrix("model.layers.3.mlp.up_proj"),
+                              found = reader.values("blk.3.ffn_up.weight");
     REQUIRE(found.size() == expected.size());
     size_t wrong = 0;
-    for (size_t i = 0; i < found.size(); ++i) wrong += !(std::abs(found[i] - expected[i]) <= tolerance(1, expected[i], 0));
+    for (size_t i = 0; i < found.size(); ++i)
+      wrong += !(std::abs(found[i] - expected[i]) <= tolerance(1, expected[i], 0));
     CHECK(wrong == 0);
   }
 }
@@ -257,7 +285,9 @@ TEST_CASE("The file appears when it is complete") {
   const auto interrupt = [](int64_t done, int64_t total, const std::string&) {
     if (done > total / 2) throw Error("interrupted");
   };
-  CHECK_THROWS_WITH(export_gguf(reference_model(), out, GgufType::f16, Team(1), "test", interrupt), "interrupted");
+  CHECK_THROWS_WITH(export_gguf(reference_model(), out, GgufType::f16, Team(1), "test", interrupt),
+                    "interrupted");
   CHECK(fs::is_empty(folder.path()));
-  CHECK_THROWS_WITH(export_to(reference_model(), folder.path() / "absent" / "x.gguf"), Contains("cannot create"));
+  CHECK_THROWS_WITH(export_to(reference_model(), folder.path() / "absent" / "x.gguf"),
+                    Contains("cannot create"));
 }

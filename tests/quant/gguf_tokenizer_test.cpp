@@ -53,7 +53,8 @@ json sentencepiece_style(json merges) {
                         {"normalizers",
                          {{{"type", "Prepend"}, {"prepend", "▁"}},
                           {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "▁"}}}}};
-  file["added_tokens"] = {{{"id", 1}, {"content", "<s>"}, {"special", true}}, {{"id", 2}, {"content", "</s>"}, {"special", true}}};
+  file["added_tokens"] = {{{"id", 1}, {"content", "<s>"}, {"special", true}},
+                          {{"id", 2}, {"content", "</s>"}, {"special", true}}};
   return file;
 }
 
@@ -88,14 +89,17 @@ TEST_CASE("A byte-level tokenizer.json keeps tokens, merges and special ids") {
 
 TEST_CASE("Ways to cut words have names") {
   json file = reference_tokenizer();
-  const auto name = [&] { return metadata_of({{"tokenizer.json", file.dump()}}, 4096)["tokenizer.ggml.pre"]; };
+  const auto name = [&] {
+    return metadata_of({{"tokenizer.json", file.dump()}}, 4096)["tokenizer.ggml.pre"];
+  };
   file["model"]["ignore_merges"] = true;
   CHECK(name() == "llama-bpe");
   file["model"]["ignore_merges"] = false;
   const json bytes = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}};
   file["pre_tokenizer"] = bytes;
   CHECK(name() == "gpt-2");
-  file["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {{{"type", "Digits"}, {"individual_digits", true}}, bytes}}};
+  file["pre_tokenizer"] = {{"type", "Sequence"},
+                           {"pretokenizers", {{{"type", "Digits"}, {"individual_digits", true}}, bytes}}};
   CHECK(name() == "smollm");
   file["pre_tokenizer"]["pretokenizers"][0]["individual_digits"] = false;
   check_refused(file, "pre_tokenizer");
@@ -108,9 +112,9 @@ TEST_CASE("A sentencepiece-style tokenizer.json gets scores in the order of its 
   const json &scores = metadata["tokenizer.ggml.scores"], &types = metadata["tokenizer.ggml.token_type"];
   CHECK(scores[262] > scores[264]);  // "ab" before "▁ab" before "▁a"
   CHECK(scores[264] > scores[263]);
-  CHECK(types[0] == 2);    // unknown
-  CHECK(types[1] == 3);    // control
-  CHECK(types[3] == 6);    // byte
+  CHECK(types[0] == 2);  // unknown
+  CHECK(types[1] == 3);  // control
+  CHECK(types[3] == 6);  // byte
   CHECK(types[258] == 6);
   CHECK(types[259] == 1);
 }
@@ -128,7 +132,8 @@ TEST_CASE("A tokenizer.model keeps its scores and types") {
   for (const auto& [id, type] : expected) CHECK(types[id] == type);
   CHECK(metadata["tokenizer.ggml.bos_token_id"] == 1);
   CHECK(metadata["tokenizer.ggml.add_bos_token"] == true);
-  CHECK(metadata_of({{"tokenizer.model", small_sentencepiece_model(true, false).bytes()}}, 271)["tokenizer.ggml.add_space_prefix"] == true);
+  CHECK(metadata_of({{"tokenizer.model", small_sentencepiece_model(true, false).bytes()}},
+                    271)["tokenizer.ggml.add_space_prefix"] == true);
 }
 
 TEST_CASE("A folder without a tokenizer has ids only; its chat template is kept where it has one") {
