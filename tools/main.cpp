@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   app.footer("Each command has --help with examples. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a gate was exceeded.\n"
              "WHITTLE_ISA=scalar|avx2|avx512|avx512_vnni forces an instruction set; WHITTLE_PIN=0 leaves threads unpinned.");
   add_quantize(app);
+  add_export(app);
   add_generate(app);
   add_bench(app);
   add_drift(app);

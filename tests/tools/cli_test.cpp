@@ -16,8 +16,8 @@ using nlohmann::json;
 
 namespace {
 
-const std::vector<std::string> commands = {"quantize", "generate", "bench",   "drift",
-                                           "tokenize", "inspect",  "machine", "synthesize"};
+const std::vector<std::string> commands = {"quantize", "export",  "generate", "bench",     "drift",
+                                           "tokenize", "inspect", "machine",  "synthesize"};
 
 std::string story() {
   return reference_model() / "texts" / "story.txt";
