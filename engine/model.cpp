@@ -61,16 +61,9 @@ Model::Model(const std::filesystem::path& folder, const Team& team) : file_(fold
 
 void Model::embed(int32_t id, float* out) const {
   if (embedding_.codes.empty()) return lm_head_.weight.decode_row(id, out);
-  const int64_t cols = embedding_.cols, groups = embedding_.groups();
-  info(embedding_.format).decode_row(embedding_.codes.data() + id * row_bytes(embedding_.format, cols), cols, out);
+  embedding_.decode_row(id, out);
   // The system maps far more than the row around it: left there, the whole embedding would be resident after a prompt.
   file_.drop_pages(embedding_.codes);
-  if (!groups) return;
-  for (int64_t k = 0; k < cols; ++k) {
-    const auto at = static_cast<size_t>(id * groups + k / embedding_.group_size);
-    const float zero_point = embedding_.zero_points.empty() ? 0.0f : embedding_.zero_points[at];
-    out[k] = (out[k] - zero_point) * embedding_.scales[at];
-  }
 }
 
 }  // namespace whittle

@@ -23,6 +23,8 @@ struct WeightMatrix {
       zero_points;  // [rows, groups()], empty when symmetric; int4 in −8..7, int8 in −128..127
 
   int64_t groups() const { return group_size ? (cols + group_size - 1) / group_size : 0; }
+  // The values that row `row` stands for, to out[cols].
+  void decode_row(int64_t row, float* out) const;
 };
 
 }  // namespace whittle

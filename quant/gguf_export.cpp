@@ -13,18 +13,6 @@ namespace whittle {
 
 namespace {
 
-// Row `row` as the values that its codes stand for.
-void dequantize(const WeightMatrix& weight, int64_t row, float* values) {
-  info(weight.format)
-      .decode_row(weight.codes.data() + row * row_bytes(weight.format, weight.cols), weight.cols, values);
-  const int64_t groups = weight.groups();
-  for (int64_t k = 0; groups && k < weight.cols; ++k) {
-    const auto at = static_cast<size_t>(row * groups + k / weight.group_size);
-    const float zero_point = weight.zero_points.empty() ? 0 : weight.zero_points[at];
-    values[k] = (values[k] - zero_point) * weight.scales[at];
-  }
-}
-
 class Run {
  public:
   Run(const ModelFile& file, const std::vector<ExportedTensor>& tensors, const Team& team,
@@ -64,7 +52,7 @@ class Run {
         const Range share = worker.share(count);
         for (int64_t i = share.begin; i < share.end; ++i) {
           const int64_t row = tensor.source_row(first + i);
-          dequantize(weight, row, values.data());
+          weight.decode_row(row, values.data());
           check_values(values, tensor, row, target);
           target.encode_row(values.data(), cols, bytes.data() + i * row_size);
         }
