@@ -94,6 +94,7 @@ TEST_CASE("Wrong usage is exit code 2, said on standard error alone") {
       {"drift", reference_model(), "--text", story()},
       {"drift", reference_model(), "--baseline", reference_model()},
       {"generate", reference_model()},
+      {"export", reference_model(), "out", "--type", "q5_0"},
       {"generate", reference_model(), "--prompt", "a", "--max-tokens", "x"},
       {"tokenize", reference_model(), "--text", "a", "--file", story()},
       {"machine", "--threads", "-1"}};
@@ -112,6 +113,7 @@ TEST_CASE("A model that is not there is exit code 1 and one line that names it")
   const std::string absent = folder.path() / "absent", out = folder.path() / "out";
   const std::vector<std::vector<std::string>> runs = {
       {"quantize", absent, out},
+      {"export", absent, out},
       {"generate", absent, "--prompt", "a"},
       {"bench", absent},
       {"drift", absent, "--baseline", reference_model(), "--text", story()},
@@ -139,6 +141,24 @@ TEST_CASE("A folder that exists is not written to") {
   CHECK(has(outcome.err, folder.path()));
   CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) == 1);
   CHECK(read_text(folder.path() / "precious") == "data");
+}
+
+TEST_CASE("A model is exported once, in the type asked for") {
+  const TemporaryFolder folder;
+  const std::string out = folder.path() / "model.gguf";
+  const Outcome made = run_whittle({"export", reference_model(), out, "--type", "q8_0", "--threads", "1"});
+  INFO(made.err);
+  CHECK(made.exit_code == 0);
+  CHECK(has(made.out, out));
+  const auto size = fs::file_size(out);
+  const double ratio = static_cast<double>(size) / static_cast<double>(fs::file_size(reference_model() / "model.safetensors"));
+  CHECK(ratio > 34.0 / 64);  // 34 bytes for 32 weights, and a tokenizer
+  CHECK(ratio < 0.6);
+  const Outcome again = run_whittle({"export", reference_model(), out, "--threads", "1"});
+  CHECK(again.exit_code == 1);
+  CHECK(lines(again.err) == 1);
+  CHECK(has(again.err, "exists already"));
+  CHECK(fs::file_size(out) == size);
 }
 
 TEST_CASE("A model is quantized, inspected, judged and run") {
