@@ -98,7 +98,7 @@ class Subject {
     int32_t token = 0;
     std::vector<PhaseProfile> phases;
     phases.push_back(profile_phase("prefill", buffer, [&] { token = run_prompt(repeat); }));
-    rewind_others();
+    rewind_to_prompt();
     std::vector<int32_t> tokens(sessions_.size(), token);
     phases.push_back(profile_phase("decode", buffer, [&] {
       for (int64_t i = 0; i < options_.gen_tokens; ++i) sample_all(Session::step(all_sessions_, tokens), tokens);
@@ -125,8 +125,8 @@ class Subject {
 
   static constexpr int64_t chunk = SessionOptions{}.prefill_chunk;
   int64_t context() const { return options_.prompt_tokens + options_.gen_tokens; }
-  // The other sequences keep the warm-up's prompt in their caches: only the first one's is timed.
-  void rewind_others() {
+  // The first sequence's prompt has just been timed; the others keep the warm-up's in their caches.
+  void rewind_to_prompt() {
     for (Session& session : sessions_) session.rewind(options_.prompt_tokens);
   }
   void sample_all(const Logits& logits, std::vector<int32_t>& tokens) {
@@ -153,7 +153,7 @@ class Subject {
 
   void run_steps(SpeedRepeat& repeat, int32_t token, const ProbeBuffer& buffer) {
     constexpr double probe_interval = 0.5;
-    rewind_others();
+    rewind_to_prompt();
     std::vector<int32_t> tokens(sessions_.size(), token);
     std::vector<Tokenizer::Stream> streams;
     for (size_t i = 0; tokenizer_ && i < sessions_.size(); ++i) streams.emplace_back(*tokenizer_);

@@ -1,4 +1,6 @@
-// How the kernels meet the caches.
+// How the matrix products meet the caches and the registers.
+
+constexpr int panel_vectors = static_cast<int>(panel_rows) / lanes;
 
 // Rows of x that share a block of weights: the block, and the rows that use it, stay in L2.
 constexpr int64_t block_rows = 132;
@@ -18,6 +20,12 @@ inline int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t rows_of_block(int64_t rows) {
   const int64_t blocks = (rows + block_rows - 1) / block_rows;
   return (rows + blocks - 1) / blocks;
+}
+
+// One panel's finished block of rows to where they belong: y is its first output of the first row.
+inline void store_block(const float* totals, int64_t rows, float* y, int64_t y_stride) {
+  for (int64_t m = 0; m < rows; ++m)
+    for (int64_t row = 0; row < panel_rows; row += lanes) store(y + m * y_stride + row, load(totals + m * panel_rows + row));
 }
 
 // Calls work.template operator()<rows>(m) for register tiles of at most `most` rows that cover [0, rows).

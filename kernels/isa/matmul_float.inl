@@ -101,9 +101,7 @@ void multiply_rows_float(const PackedWeight& w, const FloatRows& x, Range panels
     for (int64_t m0 = 0; m0 < x.rows; m0 += step) {
       const int64_t rows = min_of(step, x.rows - m0);
       block.multiply_panel(codes, w.cols, x.values + m0 * x.stride, x.stride, rows);
-      for (int64_t m = 0; m < rows; ++m)
-        for (int64_t row = 0; row < panel_rows; row += lanes)
-          store(y.values + (m0 + m) * y.stride + p * panel_rows + row, load(block.totals + m * panel_rows + row));
+      store_block(block.totals, rows, y.values + m0 * y.stride + p * panel_rows, y.stride);
     }
   }
 }

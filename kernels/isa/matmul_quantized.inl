@@ -4,8 +4,6 @@
 // One row (decode) goes straight over the packed stream: memory is the limit. Several rows share a block of it in cache;
 // arithmetic is the limit. Both sum integers exactly within a group and share `scaled`, so that they agree in every bit.
 
-constexpr int panel_vectors = static_cast<int>(panel_rows) / lanes;
-
 // Scale, zero point and their products with one group's integer sums, for the vector of rows at `row` of a panel.
 struct GroupHeader {
   const std::byte* bytes;
@@ -195,7 +193,7 @@ struct QuantizedBlock {
     }
   }
 
-  // Columns [k0, k0 + cols), which share the scales of the weight; those of x may change in between.
+  // Columns [k0, end), which share the scales of the weight; those of x may change in between.
   template <int tile>
   void multiply_tile(int64_t p, const std::byte* codes, int64_t k0, int64_t end, int64_t row, int64_t m, const int8_t* input) {
     constexpr int64_t longest = 4 * Dot::most_steps;
@@ -249,9 +247,7 @@ void multiply_rows_quantized(const PackedWeight& w, const QuantizedRows& x, Rang
     for (block.m0 = 0; block.m0 < x.rows; block.m0 += step) {
       block.rows = min_of(step, x.rows - block.m0);
       block.multiply_panel(p);
-      for (int64_t m = 0; m < block.rows; ++m)
-        for (int64_t row = 0; row < panel_rows; row += lanes)
-          store(y.values + (block.m0 + m) * y.stride + p * panel_rows + row, load(block.totals + m * panel_rows + row));
+      store_block(block.totals, block.rows, y.values + block.m0 * y.stride + p * panel_rows, y.stride);
     }
 }
 
