@@ -34,16 +34,6 @@ constexpr std::string_view side_files[] = {"tokenizer",
                                            "NOTICE",
                                            "USE_POLICY"};
 
-// Brings a file, or a folder's list of names, to the disk.
-void sync(const fs::path& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail("{}: {}", path.string(), std::strerror(errno));
-  const int result = fsync(fd);
-  const int error = errno;
-  close(fd);
-  if (result != 0) fail("{}: cannot write: {}", path.string(), std::strerror(error));
-}
-
 fs::path without_trailing_slash(fs::path path) {
   path = fs::absolute(path).lexically_normal();
   return path.has_filename() ? path : path.parent_path();
@@ -58,6 +48,15 @@ void check_free(const fs::path& path) {
 }
 
 }  // namespace
+
+void sync_to_disk(const fs::path& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail("{}: {}", path.string(), std::strerror(errno));
+  const int result = fsync(fd);
+  const int error = errno;
+  close(fd);
+  if (result != 0 && error != EINVAL) fail("{}: cannot write: {}", path.string(), std::strerror(error));
+}
 
 OutputFolder::OutputFolder(const fs::path& final_path) : final_(without_trailing_slash(final_path)) {
   check_free(final_);
@@ -94,8 +93,8 @@ void OutputFolder::commit(const nlohmann::ordered_json& config) {
   stream << config.dump(2) << "\n";
   stream.close();
   if (!stream) fail("{}: cannot write", (temporary_ / partial).string());
-  for (const auto& entry : fs::directory_iterator(temporary_)) sync(entry.path());
-  sync(temporary_);
+  for (const auto& entry : fs::directory_iterator(temporary_)) sync_to_disk(entry.path());
+  sync_to_disk(temporary_);
   check_free(final_);
   const auto rename = [](const fs::path& from, const fs::path& to) {
     if (std::rename(from.c_str(), to.c_str()) != 0)
@@ -105,8 +104,8 @@ void OutputFolder::commit(const nlohmann::ordered_json& config) {
   rename(temporary_, final_);
   committed_ = true;
   rename(final_ / partial, final_ / "config.json");
-  sync(final_);
-  sync(final_.parent_path());
+  sync_to_disk(final_);
+  sync_to_disk(final_.parent_path());
 }
 
 void catch_interrupts() {

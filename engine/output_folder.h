@@ -36,6 +36,9 @@ class OutputFolder {
   bool committed_ = false;
 };
 
+// Brings a file, or a folder's list of names where the file system knows that, to the disk. Throws Error that names it.
+void sync_to_disk(const std::filesystem::path& path);
+
 // Asks SIGINT, SIGTERM and SIGHUP to set a flag instead of ending the program; a second signal ends it at
 // once. Called once, by main().
 void catch_interrupts();

@@ -9,6 +9,7 @@
 #include <random>
 #include <utility>
 
+#include "engine/output_folder.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -89,13 +90,6 @@ std::string header_of(const GgufMetadata& metadata, std::span<const GgufTensor> 
   return header.bytes();
 }
 
-void sync_folder(const fs::path& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail("{}: {}", path.string(), std::strerror(errno));
-  fsync(fd);  // not every file system knows it for folders
-  close(fd);
-}
-
 void check_free(const fs::path& path) {
   std::error_code ignored;
   if (fs::exists(fs::symlink_status(path, ignored))) fail("{}: exists already", path.string());
@@ -161,7 +155,7 @@ void GgufWriter::finish() {
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0)
     fail("{}: cannot rename {} to it: {}", path_.string(), temporary_.string(), std::strerror(errno));
   close(std::exchange(fd_, -1));
-  sync_folder(path_.parent_path());
+  sync_to_disk(path_.parent_path());
 }
 
 }  // namespace whittle
