@@ -8,7 +8,7 @@
 namespace whittle {
 
 LinearInput::LinearInput(int64_t rows, int64_t cols, const std::vector<int64_t>& group_sizes)
-    : stride_(round_up(cols, panel_rows)), floats_(rows * stride_) {
+    : stride_(round_up(cols, panel_rows) + float_block), floats_(rows * stride_) {
   for (const int64_t group_size : group_sizes) {
     if (group_size == 0) continue;
     const int64_t groups = (stride_ + group_size - 1) / group_size;

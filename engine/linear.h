@@ -40,7 +40,7 @@ class LinearInput {
     Buffer<float> scales;
     Buffer<int32_t> sums;
   };
-  int64_t stride_ = 0;
+  int64_t stride_ = 0;  // no power of two, so that neighbouring rows do not share sets of the cache
   Buffer<float> floats_;
   std::vector<Codes> codes_;
 };

@@ -60,7 +60,7 @@ PackedWeight random_weight(const Format& format, const Shape& shape, std::mt1993
 class Rows {
  public:
   Rows(const KernelTable& table, int64_t rows, int64_t cols, int64_t group_size, std::mt19937& random)
-      : floats_(static_cast<size_t>(rows * cols)), codes_(rows * round_up(cols, cols_block)) {
+      : stride_(cols + float_block), floats_(static_cast<size_t>(rows * stride_)), codes_(rows * round_up(cols, cols_block)) {
     std::uniform_real_distribution<float> uniform(-1, 1);
     for (float& value : floats_) value = uniform(random);
     quantized = {rows, round_up(cols, cols_block), group_size ? group_size : round_up(cols, cols_block), codes_.data()};
@@ -68,13 +68,14 @@ class Rows {
     sums_.resize(scales_.size());
     quantized.scales = scales_.data();
     quantized.sums = sums_.data();
-    for (int64_t m = 0; m < rows; ++m) table.quantize_row(floats_.data() + m * cols, cols, quantized, m);
-    whole = {rows, cols, floats_.data()};
+    for (int64_t m = 0; m < rows; ++m) table.quantize_row(floats_.data() + m * stride_, cols, quantized, m);
+    whole = {rows, stride_, floats_.data()};
   }
   QuantizedRows quantized;
   FloatRows whole;
 
  private:
+  int64_t stride_;  // as the engine's: see LinearInput
   std::vector<float> floats_, scales_;
   Buffer<int8_t> codes_;
   std::vector<int32_t> sums_;
@@ -95,7 +96,7 @@ void measure(benchmark::State& state, const KernelTable& table, const Format& fo
   // A single row meets its weights in memory, as in decode: so many copies that the caches hold none from one pass to the
   // next.
   std::vector<PackedWeight> weights;
-  const int64_t least_bytes = rows < 32 ? 4 * read_machine().last_level_cache_bytes() : 0;
+  const int64_t least_bytes = rows < 2 ? 4 * read_machine().last_level_cache_bytes() : 0;
   int64_t bytes = 0;
   do {
     weights.push_back(random_weight(format, shape, random));

@@ -26,10 +26,12 @@ struct VnniDot {
   static I collect(I sum, Sum products) { return sum + products; }
 };
 struct Int8Dot : VnniDot {
+  static constexpr Codes stored = Codes::bytes;
   static constexpr int32_t offset = 128;
   static Line line(Bytes codes) { return flip_signs(codes); }
 };
 struct Int4Dot : VnniDot {
+  static constexpr Codes stored = Codes::nibbles;
   static constexpr int32_t offset = 8;
   static Line line(Bytes nibbles) { return nibbles; }
 };

@@ -34,19 +34,21 @@ void multiply_row_float(const PackedWeight& w, const float* x, Range panels, flo
   }
 }
 
-// totals[tile, panel_rows] += products of `steps` inputs with `vectors` registers of rows of the weight.
-template <int tile, int vectors>
-[[gnu::noinline, gnu::flatten]] void add_float_products(const float* weights, const float* x, int64_t x_stride, int64_t steps,
-                                                        float* totals) {
+// totals[tile, panel_rows] += products of `steps` inputs with `vectors` registers of rows of the weight, `stride` elements
+// from an input to the next. Asks memory for what lies `ahead` elements further, if that is not 0.
+template <class Stored, int tile, int vectors, int64_t ahead = 0>
+[[gnu::noinline, gnu::flatten]] void add_float_products(const typename Stored::Element* weights, int64_t stride, const float* x,
+                                                        int64_t x_stride, int64_t steps, float* totals) {
   F sums[tile][vectors];
 #pragma GCC unroll 8
   for (int i = 0; i < tile; ++i)
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sums[i][v] = load(totals + i * panel_rows + v * lanes);
-  for (int64_t s = 0; s < steps; ++s) {
+  for (int64_t s = 0; s < steps; ++s, weights += stride) {
+    if constexpr (ahead != 0) __builtin_prefetch(weights + ahead);
     F line[vectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) line[v] = load(weights + (s * vectors + v) * lanes);
+    for (int v = 0; v < vectors; ++v) line[v] = Stored::load_vector(weights + v * lanes);
 #pragma GCC unroll 8
     for (int i = 0; i < tile; ++i) {
       const F input = splat(x[i * x_stride + s]);
@@ -60,35 +62,52 @@ template <int tile, int vectors>
     for (int v = 0; v < vectors; ++v) store(totals + i * panel_rows + v * lanes, sums[i][v]);
 }
 
-// A block of rows of x with one panel. Strips of the panel's rows are unpacked to floats side by side, each in order of k.
+// A block of rows of x with one panel, whose rows are taken in strips of float_vectors registers.
 template <class Stored>
 struct FloatBlock {
-  static constexpr int64_t columns = 128;
+  using Element = typename Stored::Element;
+  // Inputs that go through all rows before the next do: their weights stay in L1, as floats.
+  static constexpr int64_t columns = 64;
+  // More tiles of rows than this are worth a pass that unpacks halves.
+  static constexpr int64_t most_direct_rows = sizeof(Element) == 4 ? block_rows : 3 * float_tile;
+  static constexpr int whole_strips = panel_vectors / float_vectors;
   alignas(64) float unpacked[panel_rows * columns];
   alignas(64) float totals[block_rows * panel_rows];
 
-  void multiply_panel(const typename Stored::Element* codes, int64_t cols, const float* x, int64_t x_stride, int64_t rows) {
+  void multiply_panel(const Element* codes, int64_t cols, const float* x, int64_t x_stride, int64_t rows) {
     __builtin_memset(totals, 0, static_cast<size_t>(rows * panel_rows) * sizeof(float));
-    for (int64_t k = 0; k < cols; k += columns) {
+    const bool direct = rows <= most_direct_rows;
+    for (int64_t k = 0; k < cols; k += columns, codes += columns * panel_rows) {
       const int64_t steps = min_of(columns, cols - k);
-      int64_t row = 0;
-      for (; row + float_vectors * lanes <= panel_rows; row += float_vectors * lanes)
-        multiply_strip<float_vectors>(codes + k * panel_rows, steps, row, x + k, x_stride, rows);
+      if (!direct) unpack(codes, steps);
+      const auto multiply_strip = [&]<int vectors>(int strip) {
+        const int64_t row = strip * float_vectors * lanes;
+        for_tiles<float_tile>(rows, [&]<int tile>(int64_t m) {
+          float* const sums = totals + m * panel_rows + row;
+          if (direct)
+            add_float_products<Stored, tile, vectors, columns * panel_rows>(codes + row, panel_rows, x + m * x_stride + k,
+                                                                           x_stride, steps, sums);
+          else
+            add_float_products<StoredF32, tile, vectors>(unpacked + row * columns, vectors * lanes, x + m * x_stride + k,
+                                                         x_stride, steps, sums);
+        });
+      };
+      for (int strip = 0; strip < whole_strips; ++strip) multiply_strip.template operator()<float_vectors>(strip);
       if constexpr (panel_vectors % float_vectors != 0)
-        multiply_strip<panel_vectors % float_vectors>(codes + k * panel_rows, steps, row, x + k, x_stride, rows);
+        multiply_strip.template operator()<panel_vectors % float_vectors>(whole_strips);
     }
   }
 
-  template <int vectors>
-  void multiply_strip(const typename Stored::Element* codes, int64_t steps, int64_t row, const float* x, int64_t x_stride,
-                      int64_t rows) {
-    for (int64_t s = 0; s < steps; ++s)
-#pragma GCC unroll 8
-      for (int v = 0; v < vectors; ++v)
-        store(unpacked + (s * vectors + v) * lanes, Stored::load_vector(codes + s * panel_rows + row + v * lanes));
-    for_tiles<float_tile>(rows, [&]<int tile>(int64_t m) {
-      add_float_products<tile, vectors>(unpacked, x + m * x_stride, x_stride, steps, totals + m * panel_rows + row);
-    });
+  // In one pass over the stream: each strip to a place of its own, its inputs one after another.
+  void unpack(const Element* codes, int64_t steps) {
+    for (int64_t s = 0; s < steps; ++s, codes += panel_rows) {
+      prefetch_stream<panel_rows * sizeof(Element)>(reinterpret_cast<const std::byte*>(codes));
+#pragma GCC unroll 16
+      for (int v = 0; v < panel_vectors; ++v) {
+        const int first = v / float_vectors * float_vectors, width = float_vectors < panel_vectors - first ? float_vectors : panel_vectors - first;
+        store(unpacked + (first * columns + s * width + (v - first)) * lanes, Stored::load_vector(codes + v * lanes));
+      }
+    }
   }
 };
 

@@ -107,41 +107,51 @@ inline void unpack_nibbles(const std::byte* codes, int64_t cols, std::byte* byte
 }
 
 // sums[tile, panel_rows] (+)= products of `steps` of four inputs. A function of its own, so that all registers are its own.
-template <class Dot, int tile>
+template <class Dot, int tile, Codes stored>
 [[gnu::noinline, gnu::flatten]] void add_products(const std::byte* codes, const int8_t* x, int64_t x_stride, int64_t steps,
                                                   bool first, int32_t* sums) {
-  typename Dot::Sum products[tile][Dot::vectors];
+  for (int64_t s = 0; s < steps; first = false) {
+    typename Dot::Sum products[tile][Dot::vectors];
 #pragma GCC unroll 8
-  for (int i = 0; i < tile; ++i)
+    for (int i = 0; i < tile; ++i)
 #pragma GCC unroll 8
-    for (int v = 0; v < Dot::vectors; ++v) products[i][v] = Dot::zero();
-  for (int64_t s = 0; s < steps; ++s, codes += 256) {
-    typename Dot::Line lines[Dot::vectors];
+      for (int v = 0; v < Dot::vectors; ++v) products[i][v] = Dot::zero();
+    constexpr int halves = stored == Codes::nibbles ? 2 : 1;
+    for (const int64_t end = min_of(steps, s + Dot::most_steps); s < end; s += halves, codes += 256)
+#pragma GCC unroll 2
+      for (int half = 0; half < halves; ++half) {
+        typename Dot::Line lines[Dot::vectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < Dot::vectors; ++v) lines[v] = Dot::line(load_bytes(codes + v * 4 * lanes));
+        for (int v = 0; v < Dot::vectors; ++v) {
+          Bytes line = load_bytes(codes + v * 4 * lanes);
+          if constexpr (stored == Codes::nibbles) line = half ? high_nibbles(line) : low_nibbles(line);
+          lines[v] = Dot::line(line);
+        }
 #pragma GCC unroll 8
-    for (int i = 0; i < tile; ++i) {
-      const Bytes input = splat_dword(x + i * x_stride + s * 4);
+        for (int i = 0; i < tile; ++i) {
+          const Bytes input = splat_dword(x + i * x_stride + (s + half) * 4);
 #pragma GCC unroll 8
-      for (int v = 0; v < Dot::vectors; ++v) products[i][v] = Dot::dot(products[i][v], lines[v], input);
-    }
+          for (int v = 0; v < Dot::vectors; ++v) products[i][v] = Dot::dot(products[i][v], lines[v], input);
+        }
+      }
+#pragma GCC unroll 8
+    for (int i = 0; i < tile; ++i)
+#pragma GCC unroll 8
+      for (int v = 0; v < Dot::vectors; ++v) {
+        int32_t* sum = sums + i * panel_rows + v * lanes;
+        store_int(sum, Dot::collect(first ? zero_int() : load_int(sum), products[i][v]));
+      }
   }
-#pragma GCC unroll 8
-  for (int i = 0; i < tile; ++i)
-#pragma GCC unroll 8
-    for (int v = 0; v < Dot::vectors; ++v) {
-      int32_t* sum = sums + i * panel_rows + v * lanes;
-      store_int(sum, Dot::collect(first ? zero_int() : load_int(sum), products[i][v]));
-    }
 }
 
 // A block of rows of x, and what is known of their products with one panel so far.
 template <class Dot>
 struct QuantizedBlock {
-  // Inputs that go through all rows before the next do: so many that a block of weights stays in L1; few where the weights
-  // come from memory, so that the stream stays linear.
-  static constexpr int64_t most_cols = 256, streamed_cols = 64;
-  static constexpr int64_t streamed_rows = 24;
+  // Inputs that go through all rows before the next do: so many that their weights stay in L1, beside the next ones where
+  // those come from memory.
+  static constexpr int64_t most_cols = 256, streamed_cols = 128;
+  // More tiles of rows than this are worth a pass that unpacks nibbles.
+  static constexpr int64_t most_direct_rows = 3 * Dot::tile;
 
   const PackedWeight& w;
   const QuantizedRows& x;
@@ -161,55 +171,50 @@ struct QuantizedBlock {
 
   void multiply_panel(int64_t p) {
     __builtin_memset(totals, 0, static_cast<size_t>(rows * panel_rows) * sizeof(float));
-    const bool streamed = rows <= streamed_rows;
-    const int64_t step = streamed ? streamed_cols : most_cols;
-    for (int64_t k = 0; k < w.padded_cols; k += step) multiply(p, k, min_of(step, w.padded_cols - k), streamed);
-  }
-
-  // The products of columns [k0, k0 + cols) of panel p.
-  void multiply(int64_t p, int64_t k0, int64_t cols, bool streamed) {
-    for (int64_t m = 0; m < rows; ++m)
-      __builtin_memcpy(inputs + m * most_cols, x.codes + (m0 + m) * x.cols + k0, static_cast<size_t>(cols));
-    for (int64_t k = k0; k < k0 + cols;) {  // the stream has headers between the groups of a weight
-      const int64_t g = k / w.group_size, in_group = k - g * w.group_size;
-      const int64_t end = min_of(k0 + cols, k + w.group_size - in_group);
-      const std::byte* codes = w.codes(p, g) + w.code_bytes(in_group);
-      if (w.format == WeightFormat::int4) {
-        unpack_nibbles(codes, end - k, bytes);
-        codes = bytes;
+    const int64_t step = rows <= streamed_rows ? streamed_cols : most_cols;
+    for (int64_t k0 = 0; k0 < w.padded_cols; k0 += step) {
+      const int64_t block_end = min_of(k0 + step, w.padded_cols);
+      copy_inputs(k0, block_end);
+      for (int64_t k = k0; k < block_end;) {
+        const int64_t g = k / group, group_end = min_of((g + 1) * group, w.padded_cols);
+        const int64_t end = min_of(block_end, group_end);
+        multiply(p, g, k, end, inputs + (k - k0), k == g * group, end == group_end);
+        k = end;
       }
-      constexpr int64_t strip = Dot::vectors * lanes;  // rows of the panel in a register tile
-      for (int64_t row = 0; row < panel_rows; row += strip) {
-        const std::byte* strip_codes = codes + row * 4;
-        if (streamed && w.format == WeightFormat::int8)
-          for (int64_t i = 0; i < (end - k) * panel_rows; i += 256)
-            for (int64_t line = 0; line < strip * 4; line += 64)
-              __builtin_prefetch(strip_codes + (end - k) * panel_rows + i + line);
-        for_tiles<Dot::tile>(rows, [&]<int tile>(int64_t m) {
-          multiply_tile<tile>(p, strip_codes, k, end, row, m, inputs + m * most_cols + (k - k0));
-        });
-      }
-      k = end;
     }
   }
 
-  // Columns [k0, end), which share the scales of the weight; those of x may change in between.
-  template <int tile>
-  void multiply_tile(int64_t p, const std::byte* codes, int64_t k0, int64_t end, int64_t row, int64_t m, const int8_t* input) {
-    constexpr int64_t longest = 4 * Dot::most_steps;
-    int32_t* const sums = partial + m * panel_rows + row;
-    for (int64_t k = k0; k < end;) {
-      const int64_t g = k / group, group_end = min_of((g + 1) * group, w.padded_cols);
-      const int64_t piece_end = min_of(min_of(group_end, end), k + longest);
-      add_products<Dot, tile>(codes + (k - k0) * panel_rows, input + (k - k0), most_cols, (piece_end - k) / 4, k == g * group,
-                              sums);
-      if (piece_end == group_end) {
+  // Side by side: rows of x that lie a power of two apart would share few sets of the cache.
+  void copy_inputs(int64_t begin, int64_t end) {
+    for (int64_t m = 0; m < rows; ++m)
+      for (int64_t k = begin; k < end; k += cols_block)
+        __builtin_memcpy(inputs + m * most_cols + (k - begin), x.codes + (m0 + m) * x.cols + k, cols_block);
+  }
+
+  // The products of panel p with the inputs [k, end) of group g; `first` and `last` of its inputs are among them or not.
+  void multiply(int64_t p, int64_t g, int64_t k, int64_t end, const int8_t* input, bool first, bool last) {
+    const std::byte* codes = w.row_scaled() ? w.codes(p, 0) + w.code_bytes(k) : w.codes(p, g) + w.code_bytes(k - g * group);
+    const std::byte* next = codes + w.code_bytes(end - k);
+    const bool direct = w.format == WeightFormat::int8 || rows <= most_direct_rows;
+    if (!direct) {
+      unpack_nibbles(codes, end - k, bytes);
+      codes = bytes;
+    }
+    constexpr int64_t strip = Dot::vectors * lanes;  // rows of the panel in a register tile
+    const int64_t strip_bytes = w.code_bytes(end - k) * strip / panel_rows;
+    for (int64_t row = 0; row < panel_rows; row += strip, next += strip_bytes) {
+      if (rows <= streamed_rows) prefetch_block(next, strip_bytes);
+      for_tiles<Dot::tile>(rows, [&]<int tile>(int64_t m) {
+        constexpr auto add = add_products<Dot, tile, Codes::bytes>;
+        constexpr auto add_direct = add_products<Dot, tile, Dot::stored>;
+        (direct ? add_direct : add)(codes + row * 4, input + m * most_cols, most_cols, (end - k) / 4, first,
+                                    partial + m * panel_rows + row);
+        if (!last) return;
         if (w.has_zero_points)
           scale_tile<tile, true>(p, g, row, m);
         else
           scale_tile<tile, false>(p, g, row, m);
-      }
-      k = piece_end;
+      });
     }
   }
 

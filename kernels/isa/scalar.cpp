@@ -91,7 +91,10 @@ inline Bytes high_nibbles(Bytes bytes) {
   return bytes;
 }
 
+#include "kernels/isa/blocking.inl"
+
 struct Int8Dot {
+  static constexpr Codes stored = Codes::bytes;
   static constexpr int tile = 1, vectors = 1;
   static constexpr int64_t most_steps = 1 << 16;
   static constexpr int32_t offset = 0;
@@ -107,11 +110,11 @@ struct Int8Dot {
   static I collect(I sum, Sum products) { return sum + products; }
 };
 struct Int4Dot : Int8Dot {
+  static constexpr Codes stored = Codes::nibbles;
   static constexpr int32_t offset = 8;
 };
 constexpr int float_tile = 1, float_vectors = 1;
 
-#include "kernels/isa/blocking.inl"
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"
 #include "kernels/isa/matmul_quantized.inl"
