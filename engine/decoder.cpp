@@ -8,17 +8,14 @@
 namespace whittle {
 namespace {
 
-// The share of one thread in the panels of several weights laid end to end: calls body(weight index, its panels).
+// The part of `piece` that each of several weights has whose panels are laid end to end: calls body(weight index, its panels).
 template <class Body>
-void share_panels(const Worker& worker, std::initializer_list<const Linear*> linears, Body body) {
-  int64_t total = 0;
-  for (const Linear* linear : linears) total += linear->weight.panel_count();
-  const Range mine = worker.share(total);
+void split_panels(Range piece, std::initializer_list<const Linear*> linears, Body body) {
   int64_t first = 0;
   size_t index = 0;
   for (const Linear* linear : linears) {
     const int64_t count = linear->weight.panel_count();
-    const Range panels = {std::clamp<int64_t>(mine.begin - first, 0, count), std::clamp<int64_t>(mine.end - first, 0, count)};
+    const Range panels = {std::clamp<int64_t>(piece.begin - first, 0, count), std::clamp<int64_t>(piece.end - first, 0, count)};
     if (panels.size() > 0) body(index, panels);
     first += count;
     ++index;
@@ -57,7 +54,7 @@ Decoder::Decoder(const Model& model, const Team& team, int64_t max_rows, int64_t
       update_(max_rows * hidden_stride_),
       cosines_(max_rows * spec_.head_dim / 2),
       sines_(max_rows * spec_.head_dim / 2),
-      scores_(team.size() * max_query_tile * max_context_) {}
+      scores_(team.size() * max_queries * max_context_) {}
 
 Logits Decoder::step(std::span<const DecoderRow> rows, int64_t logit_rows) {
   assert(static_cast<int64_t>(rows.size()) <= max_rows_);
@@ -76,23 +73,22 @@ Logits Decoder::step(std::span<const DecoderRow> rows, int64_t logit_rows) {
 }
 
 template <class Body>
-void Decoder::timed(const Worker& worker, Operation operation, int32_t layer, Body body) {
-  constexpr bool has_work = !std::is_void_v<std::invoke_result_t<Body>>;
+void Decoder::each(const Worker& worker, Operation operation, int32_t layer, int64_t total, Body body) {
   if (!profile_) {
-    body();
+    worker.hand_out(total, body);
     return;
   }
   Event event{operation, layer, profile_->now_ns()};
-  if constexpr (has_work)
-    event.work = body();
-  else
-    body();
-  event.end_ns = profile_->now_ns();
+  event.end_ns = event.begin_ns;
+  worker.hand_out(total, [&](Range piece) {
+    if constexpr (std::is_void_v<std::invoke_result_t<Body, Range>>)
+      body(piece);
+    else
+      event.work += body(piece);
+    event.end_ns = profile_->now_ns();
+  });
   profile_->record(worker.index, event);
-}
-
-void Decoder::barrier(const Worker& worker, int32_t layer) {
-  timed(worker, Operation::wait, layer, [&] { worker.barrier(); });
+  profile_->record(worker.index, {Operation::wait, layer, event.end_ns, profile_->now_ns()});
 }
 
 // Attention reads a cache once for all queries of a tile, so that a tile stays within the rows of one cache.
@@ -102,14 +98,13 @@ void Decoder::plan_attention() {
   for (size_t first = 0, end = 0; first < rows_.size(); first = end) {
     while (end < rows_.size() && rows_[end].cache == rows_[first].cache) ++end;
     const int64_t last_query = static_cast<int64_t>(end) * group;
-    for (int64_t query = static_cast<int64_t>(first) * group; query < last_query; query += max_query_tile)
-      tiles_.push_back({query, std::min<int64_t>(max_query_tile, last_query - query)});
+    for (int64_t query = static_cast<int64_t>(first) * group; query < last_query; query += max_queries)
+      tiles_.push_back({query, std::min<int64_t>(max_queries, last_query - query)});
   }
 }
 
 void Decoder::embed(const Worker& worker) {
-  timed(worker, Operation::embed, -1, [&] {
-    const Range mine = worker.share(row_count());
+  each(worker, Operation::embed, -1, row_count(), [&](Range mine) {
     const int64_t half = spec_.head_dim / 2;
     for (int64_t m = mine.begin; m < mine.end; ++m) {
       const DecoderRow& row = rows_[static_cast<size_t>(m)];
@@ -117,39 +112,32 @@ void Decoder::embed(const Worker& worker) {
       rope_.angles(row.position, cosines_.data() + m * half, sines_.data() + m * half);
     }
   });
-  barrier(worker, -1);
 }
 
-void Decoder::quantize(const Worker& worker, int32_t layer, LinearInput& input, int64_t rows, int64_t cols,
-                       std::initializer_list<const Linear*> readers) {
-  timed(worker, Operation::quantize, layer, [&] {
-    const Range mine = worker.share(rows);
-    for (const int64_t group_size : model_.activation_group_sizes()) {
-      const bool wanted = std::any_of(readers.begin(), readers.end(), [&](const Linear* reader) {
-        return reader->activation_group_size == group_size;
-      });
-      for (int64_t m = mine.begin; wanted && m < mine.end; ++m) input.quantize(m, cols, group_size);
-    }
-  });
-  barrier(worker, layer);
+void Decoder::quantize(LinearInput& input, Range rows, int64_t cols, std::initializer_list<const Linear*> readers) {
+  for (const int64_t group_size : model_.activation_group_sizes()) {
+    const bool wanted = std::any_of(readers.begin(), readers.end(), [&](const Linear* reader) {
+      return reader->activation_group_size == group_size;
+    });
+    for (int64_t m = rows.begin; wanted && m < rows.end; ++m) input.quantize(m, cols, group_size);
+  }
 }
 
 void Decoder::normalise(const Worker& worker, int32_t layer, const std::vector<float>& weight, int64_t first_row,
                         int64_t rows, std::initializer_list<const Linear*> readers) {
-  timed(worker, Operation::norm, layer, [&] {
-    const Range mine = worker.share(rows);
+  each(worker, Operation::norm, layer, rows, [&](Range mine) {
     for (int64_t m = mine.begin; m < mine.end; ++m)
       kernels().rms_norm(hidden_.data() + (first_row + m) * hidden_stride_, weight.data(), spec_.hidden_size,
                          spec_.rms_norm_eps, input_.row(m));
+    quantize(input_, mine, spec_.hidden_size, readers);
   });
-  quantize(worker, layer, input_, rows, spec_.hidden_size, readers);
 }
 
-// hidden += input · Wᵀ. Each thread adds the outputs that it computed.
 void Decoder::add_to_hidden(const Worker& worker, Operation operation, int32_t layer, const Linear& linear,
-                            const LinearInput& input) {
-  timed(worker, operation, layer, [&] {
-    const Range panels = worker.share(linear.weight.panel_count());
+                            LinearInput& input) {
+  each(worker, Operation::quantize, layer, row_count(),
+       [&](Range mine) { quantize(input, mine, linear.weight.cols, {&linear}); });
+  each(worker, operation, layer, linear.weight.panel_count(), [&](Range panels) {
     apply(linear, input, row_count(), panels, {update_.data(), hidden_stride_});
     const int64_t first = panels.begin * panel_rows;
     for (int64_t m = 0; m < row_count(); ++m)
@@ -157,36 +145,34 @@ void Decoder::add_to_hidden(const Worker& worker, Operation operation, int32_t l
                     panels.size() * panel_rows);
     return work_of(linear, row_count(), panels);
   });
-  barrier(worker, layer);
 }
 
 void Decoder::attention_block(const Worker& worker, int32_t index) {
   const DecoderLayer& layer = model_.layers()[static_cast<size_t>(index)];
   const std::initializer_list<const Linear*> qkv = {&layer.q_proj, &layer.k_proj, &layer.v_proj};
   normalise(worker, index, layer.input_layernorm, 0, row_count(), qkv);
-  timed(worker, Operation::qkv, index, [&] {
+  int64_t panel_count = 0;
+  for (const Linear* linear : qkv) panel_count += linear->weight.panel_count();
+  each(worker, Operation::qkv, index, panel_count, [&](Range piece) {
     const MatmulOutput outputs[] = {{q_.data(), q_stride_}, {k_.data(), kv_stride_}, {v_.data(), kv_stride_}};
     Work work;
-    share_panels(worker, qkv, [&](size_t i, Range panels) {
+    split_panels(piece, qkv, [&](size_t i, Range panels) {
       apply(*qkv.begin()[i], input_, row_count(), panels, outputs[i]);
       work += work_of(*qkv.begin()[i], row_count(), panels);
     });
     return work;
   });
-  barrier(worker, index);
   rotate_and_store(worker, index);
   attend(worker, index);
-  quantize(worker, index, attended_, row_count(), spec_.q_size(), {&layer.o_proj});
   add_to_hidden(worker, Operation::o_proj, index, layer.o_proj, attended_);
 }
 
-// Heads are shared out, not tokens: neighbouring positions of a key lie in one cache line.
+// Heads are handed out, not tokens: neighbouring positions of a key lie in one cache line.
 void Decoder::rotate_and_store(const Worker& worker, int32_t index) {
-  timed(worker, Operation::rope, index, [&] {
-    const DecoderLayer& layer = model_.layers()[static_cast<size_t>(index)];
-    const int64_t head_dim = spec_.head_dim, half = head_dim / 2;
-    const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-    const Range mine = worker.share(spec_.num_attention_heads + spec_.num_key_value_heads);
+  const DecoderLayer& layer = model_.layers()[static_cast<size_t>(index)];
+  const int64_t head_dim = spec_.head_dim, half = head_dim / 2;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  each(worker, Operation::rope, index, spec_.num_attention_heads + spec_.num_key_value_heads, [&](Range mine) {
     for (int64_t head = mine.begin; head < mine.end; ++head) {
       const bool is_query = head < spec_.num_attention_heads;
       const int64_t kv_head = head - spec_.num_attention_heads;
@@ -205,61 +191,52 @@ void Decoder::rotate_and_store(const Worker& worker, int32_t index) {
       }
     }
   });
-  barrier(worker, index);
 }
 
 void Decoder::attend(const Worker& worker, int32_t index) {
-  timed(worker, Operation::attention, index, [&] {
-    const int64_t head_dim = spec_.head_dim;
-    const int64_t group = spec_.num_attention_heads / spec_.num_key_value_heads;  // query heads of a key/value head
-    const int64_t window = index >= spec_.max_window_layers ? spec_.sliding_window : 0;
-    const auto tiles = static_cast<int64_t>(tiles_.size());
-    float* scores = scores_.data() + worker.index * max_query_tile * max_context_;
+  const int64_t head_dim = spec_.head_dim;
+  const int64_t group = spec_.num_attention_heads / spec_.num_key_value_heads;  // query heads of a key/value head
+  const int64_t window = index >= spec_.max_window_layers ? spec_.sliding_window : 0;
+  const auto tiles = static_cast<int64_t>(tiles_.size());
+  float* scores = scores_.data() + worker.index * max_queries * max_context_;
+  each(worker, Operation::attention, index, spec_.num_key_value_heads * tiles, [&](Range mine) {
     Work work;
-    // Dealt out one by one, since later tokens look back further.
-    for (int64_t item = worker.index; item < spec_.num_key_value_heads * tiles; item += worker.count) {
+    for (int64_t item = mine.begin; item < mine.end; ++item) {
       const int64_t kv_head = item / tiles;
       const auto [first, count] = tiles_[static_cast<size_t>(item % tiles)];
-      Query tile[max_query_tile];
+      Query queries[max_queries];
       for (int64_t i = 0; i < count; ++i) {
         const int64_t m = (first + i) / group, head = kv_head * group + (first + i) % group;
         const int64_t end = rows_[static_cast<size_t>(m)].position + 1;
-        tile[i] = {q_.data() + m * q_stride_ + head * head_dim, attended_.row(m) + head * head_dim,
-                   window ? std::max<int64_t>(0, end - window) : 0, end};
-        work.float_operations += 4 * head_dim * (end - tile[i].begin);
+        queries[i] = {q_.data() + m * q_stride_ + head * head_dim, attended_.row(m) + head * head_dim,
+                      window ? std::max<int64_t>(0, end - window) : 0, end};
+        work.float_operations += 4 * head_dim * (end - queries[i].begin);
       }
       KvCache& cache = *rows_[static_cast<size_t>(first / group)].cache;
-      work.bytes += cache.head_bytes(tile[count - 1].end - tile[0].begin);
-      kernels().attention(cache.head(index, kv_head), {tile, static_cast<size_t>(count)}, scores, max_context_);
+      work.bytes += cache.head_bytes(queries[count - 1].end - queries[0].begin);
+      kernels().attention(cache.head(index, kv_head), {queries, static_cast<size_t>(count)}, scores, max_context_);
     }
     return work;
   });
-  barrier(worker, index);
 }
 
 void Decoder::mlp_block(const Worker& worker, int32_t index) {
   const DecoderLayer& layer = model_.layers()[static_cast<size_t>(index)];
   normalise(worker, index, layer.post_attention_layernorm, 0, row_count(), {&layer.gate_proj, &layer.up_proj});
-  const Range panels = worker.share(layer.gate_proj.weight.panel_count());
-  timed(worker, Operation::gate_up, index, [&] {
+  each(worker, Operation::gate_up, index, layer.gate_proj.weight.panel_count(), [&](Range panels) {
     apply(layer.gate_proj, input_, row_count(), panels, {mlp_.row(0), mlp_.stride()});
     apply(layer.up_proj, input_, row_count(), panels, {up_.data(), mlp_.stride()});
-    return work_of(layer.gate_proj, row_count(), panels) += work_of(layer.up_proj, row_count(), panels);
-  });
-  timed(worker, Operation::silu, index, [&] {
     const int64_t first = panels.begin * panel_rows, width = panels.size() * panel_rows;
     for (int64_t m = 0; m < row_count(); ++m)
       kernels().silu_mul(mlp_.row(m) + first, up_.data() + m * mlp_.stride() + first, width);
+    return work_of(layer.gate_proj, row_count(), panels) += work_of(layer.up_proj, row_count(), panels);
   });
-  barrier(worker, index);
-  quantize(worker, index, mlp_, row_count(), spec_.intermediate_size, {&layer.down_proj});
   add_to_hidden(worker, Operation::down, index, layer.down_proj, mlp_);
 }
 
 void Decoder::head(const Worker& worker, int64_t first_row, int64_t rows) {
   normalise(worker, -1, model_.norm(), first_row, rows, {&model_.lm_head()});
-  timed(worker, Operation::head, -1, [&] {
-    const Range panels = worker.share(model_.lm_head().weight.panel_count());
+  each(worker, Operation::head, -1, model_.lm_head().weight.panel_count(), [&](Range panels) {
     apply(model_.lm_head(), input_, rows, panels, {logits_.data(), vocab_stride_});
     return work_of(model_.lm_head(), rows, panels);
   });

@@ -57,16 +57,15 @@ class Decoder {
   // hidden → input_, normalised and quantized for `readers`.
   void normalise(const Worker& worker, int32_t layer, const std::vector<float>& weight, int64_t first_row, int64_t rows,
                  std::initializer_list<const Linear*> readers);
-  void quantize(const Worker& worker, int32_t layer, LinearInput& input, int64_t rows, int64_t cols,
-                std::initializer_list<const Linear*> readers);
-  void add_to_hidden(const Worker& worker, Operation operation, int32_t layer, const Linear& linear,
-                     const LinearInput& input);
+  void quantize(LinearInput& input, Range rows, int64_t cols, std::initializer_list<const Linear*> readers);
+  // hidden += input · Wᵀ, where `input` is quantized first.
+  void add_to_hidden(const Worker& worker, Operation operation, int32_t layer, const Linear& linear, LinearInput& input);
   void plan_attention();
   int64_t row_count() const { return static_cast<int64_t>(rows_.size()); }
-  // Runs body on this thread, timed if someone watches; body returns its Work or nothing.
+  // One operation: body(piece) for pieces of [0, total), as Worker::hand_out, timed if someone watches. body returns the
+  // piece's Work or nothing.
   template <class Body>
-  void timed(const Worker& worker, Operation operation, int32_t layer, Body body);
-  void barrier(const Worker& worker, int32_t layer);
+  void each(const Worker& worker, Operation operation, int32_t layer, int64_t total, Body body);
 
   const Model& model_;
   const ModelSpec& spec_;
@@ -94,7 +93,7 @@ class Decoder {
   Buffer<float> up_;                // [R, intermediate_size]
   Buffer<float> update_;            // [R, hidden_size]: what a block adds to the residual stream
   Buffer<float> cosines_, sines_;   // [R, head_dim / 2]
-  Buffer<float> scores_;            // [threads, max_query_tile, context]
+  Buffer<float> scores_;            // [threads, max_queries, context]
   Buffer<float> logits_;            // [rows asked for, vocab_size]
 };
 

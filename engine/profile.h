@@ -8,8 +8,8 @@
 
 namespace whittle {
 
-enum class Operation : uint8_t { embed, norm, quantize, qkv, rope, attention, o_proj, gate_up, silu, down, head, wait };
-inline constexpr int operation_count = 12;
+enum class Operation : uint8_t { embed, norm, quantize, qkv, rope, attention, o_proj, gate_up, down, head, wait };
+inline constexpr int operation_count = 11;
 // As reports show it: "qkv projection", …
 std::string_view name(Operation operation);
 

@@ -16,6 +16,7 @@ struct KvInt8 {
   static F load_row(const Stored* p) { return load_int8(p); }
 };
 
+constexpr int64_t query_tile = 4;  // queries that share registers
 constexpr int block_vectors = static_cast<int>(kv_block) / lanes;
 
 // scores[q][position] of `blocks` blocks from `position` on, without the key's scale. Each score is a chain of
@@ -45,11 +46,11 @@ inline void score_blocks(const KvHead& head, const Query* queries, int64_t posit
     }
 }
 
-// Turns one query's scores into weights: exp(score − max), zero outside its range, with the value's scale folded in.
-// Returns the sum of the weights before that.
-float soften(const KvHead& head, const Query& query, int64_t begin, int64_t end, float* scores) {
+// Turns one query's scores over what its tile has seen into weights: exp(score − max), zero outside its own range, with the
+// value's scale folded in. Returns the sum of the weights before that.
+float soften(const KvHead& head, const Query& query, Range seen, float* scores) {
   const float outside = -__builtin_inff();
-  const int64_t first = begin / kv_block * kv_block, last = (end + kv_block - 1) / kv_block * kv_block;
+  const int64_t first = seen.begin, last = (seen.end + kv_block - 1) / kv_block * kv_block;
   for (int64_t i = first; i < query.begin; ++i) scores[i] = outside;
   for (int64_t i = query.end; i < last; ++i) scores[i] = outside;
   F largest = splat(outside);
@@ -65,17 +66,16 @@ float soften(const KvHead& head, const Query& query, int64_t begin, int64_t end,
   return reduce_add(sum);
 }
 
-// output = Σ weight[position] · value[position] / sum, for `width` vectors from dimension d on.
+// output += Σ weight[position] · value[position] over [begin, end), for `width` vectors from dimension d on.
 template <class Kv, int tile, int width>
-void mix_values(const KvHead& head, const Query* queries, int64_t begin, int64_t end, int64_t d, const float* scores,
-                int64_t stride, const float* sums) {
+void mix_values(const KvHead& head, const Query* queries, Range positions, int64_t d, const float* scores, int64_t stride) {
   const auto* values = reinterpret_cast<const typename Kv::Stored*>(head.values) + d;
   F mixed[tile][width];
 #pragma GCC unroll 8
   for (int q = 0; q < tile; ++q)
 #pragma GCC unroll 8
-    for (int v = 0; v < width; ++v) mixed[q][v] = splat(0);
-  for (int64_t position = begin; position < end; ++position) {
+    for (int v = 0; v < width; ++v) mixed[q][v] = load(queries[q].output + d + v * lanes);
+  for (int64_t position = positions.begin; position < positions.end; ++position) {
     F value[width];
 #pragma GCC unroll 8
     for (int v = 0; v < width; ++v) value[v] = Kv::load_row(values + position * head.head_dim + v * lanes);
@@ -89,53 +89,110 @@ void mix_values(const KvHead& head, const Query* queries, int64_t begin, int64_t
 #pragma GCC unroll 8
   for (int q = 0; q < tile; ++q)
 #pragma GCC unroll 8
-    for (int v = 0; v < width; ++v) store(queries[q].output + d + v * lanes, mixed[q][v] / splat(sums[q]));
+    for (int v = 0; v < width; ++v) store(queries[q].output + d + v * lanes, mixed[q][v]);
 }
 
+// What `tile` queries do with the positions of one block.
 template <class Kv, int tile>
-void attend(const KvHead& head, const Query* queries, float* scores, int64_t stride) {
-  int64_t begin = queries[0].begin, end = queries[0].end;
-  for (int q = 1; q < tile; ++q) {
-    begin = queries[q].begin < begin ? queries[q].begin : begin;
-    end = queries[q].end > end ? queries[q].end : end;
+struct AttentionTile {
+  // As many positions and dimensions at once as keep the multipliers busy.
+  static constexpr int blocks = tile == 1 ? 4 : tile == 2 ? 2 : 1;
+  static constexpr int width = tile == 1 ? 64 / lanes : tile == 2 ? 32 / lanes : 2;
+
+  static void score(const KvHead& head, const Query* queries, Range positions, float* scores, int64_t stride) {
+    int64_t at = positions.begin;
+    for (; at + blocks * kv_block <= positions.end; at += blocks * kv_block)
+      score_blocks<Kv, tile, blocks>(head, queries, at, scores, stride);
+    for (; at < positions.end; at += kv_block) score_blocks<Kv, tile, 1>(head, queries, at, scores, stride);
   }
-  constexpr int blocks = tile == 1 ? 4 : 1;
-  int64_t block = begin / kv_block * kv_block;
-  for (; block + blocks * kv_block <= end; block += blocks * kv_block)
-    score_blocks<Kv, tile, blocks>(head, queries, block, scores, stride);
-  for (; block < end; block += kv_block) score_blocks<Kv, tile, 1>(head, queries, block, scores, stride);
-  float sums[tile];
-  for (int q = 0; q < tile; ++q) sums[q] = soften(head, queries[q], begin, end, scores + q * stride);
-  constexpr int wide = tile == 1 ? 64 / lanes : 2;
-  int64_t d = 0;
-  for (; d + wide * lanes <= head.head_dim; d += wide * lanes)
-    mix_values<Kv, tile, wide>(head, queries, begin, end, d, scores, stride, sums);
-  for (; d + 2 * lanes <= head.head_dim; d += 2 * lanes)
-    mix_values<Kv, tile, 2>(head, queries, begin, end, d, scores, stride, sums);
-  for (; d + lanes <= head.head_dim; d += lanes)
-    mix_values<Kv, tile, 1>(head, queries, begin, end, d, scores, stride, sums);
-  const auto* values = reinterpret_cast<const typename Kv::Stored*>(head.values);
-  for (; d < head.head_dim; ++d)
-    for (int q = 0; q < tile; ++q) {
-      float mixed = 0;
-      for (int64_t position = begin; position < end; ++position)
-        mixed += scores[q * stride + position] * scalar_value(values[position * head.head_dim + d]);
-      queries[q].output[d] = mixed / sums[q];
+
+  static void mix(const KvHead& head, const Query* queries, Range positions, float* scores, int64_t stride) {
+    int64_t d = 0;
+    for (; d + width * lanes <= head.head_dim; d += width * lanes)
+      mix_values<Kv, tile, width>(head, queries, positions, d, scores, stride);
+    for (; d + 2 * lanes <= head.head_dim; d += 2 * lanes)
+      mix_values<Kv, tile, 2>(head, queries, positions, d, scores, stride);
+    for (; d + lanes <= head.head_dim; d += lanes) mix_values<Kv, tile, 1>(head, queries, positions, d, scores, stride);
+    const auto* values = reinterpret_cast<const typename Kv::Stored*>(head.values);
+    for (; d < head.head_dim; ++d)
+      for (int q = 0; q < tile; ++q)
+        for (int64_t at = positions.begin; at < positions.end; ++at)
+          queries[q].output[d] += scores[q * stride + at] * scalar_value(values[at * head.head_dim + d]);
+  }
+};
+
+// What the tile of query q sees, from the beginning of a block of keys on.
+struct QueryTile {
+  const Query* queries;
+  int64_t first, count;
+  Range seen;
+};
+inline QueryTile tile_of(std::span<const Query> queries, int64_t q) {
+  QueryTile tile{queries.data(), q / query_tile * query_tile, query_tile, {}};
+  tile.queries += tile.first;
+  tile.count = min_of(query_tile, static_cast<int64_t>(queries.size()) - tile.first);
+  tile.seen = {tile.queries[0].begin, tile.queries[0].end};
+  for (int64_t i = 1; i < tile.count; ++i) {
+    tile.seen.begin = min_of(tile.seen.begin, tile.queries[i].begin);
+    tile.seen.end = tile.queries[i].end > tile.seen.end ? tile.queries[i].end : tile.seen.end;
+  }
+  tile.seen.begin = tile.seen.begin / kv_block * kv_block;
+  return tile;
+}
+
+// step.template operator()<queries of the tile>(queries, positions, scores) for all tiles, block by block of positions: a
+// block is read from memory once and stays in cache meanwhile.
+template <class Step>
+void for_blocks(std::span<const Query> queries, float* scores, int64_t stride, Step step) {
+  constexpr int64_t block = 128;
+  const auto count = static_cast<int64_t>(queries.size());
+  int64_t begin = queries[0].begin, end = 0;
+  for (int64_t q = 0; q < count; q += query_tile) {
+    const Range seen = tile_of(queries, q).seen;
+    begin = min_of(begin, seen.begin);
+    end = seen.end > end ? seen.end : end;
+  }
+  for (int64_t at = begin / block * block; at < end; at += block)
+    for (int64_t q = 0; q < count; q += query_tile) {
+      const QueryTile tile = tile_of(queries, q);
+      const Range positions = {tile.seen.begin > at ? tile.seen.begin : at, min_of(tile.seen.end, at + block)};
+      if (positions.size() <= 0) continue;
+      float* const tile_scores = scores + q * stride;
+      static_assert(query_tile == 4);
+      switch (tile.count) {
+        case 1: step.template operator()<1>(tile.queries, positions, tile_scores); break;
+        case 2: step.template operator()<2>(tile.queries, positions, tile_scores); break;
+        case 3: step.template operator()<3>(tile.queries, positions, tile_scores); break;
+        case 4: step.template operator()<4>(tile.queries, positions, tile_scores); break;
+      }
     }
 }
 
 template <class Kv>
-void attend_tiles(const KvHead& head, std::span<const Query> queries, float* scores, int64_t stride) {
-  if (queries.size() == max_query_tile) return attend<Kv, max_query_tile>(head, queries.data(), scores, stride);
-  for (const Query& query : queries) attend<Kv, 1>(head, &query, scores, stride);
+void attend(const KvHead& head, std::span<const Query> queries, float* scores, int64_t stride) {
+  const auto count = static_cast<int64_t>(queries.size());
+  for_blocks(queries, scores, stride, [&]<int tile>(const Query* tile_queries, Range positions, float* tile_scores) {
+    AttentionTile<Kv, tile>::score(head, tile_queries, positions, tile_scores, stride);
+  });
+  float sums[max_queries];
+  for (int64_t q = 0; q < count; ++q) {
+    const Query& query = queries[static_cast<size_t>(q)];
+    sums[q] = soften(head, query, tile_of(queries, q).seen, scores + q * stride);
+    __builtin_memset(query.output, 0, static_cast<size_t>(head.head_dim) * sizeof(float));
+  }
+  for_blocks(queries, scores, stride, [&]<int tile>(const Query* tile_queries, Range positions, float* tile_scores) {
+    AttentionTile<Kv, tile>::mix(head, tile_queries, positions, tile_scores, stride);
+  });
+  for (int64_t q = 0; q < count; ++q)
+    for (int64_t d = 0; d < head.head_dim; ++d) queries[static_cast<size_t>(q)].output[d] /= sums[q];
 }
 
 [[gnu::flatten]] void attention(const KvHead& head, std::span<const Query> queries, float* scores,
                                 int64_t scores_stride) {
   switch (head.format) {
-    case KvFormat::f32: return attend_tiles<KvF32>(head, queries, scores, scores_stride);
-    case KvFormat::f16: return attend_tiles<KvF16>(head, queries, scores, scores_stride);
-    case KvFormat::int8: return attend_tiles<KvInt8>(head, queries, scores, scores_stride);
+    case KvFormat::f32: return attend<KvF32>(head, queries, scores, scores_stride);
+    case KvFormat::f16: return attend<KvF16>(head, queries, scores, scores_stride);
+    case KvFormat::int8: return attend<KvInt8>(head, queries, scores, scores_stride);
   }
 }
 

@@ -58,7 +58,7 @@ std::vector<std::vector<float>> attend(const KernelTable& table, const Cache& ca
                                        const std::vector<std::vector<float>>& rows,
                                        const std::vector<Range>& ranges) {
   const int64_t stride = round_up(static_cast<int64_t>(cache.key_scales.size()), kv_block);
-  std::vector<float> scores(static_cast<size_t>(max_query_tile * stride), std::nanf(""));
+  std::vector<float> scores(static_cast<size_t>(max_queries * stride), std::nanf(""));
   std::vector<std::vector<float>> outputs(rows.size(),
                                           std::vector<float>(static_cast<size_t>(cache.head.head_dim)));
   std::vector<Query> queries;

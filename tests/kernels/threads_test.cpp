@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <vector>
 
 #include "kernels/error.h"
@@ -54,6 +55,67 @@ TEST_CASE("what a thread wrote before a barrier is seen by all after it") {
     }
   });
   CHECK(wrong == 0);
+}
+
+TEST_CASE("what is handed out is done once, and seen by all, before anyone goes on") {
+  for (int threads : {1, 2, 3, 8}) {
+    const Team team(threads);
+    for (int64_t total : {0, 1, 2, 5, 40, 1000}) {
+      std::vector<int> visits(static_cast<size_t>(total), 0);
+      std::atomic<int> wrong = 0;
+      team.run([&](const Worker& worker) {
+        for (int round = 1; round <= 50; ++round) {
+          worker.hand_out(total, [&](Range piece) {
+            if (piece.size() <= 0) ++wrong;
+            for (int64_t i = piece.begin; i < piece.end; ++i) ++visits[static_cast<size_t>(i)];
+          });
+          // Of the items that follow, each looks at all of those before.
+          worker.hand_out(total, [&](Range) {
+            for (int times : visits) wrong += times != round;
+          });
+        }
+      });
+      CHECK(wrong == 0);
+      CHECK(visits == std::vector<int>(static_cast<size_t>(total), 50));
+    }
+  }
+}
+
+TEST_CASE("a piece that takes long does not keep others from the rest") {
+  const Team team(2);
+  std::atomic<int> done = 0, done_before = -1;
+  team.run([&](const Worker& worker) {
+    worker.hand_out(100, [&](Range piece) {
+      if (piece.begin == 0) {  // the front of the first thread's share
+        for (int i = 0; i < 100'000 && done < 50; ++i) sched_yield();
+        done_before = done.load();
+      }
+      done += static_cast<int>(piece.size());
+    });
+  });
+  CHECK(done == 100);
+  CHECK(done_before >= 50);  // more than the other thread's own share
+}
+
+// Far more threads than CPUs lose much of their time to each other: most of them rest, in turns.
+TEST_CASE("threads that rest leave nothing undone") {
+  const Team team(4 * static_cast<int>(usable_cpus().size()));
+  int64_t runs = 0, total = 0;
+  std::atomic<int64_t> done = 0;
+  for (const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(400);
+       std::chrono::steady_clock::now() < end; ++runs) {
+    team.run([&](const Worker& worker) {
+      for (int round = 0; round < 20; ++round)
+        worker.hand_out(64, [&](Range piece) {
+          const auto piece_end = std::chrono::steady_clock::now() + std::chrono::microseconds(2 * piece.size());
+          while (std::chrono::steady_clock::now() < piece_end) {
+          }
+          done += piece.size();
+        });
+    });
+    total += 20 * 64;
+  }
+  CHECK(done == total);
 }
 
 TEST_CASE("an exception on any thread reaches the caller, and the team works on") {
