@@ -15,6 +15,7 @@
 #include <cassert>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -65,7 +66,8 @@ class AllCpus {
   bool known_;
 };
 
-pid_t start(const std::vector<std::string>& argv, int output) {
+// `errors` −1: ours.
+pid_t start(const std::vector<std::string>& argv, int output, int errors) {
   std::vector<char*> arguments;
   for (const std::string& argument : argv) arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
@@ -74,6 +76,7 @@ pid_t start(const std::vector<std::string>& argv, int output) {
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+  if (errors >= 0) posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
   pid_t child = 0;
   int error = 0;
   {
@@ -101,8 +104,21 @@ class Descriptor {
   int number_;
 };
 
+// From a child to this process.
+struct Pipe {
+  Descriptor ours, childs;
+};
+
+Pipe open_pipe(const std::string& program) {
+  std::array<int, 2> ends;
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) fail("{}: cannot make a pipe: {}", program, std::strerror(errno));
+  return {Descriptor(ends[0]), Descriptor(ends[1])};
+}
+
 // Appends what a pipe can hold at most; closes at the end of the stream.
 void read_available(Descriptor& pipe, std::string& output) {
+  pollfd waiting{pipe.number(), POLLIN, 0};
+  if (poll(&waiting, 1, 0) <= 0) return;
   std::array<char, 65536> chunk;
   const ssize_t count = read(pipe.number(), chunk.data(), chunk.size());
   if (count > 0) output.append(chunk.data(), static_cast<size_t>(count));
@@ -119,41 +135,48 @@ int64_t peak_resident_bytes() {
   return status_bytes("self", "VmHWM:");
 }
 
-ChildReport run_child(const std::vector<std::string>& argv) {
+ChildReport run_child(const std::vector<std::string>& argv, const ChildOptions& options) {
   assert(!argv.empty());
-  constexpr int watch_ms = 10;
   const int64_t inherited_peak = own_peak_as_inherited();
   ChildReport report;
-  std::array<int, 2> pipe_ends;
-  if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0)
-    fail("{}: cannot make a pipe: {}", argv[0], std::strerror(errno));
-  Descriptor output(pipe_ends[0]), child_output(pipe_ends[1]);
+  Pipe output = open_pipe(argv[0]);
+  Pipe errors = options.keep_errors ? open_pipe(argv[0]) : Pipe{Descriptor(-1), Descriptor(-1)};
   const auto began = std::chrono::steady_clock::now();
-  const pid_t child = start(argv, child_output.number());
-  child_output.close();
+  const pid_t child = start(argv, output.childs.number(), errors.childs.number());
+  output.childs.close();
+  errors.childs.close();
   // Readable when the child has ended; without it (before Linux 5.3) the end is seen a little late.
   const Descriptor ending(static_cast<int>(syscall(SYS_pidfd_open, child, 0)));
 
   int64_t watched_peak = 0;
   int status = 0;
   rusage usage{};
+  const auto seconds_so_far = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  };
   auto next_watch = began;
   for (pid_t ended = 0; ended != child;) {
     if (const auto now = std::chrono::steady_clock::now(); now >= next_watch) {
       watched_peak = std::max(watched_peak, status_bytes(std::to_string(child), "VmHWM:"));
-      next_watch = now + std::chrono::milliseconds(watch_ms);
+      next_watch = now + std::chrono::milliseconds(options.watch_ms);
     }
-    std::array<pollfd, 2> waiting = {{{output.number(), POLLIN, 0}, {ending.number(), POLLIN, 0}}};
-    poll(waiting.data(), waiting.size(), watch_ms);
+    if (!report.timed_out && seconds_so_far() > options.timeout_seconds) {
+      kill(child, SIGKILL);
+      report.timed_out = true;
+    }
+    std::array<pollfd, 3> waiting = {
+        {{output.ours.number(), POLLIN, 0}, {errors.ours.number(), POLLIN, 0}, {ending.number(), POLLIN, 0}}};
+    poll(waiting.data(), waiting.size(), options.watch_ms);
     ended = wait4(child, &status, WNOHANG, &usage);
     if (ended < 0 && errno != EINTR)
       fail("{}: lost sight of process {}: {}", argv[0], child, std::strerror(errno));
     // Read after the look at the child: what it wrote before its end is then in the pipe, and what a process
     // that it left behind still writes is not ours.
-    if (poll(waiting.data(), 1, 0) > 0 && output.number() >= 0) read_available(output, report.output);
+    read_available(output.ours, report.output);
+    read_available(errors.ours, report.errors);
   }
 
-  report.wall_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  report.wall_seconds = seconds_so_far();
   report.user_seconds = seconds(usage.ru_utime);
   report.system_seconds = seconds(usage.ru_stime);
   report.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;

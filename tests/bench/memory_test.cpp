@@ -68,6 +68,21 @@ TEST_CASE("how a child ended is reported") {
   CHECK(run_child({"true"}).signal == 0);
 }
 
+TEST_CASE("a child's two streams are told apart, however much comes through either") {
+  const ChildReport report =
+      run_child({"sh", "-c", "head -c 300000 /dev/zero >&2; echo out; echo end >&2"}, {.keep_errors = true});
+  CHECK(report.output == "out\n");
+  CHECK(report.errors == std::string(300'000, '\0') + "end\n");
+}
+
+TEST_CASE("a child that takes too long is ended") {
+  const ChildReport slow = run_child({"sleep", "60"}, {.timeout_seconds = 0.2});
+  CHECK(slow.timed_out);
+  CHECK(slow.signal == 9);
+  CHECK(slow.wall_seconds < 30);
+  CHECK_FALSE(run_child({"true"}, {.timeout_seconds = 30}).timed_out);
+}
+
 TEST_CASE("a child that leaves a process behind is not waited for beyond its own end") {
   CHECK(run_child({"sh", "-c", "echo done; sleep 4 2>/dev/null &"}).wall_seconds < 3);
 }

@@ -1,0 +1,16 @@
+#pragma once
+// A comparison for people and for programs.
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "bench/machine_report.h"
+#include "bench/peers/comparison.h"
+
+namespace whittle {
+
+std::string comparison_text(const Comparison& comparison, const MachineReport& machine);
+// Keys: see bench/README.md.
+nlohmann::json comparison_json(const Comparison& comparison, const MachineReport& machine);
+
+}  // namespace whittle

@@ -1,0 +1,126 @@
+#include "bench/peers/peer.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <deque>
+#include <sstream>
+
+#include "bench/memory.h"
+#include "kernels/error.h"
+
+namespace whittle {
+namespace {
+
+using Words = std::vector<std::string>;
+
+void append(Words& words, const Words& more) {
+  words.insert(words.end(), more.begin(), more.end());
+}
+
+// Both programs keep 16-bit floats unless told otherwise; theirs of 8 bits needs flash attention.
+void append_kv_cache(Words& words, KvFormat format) {
+  if (format == KvFormat::int8) append(words, {"-ctk", "q8_0", "-ctv", "q8_0", "-fa", "1"});
+}
+
+Words single_arguments(const std::string& model, const SpeedOptions& options, int threads) {
+  Words words = {"-m", model,
+                 "-p", std::to_string(options.prompt_tokens),
+                 "-n", std::to_string(options.gen_tokens),
+                 "-t", std::to_string(threads),
+                 "-r", "1",
+                 "-o", "json"};
+  append_kv_cache(words, options.kv_cache);
+  return words;
+}
+
+Words batched_arguments(const std::string& model, const SpeedOptions& options, int threads) {
+  constexpr int64_t step = 256, spare = 64;
+  const int64_t tokens = (options.prompt_tokens + options.gen_tokens) * options.sequences;
+  const int64_t context = (tokens + step - 1) / step * step + spare;
+  Words words = {"-m",   model,
+                 "-c",   std::to_string(context),
+                 "-b",   "2048",
+                 "-ub",  "512",
+                 "-npp", std::to_string(options.prompt_tokens),
+                 "-ntg", std::to_string(options.gen_tokens),
+                 "-npl", std::to_string(options.sequences),
+                 "-t",   std::to_string(threads),
+                 "-tb",  std::to_string(threads)};
+  append_kv_cache(words, options.kv_cache);
+  return words;
+}
+
+constexpr PeerKind kinds[] = {
+    {"llama-bench", false, "decodes from an empty context, Whittle after the prompt", single_arguments,
+     read_llama_bench},
+    {"llama-batched-bench", true, "", batched_arguments, read_batched_bench},
+};
+
+std::string last_lines(const std::string& text) {
+  constexpr size_t most = 8;
+  std::deque<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);)
+    if (!line.empty()) lines.push_back(line);
+  while (lines.size() > most) lines.pop_front();
+  return fmt::format("{}", fmt::join(lines, "\n"));
+}
+
+// How a run that ended without figures ended, or empty.
+std::string failure(const ChildReport& report) {
+  if (report.timed_out) return fmt::format("stopped after {:.0f} s", report.wall_seconds);
+  if (report.signal) return fmt::format("ended by signal {}", report.signal);
+  if (report.exit_code) return fmt::format("failed with exit code {}", report.exit_code);
+  return "";
+}
+
+}  // namespace
+
+const PeerKind& peer_kind(const std::filesystem::path& program) {
+  const std::string file = program.filename().string();
+  Words known;
+  for (const PeerKind& kind : kinds) {
+    if (file.find(kind.name) != std::string::npos) return kind;
+    known.emplace_back(kind.name);
+  }
+  fail("{}: not a known kind of program: expected a file name with {}", program.string(),
+       fmt::join(known, " or "));
+}
+
+std::vector<std::string> peer_command(const Peer& peer, const std::string& model, const SpeedOptions& options,
+                                      int threads) {
+  const PeerKind& kind = peer_kind(peer.program);
+  if (options.sequences > 1 && !kind.decodes_many)
+    fail("--sequences {}: {} ({}) decodes one sequence only; name a llama-batched-bench instead",
+         options.sequences, peer.name, peer.program.string());
+  Words words = {peer.program.string()};
+  append(words, kind.arguments(model, options, threads));
+  append(words, peer.arguments);
+  return words;
+}
+
+PeerSpeed run_peer(const Peer& peer, const std::string& model, const SpeedOptions& options, int threads,
+                   double timeout_seconds) {
+  const Words command = peer_command(peer, model, options, threads);
+  // Unpinned, OpenMP threads sometimes share one CPU: a peer shall be as fast as it can be.
+  Words pinned = {"env", "OMP_PROC_BIND=true", "OMP_PLACES=cores"};
+  append(pinned, command);
+  const ChildReport report =
+      run_child(pinned, {.timeout_seconds = timeout_seconds, .keep_errors = true, .watch_ms = 1000});
+  // Some versions write their figures to standard error.
+  const std::string text = report.output + '\n' + report.errors;
+  std::string wrong = failure(report);
+  try {
+    if (wrong.empty()) {
+      PeerSpeed speed = peer_kind(peer.program).read(text);
+      if (options.sequences > 1) speed.prefill.reset();  // of all prompts together: not Whittle's measure
+      return speed;
+    }
+  } catch (const Error& error) {
+    wrong = error.what();
+  }
+  fail("{}: {}; its last lines:\n{}", fmt::join(command, " "), wrong, last_lines(text));
+}
+
+}  // namespace whittle

@@ -1,0 +1,96 @@
+#include "bench/peers/peer_output.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string_view>
+#include <vector>
+
+#include "engine/json_file.h"
+#include "kernels/error.h"
+
+namespace whittle {
+namespace {
+
+// The first array of objects that begins a line: a log's line may begin with a bracket too.
+nlohmann::json find_rows(const std::string& text) {
+  for (size_t at = text.find('['); at != std::string::npos; at = text.find('[', at + 1)) {
+    if (at > 0 && text[at - 1] != '\n') continue;
+    nlohmann::json rows;
+    try {
+      std::istringstream(text.substr(at)) >> rows;  // one value; what follows it stays unread
+    } catch (const nlohmann::json::parse_error&) {
+      continue;
+    }
+    if (rows.is_array() && !rows.empty() && rows[0].is_object()) return rows;
+  }
+  fail("no JSON rows in its output");
+}
+
+using Cells = std::vector<std::string_view>;
+
+std::string_view trimmed(std::string_view text) {
+  const size_t first = text.find_first_not_of(" \t\r"), last = text.find_last_not_of(" \t\r");
+  return first == std::string_view::npos ? std::string_view() : text.substr(first, last - first + 1);
+}
+
+// What stands between a line's bars.
+Cells cells(std::string_view line) {
+  Cells found;
+  for (size_t bar = line.find('|'); bar != std::string_view::npos;) {
+    const size_t next = line.find('|', bar + 1);
+    if (next != std::string_view::npos) found.push_back(trimmed(line.substr(bar + 1, next - bar - 1)));
+    bar = next;
+  }
+  return found;
+}
+
+std::optional<size_t> index_of(const Cells& header, std::string_view name) {
+  const auto found = std::ranges::find(header, name);
+  if (found == header.end()) return std::nullopt;
+  return static_cast<size_t>(found - header.begin());
+}
+
+// A finite number above 0.
+std::optional<double> speed_in(std::string_view cell) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
+  if (error != std::errc() || end != cell.data() + cell.size() || !std::isfinite(value) || value <= 0)
+    return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+PeerSpeed read_llama_bench(const std::string& text) {
+  std::optional<double> prefill, decode;
+  for (const nlohmann::json& row : find_rows(text)) {
+    const JsonFields fields(row, "a row of its output");
+    constexpr int64_t most = int64_t{1} << 40;
+    const bool reads = fields.integer("n_prompt", 0, most) > 0, writes = fields.integer("n_gen", 0, most) > 0;
+    if (reads != writes) (reads ? prefill : decode) = fields.positive("avg_ts");
+  }
+  if (!prefill || !decode) fail("no row with \"{}\" alone in its output", prefill ? "n_gen" : "n_prompt");
+  return {prefill, *decode};
+}
+
+PeerSpeed read_batched_bench(const std::string& text) {
+  std::istringstream lines(text);
+  std::optional<size_t> prefill, decode;
+  for (std::string line; std::getline(lines, line);) {
+    const Cells row = cells(line);
+    if (prefill && decode && row.size() > std::max(*prefill, *decode)) {
+      const auto prompt_speed = speed_in(row[*prefill]), decode_speed = speed_in(row[*decode]);
+      if (prompt_speed && decode_speed) return {prompt_speed, *decode_speed};
+    } else if (!prefill || !decode) {
+      prefill = index_of(row, "S_PP t/s");
+      decode = index_of(row, "S_TG t/s");
+    }
+  }
+  fail("no table with speeds under \"S_PP t/s\" and \"S_TG t/s\" in its output");
+}
+
+}  // namespace whittle

@@ -1,0 +1,19 @@
+#pragma once
+// What other engines' benchmark programs write, read for the figures in it.
+
+#include <optional>
+#include <string>
+
+namespace whittle {
+
+// Tokens a second.
+struct PeerSpeed {
+  std::optional<double> prefill;  // where one prompt alone was measured
+  double decode = 0;              // of all sequences together
+};
+
+// Lines of a log may stand before and after the figures. Both throw Error where there are none.
+PeerSpeed read_llama_bench(const std::string& text);    // an array of JSON rows
+PeerSpeed read_batched_bench(const std::string& text);  // a Markdown table of one row
+
+}  // namespace whittle
