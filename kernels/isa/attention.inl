@@ -29,13 +29,15 @@ inline void score_blocks(const KvHead& head, const Query* queries, int64_t posit
   for (int q = 0; q < tile; ++q)
 #pragma GCC unroll 8
     for (int v = 0; v < blocks * block_vectors; ++v) sums[q][v] = splat(0);
-  for (int64_t d = 0; d < head.head_dim; ++d)
+  for (int64_t d = 0; d < head.head_dim; ++d) {
+    __builtin_prefetch(keys + (blocks + 2) * head.head_dim * kv_block + d * kv_block);
 #pragma GCC unroll 8
     for (int v = 0; v < blocks * block_vectors; ++v) {
       const F key = Kv::load_row(keys + (v / block_vectors * head.head_dim + d) * kv_block + v % block_vectors * lanes);
 #pragma GCC unroll 8
       for (int q = 0; q < tile; ++q) sums[q][v] = fma(splat(queries[q].values[d]), key, sums[q][v]);
     }
+  }
 #pragma GCC unroll 8
   for (int q = 0; q < tile; ++q)
 #pragma GCC unroll 8
@@ -76,6 +78,7 @@ void mix_values(const KvHead& head, const Query* queries, Range positions, int64
 #pragma GCC unroll 8
     for (int v = 0; v < width; ++v) mixed[q][v] = load(queries[q].output + d + v * lanes);
   for (int64_t position = positions.begin; position < positions.end; ++position) {
+    __builtin_prefetch(values + (position + 16) * head.head_dim);
     F value[width];
 #pragma GCC unroll 8
     for (int v = 0; v < width; ++v) value[v] = Kv::load_row(values + position * head.head_dim + v * lanes);

@@ -137,6 +137,32 @@ TEST_CASE("a row of matmul_quantized does not depend on the rows beside it") {
       check_quantized({format, 65, 300, group}, group, Fill::random, {1, 12, 40, 131, 133, 300}, random);
 }
 
+TEST_CASE("every number of rows from 1 to 40 gives each row the same bits") {
+  Random random(17);
+  for (WeightFormat format : {WeightFormat::int8, WeightFormat::int4, WeightFormat::f16, WeightFormat::bf16, WeightFormat::f32})
+    for (auto [rows, cols] : std::initializer_list<std::pair<int64_t, int64_t>>{{172, 576}, {65, 172}, {31, 1536}})
+      for (int64_t group : {0, 32}) {
+        const bool is_float = format != WeightFormat::int8 && format != WeightFormat::int4;
+        if (is_float && group) continue;
+        const OwnedWeight weight = make_weight({format, rows, cols, group}, random);
+        const PackedWeight packed = pack(weight.matrix);
+        const OwnedRows x = make_rows(40, cols, group, Fill::random, random);
+        const std::vector<float> floats = random.floats(40 * cols);
+        for_each_isa([&](const KernelTable& table) {
+          const auto multiply = [&](int64_t m) {
+            return is_float ? multiply_float(table, packed, {m, cols, floats.data()}, all_panels(packed))
+                            : multiply_quantized(table, packed, x.slice(0, m), all_panels(packed));
+          };
+          const std::vector<float> all = multiply(40);
+          for (int64_t m = 1; m < 40; ++m) {
+            const std::vector<float> some = multiply(m);
+            INFO(m << " rows");
+            CHECK(difference(some, {all.begin(), all.begin() + static_cast<int64_t>(some.size())}) == "");
+          }
+        });
+      }
+}
+
 TEST_CASE("any split of the panels gives the same bits") {
   Random random(15);
   for (WeightFormat format : {WeightFormat::int8, WeightFormat::int4, WeightFormat::f16}) {
