@@ -34,38 +34,64 @@ CodePlace code_place(WeightFormat format, int64_t r, int64_t k) {
   return {};
 }
 
-// Packing moves units: the bytes of one row in one step of inputs (packed_weight.h), four or two of them.
+// Packing moves units: the bytes of one row in one step of inputs (packed_weight.h), four or two of them. Four units of four
+// bytes move at once, in a vector.
+using Four = uint32_t __attribute__((vector_size(16)));
+
 template <class Unit>
 Unit unchanged(Unit unit) {
   return unit;
 }
 
 // Eight nibbles in order of input to four bytes that hold inputs j and j + 4.
-uint32_t pair_nibbles(uint32_t unit) {
-  const auto spread = [](uint32_t four) {
+template <class Unit>
+Unit pair_nibbles(Unit unit) {
+  const auto spread = [](Unit four) {
     four = (four | four << 8) & 0x00ff00ffu;
     return (four | four << 4) & 0x0f0f0f0fu;
   };
   return spread(unit & 0xffffu) | spread(unit >> 16) << 4;
 }
 
+// Four units each of four rows, from `from` on and `stride` apart, to the same rows side by side, unit by unit.
+template <Four (*arrange)(Four)>
+void interleave_four(const std::byte* from, int64_t stride, std::byte* to) {
+  Four rows[4];
+  for (int r = 0; r < 4; ++r) {
+    std::memcpy(&rows[r], from + r * stride, sizeof(Four));
+    rows[r] = arrange(rows[r]);
+  }
+  const Four low_01 = __builtin_shuffle(rows[0], rows[1], Four{0, 4, 1, 5});
+  const Four low_23 = __builtin_shuffle(rows[2], rows[3], Four{0, 4, 1, 5});
+  const Four high_01 = __builtin_shuffle(rows[0], rows[1], Four{2, 6, 3, 7});
+  const Four high_23 = __builtin_shuffle(rows[2], rows[3], Four{2, 6, 3, 7});
+  const Four units[4] = {__builtin_shuffle(low_01, low_23, Four{0, 1, 4, 5}), __builtin_shuffle(low_01, low_23, Four{2, 3, 6, 7}),
+                         __builtin_shuffle(high_01, high_23, Four{0, 1, 4, 5}),
+                         __builtin_shuffle(high_01, high_23, Four{2, 3, 6, 7})};
+  for (int u = 0; u < 4; ++u) std::memcpy(to + u * panel_rows * 4, &units[u], sizeof(Four));
+}
+
 // The first `units` whole units of `rows` rows to their places in a group's codes, a cache line of each row
 // at a time.
-template <class Unit, Unit (*arrange)(Unit)>
+template <class Unit, Unit (*arrange)(Unit), Four (*arrange_four)(Four)>
 void interleave(const std::byte* source, int64_t stride, int64_t rows, int64_t units, std::byte* codes) {
   constexpr int64_t size = sizeof(Unit), block = 64 / size;
   for (int64_t u0 = 0; u0 < units; u0 += block) {
     const int64_t count = std::min(block, units - u0);
-    for (int64_t r = 0; r < rows; ++r) {
-      const std::byte* from = source + r * stride + u0 * size;
-      std::byte* to = codes + (u0 * panel_rows + r) * size;
+    const std::byte* from = source + u0 * size;
+    std::byte* to = codes + u0 * panel_rows * size;
+    int64_t r = 0;
+    if constexpr (size == 4)
+      for (; r + 4 <= rows && count == block; r += 4)
+        for (int64_t u = 0; u < block; u += 4)
+          interleave_four<arrange_four>(from + r * stride + u * size, stride, to + (u * panel_rows + r) * size);
+    for (; r < rows; ++r)
       for (int64_t u = 0; u < count; ++u) {
         Unit unit;
-        std::memcpy(&unit, from + u * size, size);
+        std::memcpy(&unit, from + r * stride + u * size, size);
         unit = arrange(unit);
-        std::memcpy(to + u * panel_rows * size, &unit, size);
+        std::memcpy(to + (u * panel_rows + r) * size, &unit, size);
       }
-    }
   }
 }
 
@@ -78,11 +104,11 @@ struct Units {
 
 // Indexed by WeightFormat.
 constexpr Units unit_formats[] = {
-    {1, 4, std::byte{0}, interleave<uint32_t, unchanged<uint32_t>>},  // f32
-    {1, 2, std::byte{0}, interleave<uint16_t, unchanged<uint16_t>>},  // f16
-    {1, 2, std::byte{0}, interleave<uint16_t, unchanged<uint16_t>>},  // bf16
-    {4, 4, std::byte{0}, interleave<uint32_t, unchanged<uint32_t>>},  // int8
-    {8, 4, std::byte{0x88}, interleave<uint32_t, pair_nibbles>},      // int4
+    {1, 4, std::byte{0}, interleave<uint32_t, unchanged, unchanged>},           // f32
+    {1, 2, std::byte{0}, interleave<uint16_t, unchanged, unchanged>},           // f16
+    {1, 2, std::byte{0}, interleave<uint16_t, unchanged, unchanged>},           // bf16
+    {4, 4, std::byte{0}, interleave<uint32_t, unchanged, unchanged>},           // int8
+    {8, 4, std::byte{0x88}, interleave<uint32_t, pair_nibbles, pair_nibbles>},  // int4
 };
 
 bool exact_in_f16(const std::vector<float>& values) {
