@@ -12,14 +12,14 @@ namespace {
 
 double operations(const Work& work) { return static_cast<double>(work.int8_operations + work.float_operations); }
 
+}  // namespace
+
 double limit_seconds(const Work& work, const ProfileLimits& limits) {
   const double reading = static_cast<double>(work.bytes) / limits.read_gb_per_s;
   const double computing = static_cast<double>(work.int8_operations) / limits.int8_gops +
                            static_cast<double>(work.float_operations) / limits.fp32_gflops;
   return 1e-9 * std::max(reading, computing);
 }
-
-}  // namespace
 
 std::vector<OperationTime> operation_times(const Profile& profile, const ProfileLimits& limits) {
   std::array<OperationTime, operation_count> by_operation;

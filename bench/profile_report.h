@@ -15,6 +15,9 @@ struct ProfileLimits {
   double read_gb_per_s = 0, int8_gops = 0, fp32_gflops = 0;
 };
 
+// What `work` takes at least: the longer of reading and computing.
+double limit_seconds(const Work& work, const ProfileLimits& limits);
+
 struct OperationTime {
   Operation operation = Operation::wait;
   int64_t calls = 0;

@@ -1,24 +1,14 @@
-// One matrix product on one thread, for every instruction set of this machine, format and number of rows, as a fraction of
-// what the machine allowed at that moment (the roofline: bytes over the read probe, or operations over the arithmetic probe,
-// whichever takes longer).
+// One matrix product, for every format, shape and number of rows.
 
-#include <benchmark/benchmark.h>
-#include <fmt/format.h>
-
-#include <chrono>
 #include <random>
 #include <vector>
 
 #include "bench/machine.h"
-#include "bench/probe.h"
-#include "bench/statistics.h"
+#include "bench/micro/limits.h"
 #include "kernels/float16.h"
-#include "kernels/kernel_table.h"
 
 namespace whittle {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 struct Format {
   const char* name;
@@ -81,22 +71,12 @@ class Rows {
   std::vector<int32_t> sums_;
 };
 
-// One thread, and the memory that its read probe walks over. Made once: both take seconds.
-const Team& one_thread() {
-  static const Team team(1);
-  return team;
-}
-const ProbeBuffer& probe_buffer() {
-  static const ProbeBuffer buffer(one_thread());
-  return buffer;
-}
-
 void measure(benchmark::State& state, const KernelTable& table, const Format& format, const Shape& shape, int64_t rows) {
   std::mt19937 random(1);
   // A single row meets its weights in memory, as in decode: so many copies that the caches hold none from one pass to the
   // next.
   std::vector<PackedWeight> weights;
-  const int64_t least_bytes = rows < 2 ? 4 * read_machine().last_level_cache_bytes() : 0;
+  const int64_t least_bytes = rows < 32 ? 4 * read_machine().last_level_cache_bytes() : 0;
   int64_t bytes = 0;
   do {
     weights.push_back(random_weight(format, shape, random));
@@ -105,13 +85,9 @@ void measure(benchmark::State& state, const KernelTable& table, const Format& fo
   const Rows x(table, rows, shape.cols, format.group_size, random);
   std::vector<float> y(static_cast<size_t>(rows * weights[0].padded_rows()));
   const bool quantized = weights[0].quantized();
-  const double operations = 2.0 * static_cast<double>(rows * shape.rows * shape.cols) * static_cast<double>(weights.size());
+  const int64_t operations = 2 * rows * shape.rows * shape.cols * std::ssize(weights);
 
-  std::vector<double> limit_seconds, taken_seconds;
-  for (auto _ : state) {
-    const auto arithmetic = [&] { return quantized ? probe_int8(one_thread()) : probe_fp32(one_thread()); };
-    const double peak_before = arithmetic(), read_before = probe_read_bandwidth(one_thread(), probe_buffer());
-    const auto start = Clock::now();
+  measure_against_limit(state, quantized ? Work{bytes, operations, 0} : Work{bytes, 0, operations}, [&] {
     for (const PackedWeight& weight : weights) {
       const Range panels{0, weight.panel_count()};
       const MatmulOutput output{y.data(), weight.padded_rows()};
@@ -120,42 +96,18 @@ void measure(benchmark::State& state, const KernelTable& table, const Format& fo
       else
         table.matmul_float(weight, x.whole, panels, output);
     }
-    const double taken = std::chrono::duration<double>(Clock::now() - start).count();
-    const double peak = (peak_before + arithmetic()) / 2;
-    const double read = (read_before + probe_read_bandwidth(one_thread(), probe_buffer())) / 2;
-    limit_seconds.push_back(std::max(static_cast<double>(bytes) / read, operations / peak) * 1e-9);
-    taken_seconds.push_back(taken);
-    state.SetIterationTime(taken);
     benchmark::DoNotOptimize(y.data());
-  }
-  const double taken = median(taken_seconds);
-  state.counters["%limit"] = 100 * median_ratio(limit_seconds, taken_seconds);
-  state.counters["GB/s"] = static_cast<double>(bytes) / taken / 1e9;
-  state.counters["GOPS"] = operations / taken / 1e9;
-}
-
-void register_all() {
-  for (const InstructionSet& set : instruction_sets()) {
-    if (!set.available() || set.table->name == "scalar") continue;
-    for (const Format& format : formats)
-      for (const Shape& shape : shapes)
-        for (const int64_t rows : row_counts)
-          benchmark::RegisterBenchmark(
-              fmt::format("matmul/{}/{}/{}x{}/M{}", set.table->name, format.name, shape.rows, shape.cols, rows).c_str(),
-              [&set, &format, &shape, rows](benchmark::State& state) { measure(state, *set.table, format, shape, rows); })
-              ->Iterations(9)
-              ->UseManualTime()
-              ->Unit(benchmark::kMillisecond);
-  }
+  });
 }
 
 }  // namespace
-}  // namespace whittle
 
-int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  whittle::register_all();
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+void register_matmul(const KernelTable& table) {
+  for (const Format& format : formats)
+    for (const Shape& shape : shapes)
+      for (const int64_t rows : row_counts)
+        register_kernel(fmt::format("matmul/{}/{}/{}x{}/M{}", table.name, format.name, shape.rows, shape.cols, rows),
+                        [&table, &format, &shape, rows](benchmark::State& state) { measure(state, table, format, shape, rows); });
 }
+
+}  // namespace whittle

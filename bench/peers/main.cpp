@@ -15,6 +15,7 @@
 #include "bench/peers/comparison_report.h"
 #include "bench/peers/peer_flags.h"
 #include "bench/probe.h"
+#include "bench/statistics.h"
 #include "kernels/kernel_table.h"
 
 namespace whittle {
@@ -87,7 +88,15 @@ void run(Flags& flags) {
   const MachineReport machine = report_machine(flags.threads, kernels().name);
   const Team team(flags.threads);
   const ProbeBuffer buffer(team);
-  const Probe probe = [&] { return ProbeReading{probe_read_bandwidth(team, buffer), probe_int8(team)}; };
+  // Medians over half a second: a single reading says what the machine did for thirty milliseconds.
+  const Probe probe = [&] {
+    std::vector<double> reads, products;
+    for (int i = 0; i < 9; ++i) {
+      reads.push_back(probe_read_bandwidth(team, buffer));
+      products.push_back(probe_int8(team));
+    }
+    return ProbeReading{median(reads), median(products)};
+  };
   const Comparison comparison = compare_peers(flags.options, team, probe, print_pair);
   if (flags.json != "-") std::cout << comparison_text(comparison, machine);
   if (!flags.json.empty()) write_json(flags.json, comparison_json(comparison, machine));
