@@ -5,7 +5,6 @@
 
 #include "bench/machine.h"
 #include "bench/micro/limits.h"
-#include "kernels/float16.h"
 
 namespace whittle {
 namespace {

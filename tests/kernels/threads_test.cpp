@@ -83,18 +83,20 @@ TEST_CASE("what is handed out is done once, and seen by all, before anyone goes 
 
 TEST_CASE("a piece that takes long does not keep others from the rest") {
   const Team team(2);
-  std::atomic<int> done = 0, done_before = -1;
+  std::atomic<int64_t> done = 0, done_beside = 0, beside = -1;
   team.run([&](const Worker& worker) {
     worker.hand_out(100, [&](Range piece) {
-      if (piece.begin == 0) {  // the front of the first thread's share
-        for (int i = 0; i < 100'000 && done < 50; ++i) sched_yield();
-        done_before = done.load();
+      if (piece.begin == 0) {  // holds on until all else is done: the other thread's share, and what is left of its own
+        beside = 100 - piece.size();
+        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+        while (done < beside && std::chrono::steady_clock::now() < end) sched_yield();
+        done_beside = done.load();
       }
-      done += static_cast<int>(piece.size());
+      done += piece.size();
     });
   });
   CHECK(done == 100);
-  CHECK(done_before >= 50);  // more than the other thread's own share
+  CHECK(done_beside == beside);
 }
 
 // Far more threads than CPUs lose much of their time to each other: most of them rest, in turns.
