@@ -14,12 +14,6 @@ inline void prefetch_stream(const std::byte* at) {
   for (int line = 0; line < bytes; line += 64) __builtin_prefetch(at + prefetch_distance + line);
 }
 
-// With so few rows a block of weights is used up about as fast as memory brings the next: that is asked for meanwhile.
-constexpr int64_t streamed_rows = 32;
-inline void prefetch_block(const std::byte* at, int64_t bytes) {
-  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(at + line);
-}
-
 inline int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // How the codes of four inputs lie: a byte each, or as nibbles, four inputs in the low and the next four in the high halves.

@@ -144,6 +144,12 @@ template <class Dot, int tile, Codes stored>
   }
 }
 
+// With so few rows a block of weights is used up about as fast as memory brings the next: that is asked for meanwhile.
+constexpr int64_t streamed_rows = 32;
+inline void prefetch_block(const std::byte* at, int64_t bytes) {
+  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(at + line);
+}
+
 // A block of rows of x, and what is known of their products with one panel so far.
 template <class Dot>
 struct QuantizedBlock {
