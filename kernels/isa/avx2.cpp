@@ -27,7 +27,6 @@ inline int32_t reduce_add(I v) {
   half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4e));
   return _mm_cvtsi128_si32(_mm_add_epi32(half, _mm_shuffle_epi32(half, 0xb1)));
 }
-inline I round_to_int(F v) { return _mm256_cvtps_epi32(v); }
 inline F load_f16(const uint16_t* p) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
 inline F load_bf16(const uint16_t* p) {
   const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
@@ -57,18 +56,27 @@ inline Bytes multiply_add_words(Bytes words, Bytes u, Bytes s) {
   asm("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(words), "=&x"(product) : "x"(u), "x"(s));
   return words;
 }
-// sum + w · x, in fours.
-inline Bytes multiply_add_signed(Bytes sum, Bytes w, Bytes magnitudes, Bytes x) {
+// words + low nibbles · low + high nibbles · high, in pairs.
+inline Bytes multiply_add_nibbles(Bytes words, Bytes line, Bytes low, Bytes high) {
+  Bytes nibbles;
+  asm("vpand %5, %2, %1\n\tvpmaddubsw %3, %1, %1\n\tvpaddw %1, %0, %0\n\t"
+      "vpsrlw $4, %2, %1\n\tvpand %5, %1, %1\n\tvpmaddubsw %4, %1, %1\n\tvpaddw %1, %0, %0"
+      : "+x"(words), "=&x"(nibbles)
+      : "x"(line), "x"(low), "x"(high), "x"(_mm256_set1_epi8(15)));
+  return words;
+}
+// sum + w · x, in fours. The codes stay in L1: registers are for sums.
+inline Bytes multiply_add_signed(Bytes sum, const std::byte* w, Bytes magnitudes, Bytes x) {
   Bytes product;
   asm("vpsignb %2, %4, %1\n\tvpmaddubsw %1, %3, %1\n\tvpmaddwd %5, %1, %1\n\tvpaddd %1, %0, %0"
       : "+x"(sum), "=&x"(product)
-      : "x"(w), "x"(magnitudes), "x"(x), "x"(_mm256_set1_epi16(1)));
+      : "m"(*reinterpret_cast<const __m256i_u*>(w)), "x"(magnitudes), "x"(x), "x"(_mm256_set1_epi16(1)));
   return sum;
 }
 inline I add_pairs(I sum, Bytes words) { return I(_mm256_add_epi32(sum, _mm256_madd_epi16(words, _mm256_set1_epi16(1)))); }
 
 // Register tiles of rows of x by registers of rows of the weight: what sixteen registers hold.
-constexpr int int8_tile = 4, int8_vectors = 2, int4_tile = 6, int4_vectors = 2, float_tile = 4, float_vectors = 3;
+constexpr int int8_tile = 5, int8_vectors = 2, int4_tile = 6, int4_vectors = 2, float_tile = 4, float_vectors = 3;
 
 #include "kernels/isa/blocking.inl"
 #include "kernels/isa/maddubs.inl"

@@ -28,12 +28,15 @@ struct VnniDot {
 struct Int8Dot : VnniDot {
   static constexpr Codes stored = Codes::bytes;
   static constexpr int32_t offset = 128;
-  static Line line(Bytes codes) { return flip_signs(codes); }
+  static Line line(const std::byte* codes) { return flip_signs(load_bytes(codes)); }
 };
 struct Int4Dot : VnniDot {
   static constexpr Codes stored = Codes::nibbles;
   static constexpr int32_t offset = 8;
-  static Line line(Bytes nibbles) { return nibbles; }
+  static Line line(const std::byte* codes) { return load_bytes(codes); }
+  static Sum dot_nibbles(Sum sum, const Bytes& line, const Bytes& low, const Bytes& high) {
+    return dot(dot(sum, low_nibbles(line), low), high_nibbles(line), high);
+  }
 };
 
 #include "kernels/isa/elementwise.inl"

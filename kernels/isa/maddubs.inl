@@ -8,11 +8,12 @@ struct Int8Dot {
   static constexpr int64_t most_steps = 1 << 16;
   static constexpr int32_t offset = 0;
   struct Line {
-    Bytes codes, magnitudes;
+    const std::byte* codes;
+    Bytes magnitudes;
   };
   using Sum = Bytes;
 
-  static Line line(Bytes codes) { return {codes, magnitudes_of(codes)}; }
+  static Line line(const std::byte* codes) { return {codes, magnitudes_of(load_bytes(codes))}; }
   static Sum zero() { return Bytes{}; }
   static Sum dot(Sum sum, const Line& w, Bytes x) { return multiply_add_signed(sum, w.codes, w.magnitudes, x); }
   static I collect(I sum, Sum products) { return sum + I(products); }
@@ -27,8 +28,9 @@ struct Int4Dot {
   using Line = Bytes;
   using Sum = Bytes;
 
-  static Line line(Bytes nibbles) { return nibbles; }
+  static Line line(const std::byte* codes) { return load_bytes(codes); }
   static Sum zero() { return Bytes{}; }
   static Sum dot(Sum words, Line w, Bytes x) { return multiply_add_words(words, w, x); }
+  static Sum dot_nibbles(Sum words, Bytes line, Bytes low, Bytes high) { return multiply_add_nibbles(words, line, low, high); }
   static I collect(I sum, Sum words) { return add_pairs(sum, words); }
 };

@@ -40,13 +40,14 @@ inline void dot_row_int8(const std::byte* codes, const int8_t* x, int64_t cols, 
     const Bytes input = splat_dword(x + k);
 #pragma GCC unroll 16
     for (int v = 0; v < panel_vectors; ++v)
-      products[v] = Int8Dot::dot(products[v], Int8Dot::line(load_bytes(codes + v * 4 * lanes)), input);
+      products[v] = Int8Dot::dot(products[v], Int8Dot::line(codes + v * 4 * lanes), input);
   }
 #pragma GCC unroll 16
   for (int v = 0; v < panel_vectors; ++v) sums[v] = Int8Dot::collect(zero_int(), products[v]);
 }
 
-inline void dot_row_int4(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[panel_vectors]) {
+// A function of its own, so that all registers are its own.
+[[gnu::noinline, gnu::flatten]] void dot_row_int4(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[panel_vectors]) {
   constexpr int64_t longest = 4 * Int4Dot::most_steps;
 #pragma GCC unroll 16
   for (int v = 0; v < panel_vectors; ++v) sums[v] = zero_int();
@@ -56,14 +57,11 @@ inline void dot_row_int4(const std::byte* codes, const int8_t* x, int64_t cols, 
 #pragma GCC unroll 16
     for (int v = 0; v < panel_vectors; ++v) products[v] = Int4Dot::zero();
     for (int64_t k = begin; k < end; k += 8, codes += 256) {
-      prefetch_stream<256>(codes);
+      prefetch_stream<256, nibbles_prefetch_distance>(codes);
       const Bytes low = splat_dword(x + k), high = splat_dword(x + k + 4);
 #pragma GCC unroll 16
-      for (int v = 0; v < panel_vectors; ++v) {
-        const Bytes line = load_bytes(codes + v * 4 * lanes);
-        products[v] = Int4Dot::dot(products[v], Int4Dot::line(low_nibbles(line)), low);
-        products[v] = Int4Dot::dot(products[v], Int4Dot::line(high_nibbles(line)), high);
-      }
+      for (int v = 0; v < panel_vectors; ++v)
+        products[v] = Int4Dot::dot_nibbles(products[v], load_bytes(codes + v * 4 * lanes), low, high);
     }
 #pragma GCC unroll 16
     for (int v = 0; v < panel_vectors; ++v) sums[v] = Int4Dot::collect(sums[v], products[v]);
@@ -106,7 +104,7 @@ inline void unpack_nibbles(const std::byte* codes, int64_t cols, std::byte* byte
     }
 }
 
-// sums[tile, panel_rows] (+)= products of `steps` of four inputs. A function of its own, so that all registers are its own.
+// sums[tile, panel_rows] (+)= products of `steps` of four inputs. A function of its own, too.
 template <class Dot, int tile, Codes stored>
 [[gnu::noinline, gnu::flatten]] void add_products(const std::byte* codes, const int8_t* x, int64_t x_stride, int64_t steps,
                                                   bool first, int32_t* sums) {
@@ -116,16 +114,18 @@ template <class Dot, int tile, Codes stored>
     for (int i = 0; i < tile; ++i)
 #pragma GCC unroll 8
       for (int v = 0; v < Dot::vectors; ++v) products[i][v] = Dot::zero();
-    constexpr int halves = stored == Codes::nibbles ? 2 : 1;
-    for (const int64_t end = min_of(steps, s + Dot::most_steps); s < end; s += halves, codes += 256)
+    // Two steps a pass: the inputs of a group are a multiple of 8. A line of nibbles holds both.
+    for (const int64_t end = min_of(steps, s + Dot::most_steps); s < end; s += 2, codes += stored == Codes::nibbles ? 256 : 512)
 #pragma GCC unroll 2
-      for (int half = 0; half < halves; ++half) {
+      for (int half = 0; half < 2; ++half) {
         typename Dot::Line lines[Dot::vectors];
 #pragma GCC unroll 8
         for (int v = 0; v < Dot::vectors; ++v) {
-          Bytes line = load_bytes(codes + v * 4 * lanes);
-          if constexpr (stored == Codes::nibbles) line = half ? high_nibbles(line) : low_nibbles(line);
-          lines[v] = Dot::line(line);
+          const std::byte* at = codes + v * 4 * lanes;
+          if constexpr (stored == Codes::nibbles)
+            lines[v] = half ? high_nibbles(load_bytes(at)) : low_nibbles(load_bytes(at));
+          else
+            lines[v] = Dot::line(at + half * 256);
         }
 #pragma GCC unroll 8
         for (int i = 0; i < tile; ++i) {
@@ -150,7 +150,7 @@ inline void prefetch_block(const std::byte* at, int64_t bytes) {
   for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(at + line);
 }
 
-// A block of rows of x, and what is known of their products with one panel so far.
+// A block of rows of x, and what is known of their products with some panels so far.
 template <class Dot>
 struct QuantizedBlock {
   // Inputs that go through all rows before the next do: so many that their weights stay in L1, beside the next ones where
@@ -158,6 +158,8 @@ struct QuantizedBlock {
   static constexpr int64_t most_cols = 256, streamed_cols = 128;
   // More tiles of rows than this are worth a pass that unpacks nibbles.
   static constexpr int64_t most_direct_rows = 3 * Dot::tile;
+  // Panels that inputs are copied for once, unless panels come from memory, one by one.
+  static constexpr int64_t most_panels = 2;
 
   const PackedWeight& w;
   const QuantizedRows& x;
@@ -166,8 +168,10 @@ struct QuantizedBlock {
   int64_t m0 = 0, rows = 0;  // the block's rows of x
   alignas(64) std::byte bytes[panel_rows * most_cols];  // nibbles unpacked
   alignas(64) int8_t inputs[block_rows * most_cols];
-  alignas(64) int32_t partial[block_rows * panel_rows];  // a group's sums
-  alignas(64) float totals[block_rows * panel_rows];
+  struct Products {
+    alignas(64) int32_t partial[block_rows * panel_rows];  // a group's sums
+    alignas(64) float totals[block_rows * panel_rows];
+  } products[most_panels];
 
   QuantizedBlock(const PackedWeight& weight, const QuantizedRows& rows_of_x)
       : w(weight),
@@ -175,18 +179,15 @@ struct QuantizedBlock {
         group(weight.row_scaled() ? rows_of_x.group_size : weight.group_size),
         groups(rows_of_x.groups()) {}
 
-  void multiply_panel(int64_t p) {
-    __builtin_memset(totals, 0, static_cast<size_t>(rows * panel_rows) * sizeof(float));
+  // products[i].totals = the block · panel i, for at most `most_panels` panels.
+  void multiply_panels(Range panels) {
+    for (int64_t i = 0; i < panels.size(); ++i)
+      __builtin_memset(products[i].totals, 0, static_cast<size_t>(rows * panel_rows) * sizeof(float));
     const int64_t step = rows <= streamed_rows ? streamed_cols : most_cols;
-    for (int64_t k0 = 0; k0 < w.padded_cols; k0 += step) {
-      const int64_t block_end = min_of(k0 + step, w.padded_cols);
-      copy_inputs(k0, block_end);
-      for (int64_t k = k0; k < block_end;) {
-        const int64_t g = k / group, group_end = min_of((g + 1) * group, w.padded_cols);
-        const int64_t end = min_of(block_end, group_end);
-        multiply(p, g, k, end, inputs + (k - k0), k == g * group, end == group_end);
-        k = end;
-      }
+    for (int64_t k = 0; k < w.padded_cols; k += step) {
+      const int64_t end = min_of(k + step, w.padded_cols);
+      copy_inputs(k, end);
+      for (int64_t i = 0; i < panels.size(); ++i) multiply_inputs(panels.begin + i, k, end, products[i]);
     }
   }
 
@@ -197,8 +198,17 @@ struct QuantizedBlock {
         __builtin_memcpy(inputs + m * most_cols + (k - begin), x.codes + (m0 + m) * x.cols + k, cols_block);
   }
 
-  // The products of panel p with the inputs [k, end) of group g; `first` and `last` of its inputs are among them or not.
-  void multiply(int64_t p, int64_t g, int64_t k, int64_t end, const int8_t* input, bool first, bool last) {
+  // The products of panel p with the copied inputs, [begin, end).
+  void multiply_inputs(int64_t p, int64_t begin, int64_t end, Products& to) {
+    for (int64_t k = begin; k < end;) {
+      const int64_t g = k / group, group_end = min_of((g + 1) * group, w.padded_cols), part_end = min_of(end, group_end);
+      multiply_group(p, g, k, part_end, inputs + (k - begin), k == g * group, part_end == group_end, to);
+      k = part_end;
+    }
+  }
+
+  // Those with the inputs [k, end) of group g; `first` and `last` of its inputs are among them or not.
+  void multiply_group(int64_t p, int64_t g, int64_t k, int64_t end, const int8_t* input, bool first, bool last, Products& to) {
     const std::byte* codes = w.row_scaled() ? w.codes(p, 0) + w.code_bytes(k) : w.codes(p, g) + w.code_bytes(k - g * group);
     const std::byte* next = codes + w.code_bytes(end - k);
     const bool direct = w.format == WeightFormat::int8 || rows <= most_direct_rows;
@@ -214,19 +224,19 @@ struct QuantizedBlock {
         constexpr auto add = add_products<Dot, tile, Codes::bytes>;
         constexpr auto add_direct = add_products<Dot, tile, Dot::stored>;
         (direct ? add_direct : add)(codes + row * 4, input + m * most_cols, most_cols, (end - k) / 4, first,
-                                    partial + m * panel_rows + row);
+                                    to.partial + m * panel_rows + row);
         if (!last) return;
         if (w.has_zero_points)
-          scale_tile<tile, true>(p, g, row, m);
+          scale_tile<tile, true>(p, g, row, m, to);
         else
-          scale_tile<tile, false>(p, g, row, m);
+          scale_tile<tile, false>(p, g, row, m, to);
       });
     }
   }
 
   // totals += float(sums) · scales of group g.
   template <int tile, bool zero_points>
-  void scale_tile(int64_t p, int64_t g, int64_t row, int64_t m) {
+  void scale_tile(int64_t p, int64_t g, int64_t row, int64_t m, Products& to) {
     const GroupHeader header(w, p, g);
     F scale[Dot::vectors];
     I zero_point[Dot::vectors];
@@ -244,7 +254,8 @@ struct QuantizedBlock {
       for (int v = 0; v < Dot::vectors; ++v) {
         const int64_t place = (m + i) * panel_rows + row + v * lanes;
         const I whole_shift = zero_points ? shift + zero_point[v] * x_sum : shift;
-        store(totals + place, scaled(load(totals + place), load_int(partial + place), whole_shift, scale[v], x_scale));
+        store(to.totals + place,
+              scaled(load(to.totals + place), load_int(to.partial + place), whole_shift, scale[v], x_scale));
       }
     }
   }
@@ -253,12 +264,14 @@ struct QuantizedBlock {
 template <class Dot>
 void multiply_rows_quantized(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y) {
   QuantizedBlock<Dot> block(w, x);
-  const int64_t step = rows_of_block(x.rows);
-  for (int64_t p = panels.begin; p < panels.end; ++p)
-    for (block.m0 = 0; block.m0 < x.rows; block.m0 += step) {
-      block.rows = min_of(step, x.rows - block.m0);
-      block.multiply_panel(p);
-      store_block(block.totals, block.rows, y.values + block.m0 * y.stride + p * panel_rows, y.stride);
+  const int64_t rows = rows_of_block(x.rows), most_panels = x.rows <= streamed_rows ? 1 : block.most_panels;
+  for (int64_t p = panels.begin; p < panels.end; p += most_panels)
+    for (block.m0 = 0; block.m0 < x.rows; block.m0 += rows) {
+      block.rows = min_of(rows, x.rows - block.m0);
+      const int64_t count = min_of(most_panels, panels.end - p);
+      block.multiply_panels({p, p + count});
+      for (int64_t i = 0; i < count; ++i)
+        store_block(block.products[i].totals, block.rows, y.values + block.m0 * y.stride + (p + i) * panel_rows, y.stride);
     }
 }
 

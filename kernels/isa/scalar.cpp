@@ -101,7 +101,7 @@ struct Int8Dot {
   using Line = Bytes;
   using Sum = I;
 
-  static Line line(Bytes codes) { return codes; }
+  static Line line(const std::byte* codes) { return load_bytes(codes); }
   static Sum zero() { return zero_int(); }
   static Sum dot(Sum sum, const Line& w, const Bytes& x) {
     for (int i = 0; i < 4 * lanes; ++i) sum[i / 4] += w.values[i] * x.values[i];
@@ -112,6 +112,9 @@ struct Int8Dot {
 struct Int4Dot : Int8Dot {
   static constexpr Codes stored = Codes::nibbles;
   static constexpr int32_t offset = 8;
+  static Sum dot_nibbles(Sum sum, const Bytes& line, const Bytes& low, const Bytes& high) {
+    return dot(dot(sum, low_nibbles(line), low), high_nibbles(line), high);
+  }
 };
 constexpr int float_tile = 1, float_vectors = 1;
 
