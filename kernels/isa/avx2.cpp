@@ -50,7 +50,8 @@ inline Bytes low_nibbles(Bytes v) { return _mm256_and_si256(v, _mm256_set1_epi8(
 inline Bytes high_nibbles(Bytes v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
 inline Bytes magnitudes_of(Bytes v) { return _mm256_abs_epi8(v); }
 // gcc 12 reorders intrinsics until the sums no longer fit into its registers: what stands in an inner loop is one block.
-// words + u · s, in pairs.
+// u · s, in pairs, and words + u · s.
+inline Bytes multiply_words(Bytes u, Bytes s) { return _mm256_maddubs_epi16(u, s); }
 inline Bytes multiply_add_words(Bytes words, Bytes u, Bytes s) {
   Bytes product;
   asm("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(words), "=&x"(product) : "x"(u), "x"(s));

@@ -12,8 +12,9 @@ namespace {
 #include "kernels/isa/vector_avx512.inl"
 
 inline Bytes magnitudes_of(Bytes v) { return _mm512_abs_epi8(v); }
+inline Bytes multiply_words(Bytes u, Bytes s) { return _mm512_maddubs_epi16(u, s); }
 inline Bytes multiply_add_words(Bytes words, Bytes u, Bytes s) {
-  return _mm512_add_epi16(words, _mm512_maddubs_epi16(u, s));
+  return _mm512_add_epi16(words, multiply_words(u, s));
 }
 inline Bytes multiply_add_nibbles(Bytes words, Bytes line, Bytes low, Bytes high) {
   return multiply_add_words(multiply_add_words(words, low_nibbles(line), low), high_nibbles(line), high);

@@ -22,6 +22,7 @@ struct VnniDot {
   using Sum = I;
 
   static Sum zero() { return zero_int(); }
+  static Sum start(Line w, Bytes x) { return dot(zero(), w, x); }
   static Sum dot(Sum sum, Line w, Bytes x) { return _mm512_dpbusd_epi32(sum, w, x); }
   static I collect(I sum, Sum products) { return sum + products; }
 };

@@ -15,6 +15,7 @@ struct Int8Dot {
 
   static Line line(const std::byte* codes) { return {codes, magnitudes_of(load_bytes(codes))}; }
   static Sum zero() { return Bytes{}; }
+  static Sum start(const Line& w, Bytes x) { return dot(zero(), w, x); }
   static Sum dot(Sum sum, const Line& w, Bytes x) { return multiply_add_signed(sum, w.codes, w.magnitudes, x); }
   static I collect(I sum, Sum products) { return sum + I(products); }
 };
@@ -30,6 +31,7 @@ struct Int4Dot {
 
   static Line line(const std::byte* codes) { return load_bytes(codes); }
   static Sum zero() { return Bytes{}; }
+  static Sum start(Line w, Bytes x) { return multiply_words(w, x); }
   static Sum dot(Sum words, Line w, Bytes x) { return multiply_add_words(words, w, x); }
   static Sum dot_nibbles(Sum words, Bytes line, Bytes low, Bytes high) { return multiply_add_nibbles(words, line, low, high); }
   static I collect(I sum, Sum words) { return add_pairs(sum, words); }

@@ -104,36 +104,43 @@ inline void unpack_nibbles(const std::byte* codes, int64_t cols, std::byte* byte
     }
 }
 
-// sums[tile, panel_rows] (+)= products of `steps` of four inputs. A function of its own, too.
+// products[tile] (+)= one step: four inputs of each row of x by their codes, which are the `half`th of two steps' at `codes`.
+template <class Dot, int tile, Codes stored, bool start>
+[[gnu::always_inline]] inline void add_step(const std::byte* codes, int half, const int8_t* x, int64_t x_stride,
+                                            typename Dot::Sum (&products)[tile][Dot::vectors]) {
+  typename Dot::Line lines[Dot::vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < Dot::vectors; ++v) {
+    const std::byte* at = codes + v * 4 * lanes;
+    if constexpr (stored == Codes::nibbles)
+      lines[v] = half ? high_nibbles(load_bytes(at)) : low_nibbles(load_bytes(at));
+    else
+      lines[v] = Dot::line(at + half * 256);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < tile; ++i) {
+    const Bytes input = splat_dword(x + i * x_stride + half * 4);
+#pragma GCC unroll 8
+    for (int v = 0; v < Dot::vectors; ++v)
+      products[i][v] = start ? Dot::start(lines[v], input) : Dot::dot(products[i][v], lines[v], input);
+  }
+}
+
+// sums[tile, panel_rows] (+)= products of `steps` of four inputs, an even number: the inputs of a group are a multiple of 8.
+// A function of its own, too.
 template <class Dot, int tile, Codes stored>
 [[gnu::noinline, gnu::flatten]] void add_products(const std::byte* codes, const int8_t* x, int64_t x_stride, int64_t steps,
                                                   bool first, int32_t* sums) {
+  constexpr int64_t two_steps = stored == Codes::nibbles ? 256 : 512;  // bytes of codes
   for (int64_t s = 0; s < steps; first = false) {
     typename Dot::Sum products[tile][Dot::vectors];
-#pragma GCC unroll 8
-    for (int i = 0; i < tile; ++i)
-#pragma GCC unroll 8
-      for (int v = 0; v < Dot::vectors; ++v) products[i][v] = Dot::zero();
-    // Two steps a pass: the inputs of a group are a multiple of 8. A line of nibbles holds both.
-    for (const int64_t end = min_of(steps, s + Dot::most_steps); s < end; s += 2, codes += stored == Codes::nibbles ? 256 : 512)
-#pragma GCC unroll 2
-      for (int half = 0; half < 2; ++half) {
-        typename Dot::Line lines[Dot::vectors];
-#pragma GCC unroll 8
-        for (int v = 0; v < Dot::vectors; ++v) {
-          const std::byte* at = codes + v * 4 * lanes;
-          if constexpr (stored == Codes::nibbles)
-            lines[v] = half ? high_nibbles(load_bytes(at)) : low_nibbles(load_bytes(at));
-          else
-            lines[v] = Dot::line(at + half * 256);
-        }
-#pragma GCC unroll 8
-        for (int i = 0; i < tile; ++i) {
-          const Bytes input = splat_dword(x + i * x_stride + (s + half) * 4);
-#pragma GCC unroll 8
-          for (int v = 0; v < Dot::vectors; ++v) products[i][v] = Dot::dot(products[i][v], lines[v], input);
-        }
-      }
+    const int64_t end = min_of(steps, s + Dot::most_steps);
+    add_step<Dot, tile, stored, true>(codes, 0, x, x_stride, products);
+    add_step<Dot, tile, stored, false>(codes, 1, x, x_stride, products);
+    for (s += 2, codes += two_steps, x += 8; s < end; s += 2, codes += two_steps, x += 8) {
+      add_step<Dot, tile, stored, false>(codes, 0, x, x_stride, products);
+      add_step<Dot, tile, stored, false>(codes, 1, x, x_stride, products);
+    }
 #pragma GCC unroll 8
     for (int i = 0; i < tile; ++i)
 #pragma GCC unroll 8

@@ -103,6 +103,7 @@ struct Int8Dot {
 
   static Line line(const std::byte* codes) { return load_bytes(codes); }
   static Sum zero() { return zero_int(); }
+  static Sum start(const Line& w, const Bytes& x) { return dot(zero(), w, x); }
   static Sum dot(Sum sum, const Line& w, const Bytes& x) {
     for (int i = 0; i < 4 * lanes; ++i) sum[i / 4] += w.values[i] * x.values[i];
     return sum;
