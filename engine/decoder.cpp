@@ -91,15 +91,15 @@ void Decoder::each(const Worker& worker, Operation operation, int32_t layer, int
   profile_->record(worker.index, {Operation::wait, layer, event.end_ns, profile_->now_ns()});
 }
 
-// Attention reads a cache once for all queries of a tile, so that a tile stays within the rows of one cache.
+// Attention reads a cache once for all queries of a span, so that a span stays within the rows of one cache.
 void Decoder::plan_attention() {
   const int64_t group = spec_.num_attention_heads / spec_.num_key_value_heads;
-  tiles_.clear();
+  query_spans_.clear();
   for (size_t first = 0, end = 0; first < rows_.size(); first = end) {
     while (end < rows_.size() && rows_[end].cache == rows_[first].cache) ++end;
     const int64_t last_query = static_cast<int64_t>(end) * group;
     for (int64_t query = static_cast<int64_t>(first) * group; query < last_query; query += max_queries)
-      tiles_.push_back({query, std::min<int64_t>(max_queries, last_query - query)});
+      query_spans_.push_back({query, std::min<int64_t>(max_queries, last_query - query)});
   }
 }
 
@@ -197,13 +197,13 @@ void Decoder::attend(const Worker& worker, int32_t index) {
   const int64_t head_dim = spec_.head_dim;
   const int64_t group = spec_.num_attention_heads / spec_.num_key_value_heads;  // query heads of a key/value head
   const int64_t window = index >= spec_.max_window_layers ? spec_.sliding_window : 0;
-  const auto tiles = static_cast<int64_t>(tiles_.size());
+  const auto spans = static_cast<int64_t>(query_spans_.size());
   float* scores = scores_.data() + worker.index * max_queries * max_context_;
-  each(worker, Operation::attention, index, spec_.num_key_value_heads * tiles, [&](Range mine) {
+  each(worker, Operation::attention, index, spec_.num_key_value_heads * spans, [&](Range mine) {
     Work work;
     for (int64_t item = mine.begin; item < mine.end; ++item) {
-      const int64_t kv_head = item / tiles;
-      const auto [first, count] = tiles_[static_cast<size_t>(item % tiles)];
+      const int64_t kv_head = item / spans;
+      const auto [first, count] = query_spans_[static_cast<size_t>(item % spans)];
       Query queries[max_queries];
       for (int64_t i = 0; i < count; ++i) {
         const int64_t m = (first + i) / group, head = kv_head * group + (first + i) % group;

@@ -77,11 +77,11 @@ class Decoder {
   std::span<const DecoderRow> rows_;  // of this step
   // Queries of one key/value head that share a cache, and so the reading of its keys: query i is head i % g of row i / g,
   // where g query heads share a key/value head.
-  struct QueryTile {
+  struct QuerySpan {
     int64_t first = 0;
     int64_t count = 0;
   };
-  std::vector<QueryTile> tiles_;
+  std::vector<QuerySpan> query_spans_;
 
   // Scratch; R = max_rows, widths padded to whole panels.
   int64_t hidden_stride_, q_stride_, kv_stride_, vocab_stride_;

@@ -28,9 +28,18 @@ cpu_set_t mask_of(const std::vector<int>& cpus) {
   return set;
 }
 
-// Read before main, when no mask is our own pinning yet.
+// Read before main, when no mask is our own pinning yet. OpenMP, though, pins the main thread before that where OMP_PROC_BIND
+// says so: then the places that it chose from tell.
 const std::vector<int> cpus_at_start = [] {
   std::vector<int> cpus;
+  for (int place = 0; place < omp_get_num_places(); ++place) {
+    std::vector<int> ids(static_cast<size_t>(omp_get_place_num_procs(place)));
+    omp_get_place_proc_ids(place, ids.data());
+    cpus.insert(cpus.end(), ids.begin(), ids.end());
+  }
+  std::ranges::sort(cpus);
+  cpus.erase(std::unique(cpus.begin(), cpus.end()), cpus.end());
+  if (!cpus.empty()) return cpus;
   cpu_set_t set;
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) == 0)

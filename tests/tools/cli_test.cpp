@@ -230,6 +230,17 @@ TEST_CASE("Published JSON keys are there") {
   check(bench_arguments(), bench_keys);
 }
 
+TEST_CASE("A CPU that OpenMP binds the main thread to is not taken for the only one") {
+  const auto cpus = [](std::vector<std::string> command) {
+    for (std::string word : whittle_command({"machine", "--json", "-"})) command.push_back(word);
+    return json::parse(run(command).out).at("machine").at("cpus_logical").get<int>();
+  };
+  const int unbound = cpus({"env", "-u", "OMP_PROC_BIND", "-u", "OMP_PLACES"});
+  CHECK(cpus({"env", "-u", "OMP_PLACES", "OMP_PROC_BIND=true"}) == unbound);
+  CHECK(cpus({"env", "OMP_PROC_BIND=close", "OMP_PLACES=threads"}) == unbound);
+  CHECK(cpus({"env", "OMP_PROC_BIND=close", "OMP_PLACES=threads(1)"}) == 1);
+}
+
 TEST_CASE("Token ids turn back into the text") {
   const std::string text = "Lily's 3 caf\u00e9s\n were \u2603 there.";
   const Outcome ids = run_whittle({"tokenize", reference_model(), "--text", text});
