@@ -47,7 +47,8 @@ inline void dot_row_int8(const std::byte* codes, const int8_t* x, int64_t cols, 
 }
 
 // A function of its own, so that all registers are its own.
-[[gnu::noinline, gnu::flatten]] void dot_row_int4(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[panel_vectors]) {
+[[gnu::noinline, gnu::flatten]] void dot_row_int4(const std::byte* codes, const int8_t* x, int64_t cols,
+                                                  I (&sums)[panel_vectors]) {
   constexpr int64_t longest = 4 * Int4Dot::most_steps;
 #pragma GCC unroll 16
   for (int v = 0; v < panel_vectors; ++v) sums[v] = zero_int();
