@@ -77,7 +77,7 @@ inline Bytes multiply_add_signed(Bytes sum, const std::byte* w, Bytes magnitudes
 inline I add_pairs(I sum, Bytes words) { return I(_mm256_add_epi32(sum, _mm256_madd_epi16(words, _mm256_set1_epi16(1)))); }
 
 // Register tiles of rows of x by registers of rows of the weight: what sixteen registers hold.
-constexpr int int8_tile = 5, int8_vectors = 2, int4_tile = 6, int4_vectors = 2, float_tile = 4, float_vectors = 3;
+constexpr int int8_tile = 5, int8_vectors = 2, int4_tile = 6, int4_vectors = 2, float_tile = 6, float_vectors = 2;
 
 #include "kernels/isa/blocking.inl"
 #include "kernels/isa/maddubs.inl"

@@ -15,7 +15,7 @@ inline void prefetch_stream(const std::byte* at) {
   for (int line = 0; line < bytes; line += 64) __builtin_prefetch(at + distance + line);
 }
 
-inline int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // How the codes of four inputs lie: a byte each, or as nibbles, four inputs in the low and the next four in the high halves.
 enum class Codes { bytes, nibbles };
@@ -32,17 +32,20 @@ inline void store_block(const float* totals, int64_t rows, float* y, int64_t y_s
     for (int64_t row = 0; row < panel_rows; row += lanes) store(y + m * y_stride + row, load(totals + m * panel_rows + row));
 }
 
-// Calls work.template operator()<rows>(m) for register tiles of at most `most` rows that cover [0, rows).
+// Calls work.template operator()<rows>(m) for register tiles of at most `most` rows that cover [0, rows). The last two are of
+// like size: a small one's chains of sums are too few to keep the multipliers busy.
 template <int most, class Work>
 inline void for_tiles(int64_t rows, Work work) {
   static_assert(most <= 6);
   int64_t m = 0;
-  for (; m + most <= rows; m += most) work.template operator()<most>(m);
-  switch (rows - m) {
-    case 1: return work.template operator()<1>(m);
-    case 2: return work.template operator()<most < 2 ? 1 : 2>(m);
-    case 3: return work.template operator()<most < 3 ? 1 : 3>(m);
-    case 4: return work.template operator()<most < 4 ? 1 : 4>(m);
-    case 5: return work.template operator()<most < 5 ? 1 : 5>(m);
-  }
+  for (; rows - m >= 2 * most; m += most) work.template operator()<most>(m);
+  for (int64_t tile = rows - m > most ? (rows - m + 1) / 2 : rows - m; m < rows; m += tile, tile = rows - m)
+    switch (tile) {
+      case 1: work.template operator()<1>(m); break;
+      case 2: work.template operator()<min_of(most, 2)>(m); break;
+      case 3: work.template operator()<min_of(most, 3)>(m); break;
+      case 4: work.template operator()<min_of(most, 4)>(m); break;
+      case 5: work.template operator()<min_of(most, 5)>(m); break;
+      case 6: work.template operator()<min_of(most, 6)>(m); break;
+    }
 }

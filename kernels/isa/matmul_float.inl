@@ -34,11 +34,12 @@ void multiply_row_float(const PackedWeight& w, const float* x, Range panels, flo
   }
 }
 
-// totals[tile, panel_rows] += products of `steps` inputs with `vectors` registers of rows of the weight, `stride` elements
+// totals[tile, panel_rows] += products of `steps` inputs with float_vectors registers of rows of the weight, `stride` elements
 // from an input to the next. Asks memory for what lies `ahead` elements further, if that is not 0.
-template <class Stored, int tile, int vectors, int64_t ahead = 0>
+template <class Stored, int tile, int64_t ahead = 0>
 [[gnu::noinline, gnu::flatten]] void add_float_products(const typename Stored::Element* weights, int64_t stride, const float* x,
                                                         int64_t x_stride, int64_t steps, float* totals) {
+  constexpr int vectors = float_vectors;
   F sums[tile][vectors];
 #pragma GCC unroll 8
   for (int i = 0; i < tile; ++i)
@@ -66,35 +67,31 @@ template <class Stored, int tile, int vectors, int64_t ahead = 0>
 template <class Stored>
 struct FloatBlock {
   using Element = typename Stored::Element;
-  // Inputs that go through all rows before the next do: their weights stay in L1, as floats.
-  static constexpr int64_t columns = 64;
+  // Inputs that go through all rows before the next do. Their weights stay in L1: as stored, of all rows of the panel; unpacked,
+  // of a strip.
+  static constexpr int64_t direct_columns = 64, columns = min_of(256, 4096 / (float_vectors * lanes));
   // More tiles of rows than this are worth a pass that unpacks halves.
   static constexpr int64_t most_direct_rows = sizeof(Element) == 4 ? block_rows : 3 * float_tile;
-  static constexpr int whole_strips = panel_vectors / float_vectors;
+  static_assert(panel_vectors % float_vectors == 0);
   alignas(64) float unpacked[panel_rows * columns];
   alignas(64) float totals[block_rows * panel_rows];
 
   void multiply_panel(const Element* codes, int64_t cols, const float* x, int64_t x_stride, int64_t rows) {
     __builtin_memset(totals, 0, static_cast<size_t>(rows * panel_rows) * sizeof(float));
     const bool direct = rows <= most_direct_rows;
-    for (int64_t k = 0; k < cols; k += columns, codes += columns * panel_rows) {
-      const int64_t steps = min_of(columns, cols - k);
+    const int64_t pass = direct ? direct_columns : columns;
+    for (int64_t k = 0; k < cols; k += pass, codes += pass * panel_rows) {
+      const int64_t steps = min_of(pass, cols - k);
       if (!direct) unpack(codes, steps);
-      const auto multiply_strip = [&]<int vectors>(int strip) {
-        const int64_t row = strip * float_vectors * lanes;
+      for (int64_t row = 0; row < panel_rows; row += float_vectors * lanes)
         for_tiles<float_tile>(rows, [&]<int tile>(int64_t m) {
           float* const sums = totals + m * panel_rows + row;
+          const float* const inputs = x + m * x_stride + k;
           if (direct)
-            add_float_products<Stored, tile, vectors, columns * panel_rows>(codes + row, panel_rows, x + m * x_stride + k,
-                                                                           x_stride, steps, sums);
+            add_float_products<Stored, tile, direct_columns * panel_rows>(codes + row, panel_rows, inputs, x_stride, steps, sums);
           else
-            add_float_products<StoredF32, tile, vectors>(unpacked + row * columns, vectors * lanes, x + m * x_stride + k,
-                                                         x_stride, steps, sums);
+            add_float_products<StoredF32, tile>(unpacked + row * columns, float_vectors * lanes, inputs, x_stride, steps, sums);
         });
-      };
-      for (int strip = 0; strip < whole_strips; ++strip) multiply_strip.template operator()<float_vectors>(strip);
-      if constexpr (panel_vectors % float_vectors != 0)
-        multiply_strip.template operator()<panel_vectors % float_vectors>(whole_strips);
     }
   }
 
@@ -104,8 +101,8 @@ struct FloatBlock {
       prefetch_stream<panel_rows * sizeof(Element)>(reinterpret_cast<const std::byte*>(codes));
 #pragma GCC unroll 16
       for (int v = 0; v < panel_vectors; ++v) {
-        const int first = v / float_vectors * float_vectors, width = float_vectors < panel_vectors - first ? float_vectors : panel_vectors - first;
-        store(unpacked + (first * columns + s * width + (v - first)) * lanes, Stored::load_vector(codes + v * lanes));
+        const int first = v / float_vectors * float_vectors;
+        store(unpacked + (first * columns + s * float_vectors + (v - first)) * lanes, Stored::load_vector(codes + v * lanes));
       }
     }
   }
