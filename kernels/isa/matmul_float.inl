@@ -39,28 +39,27 @@ void multiply_row_float(const PackedWeight& w, const float* x, Range panels, flo
 template <class Stored, int tile, int64_t ahead = 0>
 [[gnu::noinline, gnu::flatten]] void add_float_products(const typename Stored::Element* weights, int64_t stride, const float* x,
                                                         int64_t x_stride, int64_t steps, float* totals) {
-  constexpr int vectors = float_vectors;
-  F sums[tile][vectors];
+  F sums[tile][float_vectors];
 #pragma GCC unroll 8
   for (int i = 0; i < tile; ++i)
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) sums[i][v] = load(totals + i * panel_rows + v * lanes);
+    for (int v = 0; v < float_vectors; ++v) sums[i][v] = load(totals + i * panel_rows + v * lanes);
   for (int64_t s = 0; s < steps; ++s, weights += stride) {
     if constexpr (ahead != 0) __builtin_prefetch(weights + ahead);
-    F line[vectors];
+    F line[float_vectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) line[v] = Stored::load_vector(weights + v * lanes);
+    for (int v = 0; v < float_vectors; ++v) line[v] = Stored::load_vector(weights + v * lanes);
 #pragma GCC unroll 8
     for (int i = 0; i < tile; ++i) {
       const F input = splat(x[i * x_stride + s]);
 #pragma GCC unroll 8
-      for (int v = 0; v < vectors; ++v) sums[i][v] = fma(line[v], input, sums[i][v]);
+      for (int v = 0; v < float_vectors; ++v) sums[i][v] = fma(line[v], input, sums[i][v]);
     }
   }
 #pragma GCC unroll 8
   for (int i = 0; i < tile; ++i)
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) store(totals + i * panel_rows + v * lanes, sums[i][v]);
+    for (int v = 0; v < float_vectors; ++v) store(totals + i * panel_rows + v * lanes, sums[i][v]);
 }
 
 // A block of rows of x with one panel, whose rows are taken in strips of float_vectors registers.
