@@ -44,6 +44,8 @@ template <class Stored, int tile, int64_t ahead = 0>
   for (int i = 0; i < tile; ++i)
 #pragma GCC unroll 8
     for (int v = 0; v < float_vectors; ++v) sums[i][v] = load(totals + i * panel_rows + v * lanes);
+// The loop's own instructions would take one slot in eight from multiply-adds.
+#pragma GCC unroll 4
   for (int64_t s = 0; s < steps; ++s, weights += stride) {
     if constexpr (ahead != 0) __builtin_prefetch(weights + ahead);
     F line[float_vectors];
