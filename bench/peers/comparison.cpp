@@ -30,7 +30,7 @@ Pair run_pair(const ComparisonOptions& options, const ComparedModel& model, cons
   };
   const auto run_theirs = [&] {
     const PeerSpeed speed =
-        run_peer(peer, model.gguf.string(), options.speed, team.size(), options.timeout_seconds);
+        run_peer(peer, model.peer_model.string(), options.speed, team.size(), options.timeout_seconds);
     pair.prefill.peer = speed.prefill;
     pair.decode.peer = speed.decode;
   };
@@ -60,7 +60,7 @@ Comparison compare_peers(const ComparisonOptions& options, const Team& team, con
   check(options, team.size());
   Comparison comparison{options, team.size(), {}};
   for (const ComparedModel& model : options.models)
-    for (const Peer& peer : options.peers) comparison.cells.push_back({{}, model.gguf, peer.name, {}, 0});
+    for (const Peer& peer : options.peers) comparison.cells.push_back({{}, model.peer_model, peer.name, {}, 0});
   for (int64_t round = 0; round < tries_a_pair * options.pairs; ++round)
     for (size_t i = 0; i < comparison.cells.size(); ++i) {
       ComparisonCell& cell = comparison.cells[i];

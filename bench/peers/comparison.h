@@ -1,5 +1,5 @@
 #pragma once
-// Whittle and other engines in pairs of runs, with the machine's limits probed around each run. Shared
+// Whittle and peers in pairs of runs, with the machine's limits probed around each run. Shared
 // machines change their speed by a factor of two within seconds: a ratio counts only of two runs that met the
 // same machine.
 
@@ -18,9 +18,9 @@
 
 namespace whittle {
 
-// The same weights in both formats.
+// The same weights for both sides.
 struct ComparedModel {
-  std::filesystem::path folder, gguf;
+  std::filesystem::path folder, peer_model;  // a GGUF file, or another folder for a whittle
 };
 
 struct ComparisonOptions {
@@ -55,7 +55,7 @@ struct Pair {
 // A model with a peer.
 struct ComparisonCell {
   std::string model;  // the folder's name
-  std::filesystem::path gguf;
+  std::filesystem::path peer_model;
   std::string peer;
   std::vector<Pair> kept;
   int64_t dropped = 0;

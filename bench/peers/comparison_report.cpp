@@ -14,7 +14,7 @@ namespace whittle {
 namespace {
 
 // In a peer's command, which is the same for all models but for this.
-constexpr const char* any_model = "MODEL.gguf";
+constexpr const char* any_model = "MODEL";
 
 struct Phase {
   const char* name;
@@ -73,7 +73,7 @@ nlohmann::json pair_json(const Pair& pair) {
 }
 
 nlohmann::json cell_json(const ComparisonCell& cell) {
-  nlohmann::json json = {{"model", cell.model},     {"gguf", cell.gguf.string()},
+  nlohmann::json json = {{"model", cell.model},     {"peer_model", cell.peer_model.string()},
                          {"peer", cell.peer},       {"kept", cell.kept.size()},
                          {"dropped", cell.dropped}, {"pairs", nlohmann::json::array()}};
   for (const Phase& phase : phases) json[phase.name] = phase_json(summarise(cell, phase));
@@ -140,7 +140,7 @@ std::string comparison_text(const Comparison& comparison, const MachineReport& m
     for (const Phase& phase : phases) {
       if (phase.of_one_sequence && comparison.options.speed.sequences > 1) continue;
       const PhaseSummary found = summarise(cell, phase);
-      table.add_row({cell.model, cell.gguf.filename().string(), cell.peer, phase.name,
+      table.add_row({cell.model, cell.peer_model.filename().string(), cell.peer, phase.name,
                      format_number(found.ours.median), format_number(found.peer.median),
                      ratio_text(found.ratio), fraction_text(found.of_limit),
                      fmt::format("{}/{}", cell.kept.size(), cell.dropped)});

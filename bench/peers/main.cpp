@@ -1,4 +1,4 @@
-// Whittle against llama.cpp and its kin, in alternating runs.
+// Whittle against llama.cpp and its kin, or against another build of its own, in alternating runs.
 
 #include <fmt/format.h>
 
@@ -39,13 +39,13 @@ void add_flags(CLI::App& app, Flags& flags) {
     app.add_option(flag, value, help)->capture_default_str()->check(CLI::Range(least, most).description(""));
   };
   constexpr int64_t most_tokens = 1 << 24;
-  add_list("--peer", flags.peers, "NAME=PROGRAM", "A llama-bench or llama-batched-bench; repeatable")
+  add_list("--peer", flags.peers, "NAME=PROGRAM", "A llama-bench, llama-batched-bench or whittle; repeatable")
       ->required();
-  add_list("--peer-args", flags.peer_arguments, "NAME=WORDS", "More arguments of a peer; repeatable");
+  add_list("--peer-args", flags.peer_arguments, "NAME=WORDS", "More arguments of a peer, after those that it gets anyway; repeatable");
   add_list("--peer-commit", flags.peer_commits, "NAME=HASH",
            "What the peer was built from, for the report; repeatable");
-  add_list("--models", flags.models, "FOLDER=FILE",
-           "Whittle's folder and the GGUF file of the same weights; repeatable")
+  add_list("--models", flags.models, "FOLDER=PATH",
+           "Whittle's folder, and the same weights for the peers: a GGUF file, or a folder for a whittle; repeatable")
       ->required();
   add_number("--pairs", flags.options.pairs, int64_t{1}, int64_t{1000},
              "Pairs to keep of each model and peer");
@@ -70,11 +70,13 @@ void add_flags(CLI::App& app, Flags& flags) {
   app.footer(
       "Example:\n"
       "  whittle_compare_peers --peer lc=lc/bin/llama-bench --peer ik=ik/bin/llama-batched-bench \\\n"
-      "      --peer-args ik=-rtr --models tiny-int8=tiny-q8_0.gguf --models tiny-int4=tiny-q4_0.gguf");
+      "      --peer-args ik=-rtr --models tiny-int8=tiny-q8_0.gguf --models tiny-int4=tiny-q4_0.gguf\n"
+      "  whittle_compare_peers --peer before=old/whittle --models model-int8=model-int8\n"
+      "  whittle_compare_peers --peer one=build/release/tools/whittle --peer-args 'one=--threads 1' --models model-int8=model-int8");
 }
 
 void print_pair(const ComparisonCell& cell, const Pair& pair, bool kept) {
-  fmt::print(stderr, "{}, {}, {}: ", cell.model, cell.gguf.filename().string(), cell.peer);
+  fmt::print(stderr, "{}, {}, {}: ", cell.model, cell.peer_model.filename().string(), cell.peer);
   if (!kept) return fmt::print(stderr, "pair dropped, the machine changed ({} so far)\n", cell.dropped);
   const std::string prefill =
       pair.prefill.peer ? fmt::format("prefill {:.2f}×, ", pair.prefill.ours / *pair.prefill.peer) : "";
@@ -107,7 +109,7 @@ void run(Flags& flags) {
 
 int main(int argc, char** argv) {
   CLI::App app(
-      "Compares Whittle's speed with other engines', in alternating runs beside the machine's limits.",
+      "Compares Whittle's speed with other engines', or another build's, in alternating runs beside the machine's limits.",
       whittle::program);
   app.get_formatter()->column_width(34);
   whittle::Flags flags;

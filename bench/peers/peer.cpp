@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "bench/memory.h"
+#include "engine/kv_cache.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -51,10 +52,22 @@ Words batched_arguments(const std::string& model, const SpeedOptions& options, i
   return words;
 }
 
+Words whittle_arguments(const std::string& model, const SpeedOptions& options, int threads) {
+  return {"bench",           model,
+          "--prompt-tokens", std::to_string(options.prompt_tokens),
+          "--gen-tokens",    std::to_string(options.gen_tokens),
+          "--sequences",     std::to_string(options.sequences),
+          "--kv-cache",      std::string(name(options.kv_cache)),
+          "--threads",       std::to_string(threads),
+          "--repeat",        std::to_string(options.repeat),
+          "--json",          "-"};
+}
+
 constexpr PeerKind kinds[] = {
-    {"llama-bench", false, "decodes from an empty context, Whittle after the prompt", single_arguments,
+    {"llama-bench", false, false, "decodes from an empty context, Whittle after the prompt", single_arguments,
      read_llama_bench},
-    {"llama-batched-bench", true, "", batched_arguments, read_batched_bench},
+    {"llama-batched-bench", true, false, "", batched_arguments, read_batched_bench},
+    {"whittle", true, true, "", whittle_arguments, read_whittle_bench},
 };
 
 std::string last_lines(const std::string& text) {
@@ -102,9 +115,11 @@ std::vector<std::string> peer_command(const Peer& peer, const std::string& model
 
 PeerSpeed run_peer(const Peer& peer, const std::string& model, const SpeedOptions& options, int threads,
                    double timeout_seconds) {
+  const PeerKind& kind = peer_kind(peer.program);
   const Words command = peer_command(peer, model, options, threads);
+  Words pinned;
   // Unpinned, OpenMP threads sometimes share one CPU: a peer shall be as fast as it can be.
-  Words pinned = {"env", "OMP_PROC_BIND=true", "OMP_PLACES=cores"};
+  if (!kind.is_whittle) pinned = {"env", "OMP_PROC_BIND=true", "OMP_PLACES=cores"};
   append(pinned, command);
   const ChildReport report =
       run_child(pinned, {.timeout_seconds = timeout_seconds, .keep_errors = true, .watch_ms = 1000});
@@ -113,8 +128,9 @@ PeerSpeed run_peer(const Peer& peer, const std::string& model, const SpeedOption
   std::string wrong = failure(report);
   try {
     if (wrong.empty()) {
-      PeerSpeed speed = peer_kind(peer.program).read(text);
-      if (options.sequences > 1) speed.prefill.reset();  // of all prompts together: not Whittle's measure
+      PeerSpeed speed = kind.read(text);
+      // Others give that of all prompts together.
+      if (options.sequences > 1 && !kind.is_whittle) speed.prefill.reset();
       return speed;
     }
   } catch (const Error& error) {

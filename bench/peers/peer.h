@@ -1,5 +1,5 @@
 #pragma once
-// Other engines' benchmark programs: how they are run, and what they found.
+// Other engines' benchmark programs, and other builds of ours: how they are run, and what they found.
 
 #include <filesystem>
 #include <string>
@@ -15,6 +15,7 @@ namespace whittle {
 struct PeerKind {
   std::string_view name;    // which the program's file name contains
   bool decodes_many;        // sequences at once
+  bool is_whittle;          // pins its threads itself, and measures a prompt as we do
   std::string_view remark;  // what a reader of its figures must know, or empty
   // What this kind calls the model, the lengths, the threads and the KV cache.
   std::vector<std::string> (*arguments)(const std::string& model, const SpeedOptions& options, int threads);

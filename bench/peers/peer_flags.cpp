@@ -59,9 +59,10 @@ std::vector<Peer> make_peers(const std::vector<std::string>& programs,
 std::vector<ComparedModel> make_models(const std::vector<std::string>& texts) {
   std::vector<ComparedModel> models;
   for (const std::string& text : texts) {
-    const auto [folder, gguf] = split_flag("--models", "FOLDER=FILE", text);
-    if (!std::filesystem::is_regular_file(gguf)) fail("--models: {}: no such file", gguf);
-    models.push_back({folder, gguf});
+    const auto [folder, peer_model] = split_flag("--models", "FOLDER=PATH", text);
+    if (!std::filesystem::exists(peer_model)) fail("--models: {}: no such file or folder", peer_model);
+    const auto without_slash = [](const std::string& path) { return (std::filesystem::path(path) / "").parent_path(); };
+    models.push_back({without_slash(folder), without_slash(peer_model)});
   }
   return models;
 }

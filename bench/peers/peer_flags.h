@@ -14,7 +14,7 @@ std::vector<Peer> make_peers(const std::vector<std::string>& programs,
                              const std::vector<std::string>& arguments,
                              const std::vector<std::string>& commits);
 
-// Of --models FOLDER=FILE.
+// Of --models FOLDER=PATH.
 std::vector<ComparedModel> make_models(const std::vector<std::string>& texts);
 
 }  // namespace whittle

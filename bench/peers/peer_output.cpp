@@ -15,19 +15,24 @@
 namespace whittle {
 namespace {
 
-// The first array of objects that begins a line: a log's line may begin with a bracket too.
-nlohmann::json find_rows(const std::string& text) {
-  for (size_t at = text.find('['); at != std::string::npos; at = text.find('[', at + 1)) {
+bool is_rows(const nlohmann::json& value) {
+  return value.is_array() && !value.empty() && value[0].is_object();
+}
+
+// The first JSON value that begins a line with `opening` and suits: a log's line may begin with it too.
+template <class Suits>
+nlohmann::json find_json(const std::string& text, char opening, Suits suits, std::string_view what) {
+  for (size_t at = text.find(opening); at != std::string::npos; at = text.find(opening, at + 1)) {
     if (at > 0 && text[at - 1] != '\n') continue;
-    nlohmann::json rows;
+    nlohmann::json value;
     try {
-      std::istringstream(text.substr(at)) >> rows;  // one value; what follows it stays unread
+      std::istringstream(text.substr(at)) >> value;  // one value; what follows it stays unread
     } catch (const nlohmann::json::parse_error&) {
       continue;
     }
-    if (rows.is_array() && !rows.empty() && rows[0].is_object()) return rows;
+    if (suits(value)) return value;
   }
-  fail("no JSON rows in its output");
+  fail("no {} in its output", what);
 }
 
 using Cells = std::vector<std::string_view>;
@@ -67,7 +72,7 @@ std::optional<double> speed_in(std::string_view cell) {
 
 PeerSpeed read_llama_bench(const std::string& text) {
   std::optional<double> prefill, decode;
-  for (const nlohmann::json& row : find_rows(text)) {
+  for (const nlohmann::json& row : find_json(text, '[', is_rows, "JSON rows")) {
     const JsonFields fields(row, "a row of its output");
     constexpr int64_t most = int64_t{1} << 40;
     const bool reads = fields.integer("n_prompt", 0, most) > 0, writes = fields.integer("n_gen", 0, most) > 0;
@@ -91,6 +96,15 @@ PeerSpeed read_batched_bench(const std::string& text) {
     }
   }
   fail("no table with speeds under \"S_PP t/s\" and \"S_TG t/s\" in its output");
+}
+
+PeerSpeed read_whittle_bench(const std::string& text) {
+  const auto is_report = [](const nlohmann::json& value) {
+    return value.is_object() && value.contains("models") && is_rows(value["models"]);
+  };
+  const nlohmann::json report = find_json(text, '{', is_report, "JSON report of models");
+  const JsonFields fields(report["models"][0], "the model in its output");
+  return {fields.positive("prefill_tokens_per_s"), fields.positive("decode_tokens_per_s")};
 }
 
 }  // namespace whittle

@@ -1,5 +1,5 @@
 #pragma once
-// What other engines' benchmark programs write, read for the figures in it.
+// What benchmark programs write, read for the figures in it.
 
 #include <optional>
 #include <string>
@@ -12,8 +12,9 @@ struct PeerSpeed {
   double decode = 0;              // of all sequences together
 };
 
-// Lines of a log may stand before and after the figures. Both throw Error where there are none.
+// Lines of a log may stand before and after the figures. All throw Error where there are none.
 PeerSpeed read_llama_bench(const std::string& text);    // an array of JSON rows
 PeerSpeed read_batched_bench(const std::string& text);  // a Markdown table of one row
+PeerSpeed read_whittle_bench(const std::string& text);  // the JSON of `whittle bench` with one model
 
 }  // namespace whittle

@@ -137,7 +137,7 @@ TEST_CASE("a comparison reports the median of the pairs' ratios, not the ratio o
   const nlohmann::json json = comparison_json(comparison, some_machine());
   const nlohmann::json& cell = json["cells"][0];
   CHECK(cell["model"] == "model-int8");
-  CHECK(cell["gguf"] == "folder/model-q8_0.gguf");
+  CHECK(cell["peer_model"] == "folder/model-q8_0.gguf");
   CHECK(cell["peer"] == "fake");
   CHECK(cell["kept"] == 3);
   CHECK(cell["dropped"] == 4);

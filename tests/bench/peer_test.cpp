@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cstdlib>
 
 #include "bench/peers/peer_flags.h"
 #include "kernels/error.h"
@@ -62,6 +63,27 @@ TEST_CASE("llama-batched-bench's table is read by its column names") {
   }
 }
 
+TEST_CASE("the report of another whittle is read for its first model") {
+  const std::string report = R"({
+  "machine": {"cpu": "{"},
+  "models": [{"name": "m", "prefill_tokens_per_s": 160.5, "decode_tokens_per_s": 80.25}]
+})";
+  for (const std::string& text : {report, "{\n{\"a\": 1}\n" + report + "\nwarning: {x}\n"}) {
+    INFO(text);
+    const PeerSpeed speed = read_whittle_bench(text);
+    CHECK(speed.prefill == 160.5);
+    CHECK(speed.decode == 80.25);
+  }
+  for (const std::string text :
+       {"", "{}", "[1]", R"({"models": []})", R"({"models": [1]})", R"({"models": [{"prefill_tokens_per_s": 1}]})",
+        R"({"models": [{"prefill_tokens_per_s": null, "decode_tokens_per_s": 1}]})",
+        R"({"models": [{"prefill_tokens_per_s": 1, "decode_tokens_per_s": 0}]})"}) {
+    INFO(text);
+    CHECK_THROWS_AS(read_whittle_bench(text), Error);
+  }
+  CHECK_THROWS_AS(read_whittle_bench(report.substr(0, report.size() - 1)), Error);
+}
+
 TEST_CASE("each kind of program is told what to measure in its own words") {
   SpeedOptions options = {.prompt_tokens = 512, .gen_tokens = 64};
   const Peer single = {"a", "/x/llama-bench", {"-rtr", "1"}, ""},
@@ -81,6 +103,11 @@ TEST_CASE("each kind of program is told what to measure in its own words") {
   options.gen_tokens = 65;
   CHECK(contains(peer_command(many, "m.gguf", options, 2), {"-c", "4928"}));
   CHECK_THROWS_WITH(peer_command(single, "m.gguf", options, 2), Contains("--sequences 8") && Contains("a ("));
+  const Peer whittle = {"c", "/x/whittle", {"--threads", "1"}, ""};
+  CHECK(peer_command(whittle, "m", options, 2) ==
+        std::vector<std::string>{"/x/whittle", "bench", "m", "--prompt-tokens", "512", "--gen-tokens", "65", "--sequences",
+                                 "8", "--kv-cache", "int8", "--threads", "2", "--repeat", "5", "--json", "-", "--threads",
+                                 "1"});
   CHECK_THROWS_WITH(peer_kind("/x/llama-cli"), Contains("/x/llama-cli") && Contains("llama-batched-bench"));
 }
 
@@ -104,8 +131,11 @@ TEST_CASE("a flag of another form, or that names what is not there, is an error 
   CHECK_THROWS_WITH(make_peers({other.flag()}, {}, {}), Contains("not a known kind"));
 
   CHECK(make_models({"folder=" + fake.gguf()})[0].folder == "folder");
-  CHECK(make_models({"folder=" + fake.gguf()})[0].gguf == fake.gguf());
-  CHECK_THROWS_WITH(make_models({"folder"}), Contains("--models: expected FOLDER=FILE"));
+  CHECK(make_models({"folder=" + fake.gguf()})[0].peer_model == fake.gguf());
+  const ComparedModel folders = make_models({"folder/=" + fake.folder() + "/"})[0];
+  CHECK(folders.folder == "folder");
+  CHECK(folders.peer_model == fake.folder());
+  CHECK_THROWS_WITH(make_models({"folder"}), Contains("--models: expected FOLDER=PATH"));
   CHECK_THROWS_WITH(make_models({"folder=/no/file.gguf"}), Contains("/no/file.gguf"));
 }
 
@@ -120,6 +150,18 @@ TEST_CASE("a peer runs pinned on the same numbers, and what it wrote to either s
   SpeedOptions together = options.speed;
   together.sequences = 4;
   CHECK_FALSE(run_peer(fake.peer(), fake.gguf(), together, 1, 60).prefill);
+}
+
+TEST_CASE("another whittle pins its threads itself, and its prefill counts beside several sequences") {
+  const FakePeer fake("whittle-before", "echo \"$OMP_PROC_BIND $OMP_PLACES\" >>environment\n" +
+                                            print(R"({"models": [{"prefill_tokens_per_s": 2, "decode_tokens_per_s": 3}]})"));
+  SpeedOptions options = small_options(fake).speed;
+  options.sequences = 4;
+  const PeerSpeed speed = run_peer(fake.peer(), reference_model(), options, 1, 60);
+  CHECK(speed.prefill == 2);
+  CHECK(speed.decode == 3);
+  const auto ours = [](const char* variable) { return std::string(std::getenv(variable) ? std::getenv(variable) : ""); };
+  CHECK(fake.lines("environment") == std::vector{ours("OMP_PROC_BIND") + ' ' + ours("OMP_PLACES")});
 }
 
 TEST_CASE("a peer that fails is an error with its command and the end of what it wrote") {

@@ -31,6 +31,7 @@ class FakePeer {
   }
   Peer peer() const { return {"fake", path_, {"-extra"}, "abc123"}; }
   std::string flag() const { return "fake=" + path_.string(); }
+  std::string folder() const { return folder_.path().string(); }
   std::string gguf() const { return (folder_.path() / "model.gguf").string(); }
   std::vector<std::string> lines(const std::string& file) const {
     std::ifstream stream(folder_.path() / file);

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/memory.h"
+#include "bench/peers/peer.h"
 #include "tests/support/paths.h"
 #include "tests/support/tiny_model.h"
 
@@ -84,6 +85,17 @@ TEST_CASE("bench tells where the time goes, as a table, as JSON and as a trace")
     CHECK(share == Approx(1.0));
   }
   CHECK(run_whittle({"bench", reference_model(), "--sequences", "0"}).exit_code == 2);
+}
+
+TEST_CASE("bench is a peer that builds and settings of Whittle are compared with, the last of a flag counting") {
+  const Peer peer = {"one thread", WHITTLE_PROGRAM, {"--threads", "1", "--kv-cache", "f16"}, ""};
+  const SpeedOptions options = {.prompt_tokens = 8, .gen_tokens = 2, .repeat = 1, .kv_cache = KvFormat::int8};
+  const std::vector<std::string> command = peer_command(peer, reference_model(), options, 2);
+  const nlohmann::json protocol = nlohmann::json::parse(run_child(command).output)["protocol"];
+  CHECK(protocol["threads"] == 1);
+  CHECK(protocol["kv_cache"] == "f16");
+  CHECK(protocol["prompt_tokens"] == 8);
+  CHECK(run_peer(peer, reference_model(), options, 2, 600).decode > 0);
 }
 
 TEST_CASE("bench refuses what cannot be measured, and says why through its exit code") {
