@@ -1,7 +1,6 @@
 #include "kernels/packed_weight.h"
 
 #include <algorithm>
-#include <bit>
 #include <cassert>
 #include <cstring>
 #include <numeric>
@@ -114,13 +113,6 @@ constexpr Units unit_formats[] = {
     {4, 4, std::byte{0}, interleave<uint32_t, unchanged, unchanged>},           // int8
     {8, 4, std::byte{0x88}, interleave<uint32_t, pair_nibbles, pair_nibbles>},  // int4
 };
-
-bool exact_in_f16(float value) {
-  // Scales mostly come from f16 files, as normal numbers: exponents from -14 to 15 and 13 empty bits tell them at a glance.
-  const uint32_t bits = std::bit_cast<uint32_t>(value), exponent = bits >> 23 & 0xff;
-  if ((bits & 0x1fff) == 0 && exponent >= 113 && exponent <= 142) return true;
-  return f16_to_float(float_to_f16(value)) == value;
-}
 
 }  // namespace
 

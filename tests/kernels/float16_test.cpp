@@ -60,6 +60,20 @@ TEST_CASE("known half-precision values") {
   CHECK(float_to_bf16(-2.0f) == 0xc000);
 }
 
+TEST_CASE("what f16 holds exactly is told from what it rounds") {
+  int wrong = 0;
+  for (uint32_t half = 0; half < 0x10000; ++half) {
+    const float value = f16_to_float(static_cast<uint16_t>(half));
+    wrong += exact_in_f16(value) == std::isnan(value);
+    if (!std::isfinite(value)) continue;
+    wrong += exact_in_f16(std::nextafter(value, INFINITY));
+    wrong += exact_in_f16(std::nextafter(value, -INFINITY));
+    wrong += value != 0 && exact_in_f16(value * (1 + 0x1p-11f));  // by half a step to a whole one
+  }
+  CHECK(wrong == 0);
+  for (const float value : {65520.0f, 65536.0f, 131072.0f, 0x1p-25f}) CHECK_FALSE(exact_in_f16(value));
+}
+
 TEST_CASE("infinities and NaNs stay what they are") {
   const float inf = std::numeric_limits<float>::infinity();
   CHECK(float_to_f16(inf) == 0x7c00);
