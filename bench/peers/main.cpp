@@ -41,11 +41,13 @@ void add_flags(CLI::App& app, Flags& flags) {
   constexpr int64_t most_tokens = 1 << 24;
   add_list("--peer", flags.peers, "NAME=PROGRAM", "A llama-bench, llama-batched-bench or whittle; repeatable")
       ->required();
-  add_list("--peer-args", flags.peer_arguments, "NAME=WORDS", "More arguments of a peer, after those that it gets anyway; repeatable");
+  add_list("--peer-args", flags.peer_arguments, "NAME=WORDS",
+           "More arguments of a peer, after those that it gets anyway; repeatable");
   add_list("--peer-commit", flags.peer_commits, "NAME=HASH",
            "What the peer was built from, for the report; repeatable");
   add_list("--models", flags.models, "FOLDER=PATH",
-           "Whittle's folder, and the same weights for the peers: a GGUF file, or a folder for a whittle; repeatable")
+           "Whittle's folder, and the same weights for the peers: a GGUF file, or a folder for a whittle; "
+           "repeatable")
       ->required();
   add_number("--pairs", flags.options.pairs, int64_t{1}, int64_t{1000},
              "Pairs to keep of each model and peer");
@@ -68,11 +70,12 @@ void add_flags(CLI::App& app, Flags& flags) {
                  "Write the report as JSON to FILE; - is standard output, instead of the table")
       ->type_name("FILE");
   app.footer(
-      "Example:\n"
+      "Examples:\n"
       "  whittle_compare_peers --peer lc=lc/bin/llama-bench --peer ik=ik/bin/llama-batched-bench \\\n"
       "      --peer-args ik=-rtr --models tiny-int8=tiny-q8_0.gguf --models tiny-int4=tiny-q4_0.gguf\n"
       "  whittle_compare_peers --peer before=old/whittle --models model-int8=model-int8\n"
-      "  whittle_compare_peers --peer one=build/release/tools/whittle --peer-args 'one=--threads 1' --models model-int8=model-int8");
+      "  whittle_compare_peers --peer one=build/release/tools/whittle --peer-args 'one=--threads 1' \\\n"
+      "      --models model-int8=model-int8");
 }
 
 void print_pair(const ComparisonCell& cell, const Pair& pair, bool kept) {
@@ -109,7 +112,8 @@ void run(Flags& flags) {
 
 int main(int argc, char** argv) {
   CLI::App app(
-      "Compares Whittle's speed with other engines', or another build's, in alternating runs beside the machine's limits.",
+      "Compares Whittle's speed with other engines', or another build's, in alternating runs beside the "
+      "machine's limits.",
       whittle::program);
   app.get_formatter()->column_width(34);
   whittle::Flags flags;

@@ -119,7 +119,7 @@ PeerSpeed run_peer(const Peer& peer, const std::string& model, const SpeedOption
   const Words command = peer_command(peer, model, options, threads);
   Words pinned;
   // Unpinned, OpenMP threads sometimes share one CPU: a peer shall be as fast as it can be.
-  if (!kind.is_whittle) pinned = {"env", "OMP_PROC_BIND=true", "OMP_PLACES=cores"};
+  if (!kind.pins_itself) pinned = {"env", "OMP_PROC_BIND=true", "OMP_PLACES=cores"};
   append(pinned, command);
   const ChildReport report =
       run_child(pinned, {.timeout_seconds = timeout_seconds, .keep_errors = true, .watch_ms = 1000});
@@ -129,8 +129,7 @@ PeerSpeed run_peer(const Peer& peer, const std::string& model, const SpeedOption
   try {
     if (wrong.empty()) {
       PeerSpeed speed = kind.read(text);
-      // Others give that of all prompts together.
-      if (options.sequences > 1 && !kind.is_whittle) speed.prefill.reset();
+      if (options.sequences > 1) speed.prefill.reset();  // of all prompts together: not Whittle's measure
       return speed;
     }
   } catch (const Error& error) {

@@ -15,7 +15,7 @@ namespace whittle {
 struct PeerKind {
   std::string_view name;    // which the program's file name contains
   bool decodes_many;        // sequences at once
-  bool is_whittle;          // pins its threads itself, and measures a prompt as we do
+  bool pins_itself;         // its threads, to cores
   std::string_view remark;  // what a reader of its figures must know, or empty
   // What this kind calls the model, the lengths, the threads and the KV cache.
   std::vector<std::string> (*arguments)(const std::string& model, const SpeedOptions& options, int threads);

@@ -22,6 +22,11 @@ std::pair<std::string, std::string> split_flag(std::string_view flag, std::strin
   return {text.substr(0, sign), text.substr(sign + 1)};
 }
 
+// A folder's path, so that it ends with the folder's name.
+std::filesystem::path without_slash(const std::filesystem::path& path) {
+  return (path / "").parent_path();
+}
+
 Peer& peer_named(std::vector<Peer>& peers, std::string_view flag, const std::string& name) {
   const auto found = std::ranges::find(peers, name, &Peer::name);
   if (found == peers.end()) fail("{}: no --peer is named {}", flag, quote(name));
@@ -61,7 +66,6 @@ std::vector<ComparedModel> make_models(const std::vector<std::string>& texts) {
   for (const std::string& text : texts) {
     const auto [folder, peer_model] = split_flag("--models", "FOLDER=PATH", text);
     if (!std::filesystem::exists(peer_model)) fail("--models: {}: no such file or folder", peer_model);
-    const auto without_slash = [](const std::string& path) { return (std::filesystem::path(path) / "").parent_path(); };
     models.push_back({without_slash(folder), without_slash(peer_model)});
   }
   return models;

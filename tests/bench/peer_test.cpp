@@ -152,12 +152,10 @@ TEST_CASE("a peer runs pinned on the same numbers, and what it wrote to either s
   CHECK_FALSE(run_peer(fake.peer(), fake.gguf(), together, 1, 60).prefill);
 }
 
-TEST_CASE("another whittle pins its threads itself, and its prefill counts beside several sequences") {
+TEST_CASE("another whittle is left to pin its threads itself") {
   const FakePeer fake("whittle-before", "echo \"$OMP_PROC_BIND $OMP_PLACES\" >>environment\n" +
                                             print(R"({"models": [{"prefill_tokens_per_s": 2, "decode_tokens_per_s": 3}]})"));
-  SpeedOptions options = small_options(fake).speed;
-  options.sequences = 4;
-  const PeerSpeed speed = run_peer(fake.peer(), reference_model(), options, 1, 60);
+  const PeerSpeed speed = run_peer(fake.peer(), reference_model(), small_options(fake).speed, 1, 60);
   CHECK(speed.prefill == 2);
   CHECK(speed.decode == 3);
   const auto ours = [](const char* variable) { return std::string(std::getenv(variable) ? std::getenv(variable) : ""); };
