@@ -117,12 +117,12 @@ PeerSpeed run_peer(const Peer& peer, const std::string& model, const SpeedOption
                    double timeout_seconds) {
   const PeerKind& kind = peer_kind(peer.program);
   const Words command = peer_command(peer, model, options, threads);
-  Words pinned;
+  Words words;
   // Unpinned, OpenMP threads sometimes share one CPU: a peer shall be as fast as it can be.
-  if (!kind.pins_itself) pinned = {"env", "OMP_PROC_BIND=true", "OMP_PLACES=cores"};
-  append(pinned, command);
+  if (!kind.pins_itself) words = {"env", "OMP_PROC_BIND=true", "OMP_PLACES=cores"};
+  append(words, command);
   const ChildReport report =
-      run_child(pinned, {.timeout_seconds = timeout_seconds, .keep_errors = true, .watch_ms = 1000});
+      run_child(words, {.timeout_seconds = timeout_seconds, .keep_errors = true, .watch_ms = 1000});
   // Some versions write their figures to standard error.
   const std::string text = report.output + '\n' + report.errors;
   std::string wrong = failure(report);
