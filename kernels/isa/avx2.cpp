@@ -12,6 +12,7 @@ namespace {
 using Arch = xsimd::fma3<xsimd::avx2>;
 #include "kernels/isa/vector_xsimd.inl"
 
+inline F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
 inline float reduce_add(F v) {
   __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   half = _mm_add_ps(half, _mm_movehl_ps(half, half));

@@ -3,6 +3,7 @@
 using Arch = xsimd::avx512bw;
 #include "kernels/isa/vector_xsimd.inl"
 
+inline F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
 inline float reduce_add(F v) {
   const __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
   const __m256 sum = _mm256_add_ps(_mm512_castps512_ps256(v), high);

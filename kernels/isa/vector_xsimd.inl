@@ -9,7 +9,7 @@ constexpr int lanes = static_cast<int>(F::size);
 inline F splat(float value) { return F(value); }
 inline F load(const float* p) { return F::load_unaligned(p); }
 inline void store(float* p, F v) { v.store_unaligned(p); }
-inline F fma(F a, F b, F c) { return xsimd::fma(a, b, c); }
+inline F fma(F a, F b, F c);  // each instruction set's own: for AVX-512, xsimd 8.1 multiplies and adds, and so rounds twice
 inline F max(F a, F b) { return xsimd::max(a, b); }
 inline F min(F a, F b) { return xsimd::min(a, b); }
 inline F abs(F a) { return xsimd::abs(a); }
