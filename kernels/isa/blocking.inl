@@ -32,6 +32,12 @@ inline void store_block(const float* totals, int64_t rows, float* y, int64_t y_s
     for (int64_t row = 0; row < panel_rows; row += lanes) store(y + m * y_stride + row, load(totals + m * panel_rows + row));
 }
 
+// How many of the tiles below there are.
+template <int most>
+constexpr int64_t tiles_of(int64_t rows) {
+  return (rows + most - 1) / most;
+}
+
 // Calls work.template operator()<rows>(m) for register tiles of at most `most` rows that cover [0, rows). The last two are of
 // like size: a small one's chains of sums are too few to keep the multipliers busy.
 template <int most, class Work>

@@ -4,6 +4,7 @@
 // |w| · (x with w's sign): 2 · 128 · 127 = 32512 fits.
 struct Int8Dot {
   static constexpr Codes stored = Codes::bytes;
+  static constexpr bool unpack_first = false;
   static constexpr int tile = int8_tile, vectors = int8_vectors;
   static constexpr int64_t most_steps = 1 << 16;
   static constexpr int32_t offset = 0;
@@ -23,6 +24,7 @@ struct Int8Dot {
 // nibble · x: sixteen products, 16 · 15 · 127 = 30480, fit into 16 bits together. Half the multiplies of INT8.
 struct Int4Dot {
   static constexpr Codes stored = Codes::nibbles;
+  static constexpr bool unpack_first = true;
   static constexpr int tile = int4_tile, vectors = int4_vectors;
   static constexpr int64_t most_steps = 8;
   static constexpr int32_t offset = 8;

@@ -47,7 +47,8 @@ template <class Stored, int tile, int64_t ahead = 0>
 // The loop's own instructions would take one slot in eight from multiply-adds.
 #pragma GCC unroll 4
   for (int64_t s = 0; s < steps; ++s, weights += stride) {
-    if constexpr (ahead != 0) __builtin_prefetch(weights + ahead);
+    if constexpr (ahead != 0)
+      for (int64_t v = 0; v < float_vectors * lanes; v += 64 / sizeof(typename Stored::Element)) __builtin_prefetch(weights + ahead + v);
     F line[float_vectors];
 #pragma GCC unroll 8
     for (int v = 0; v < float_vectors; ++v) line[v] = Stored::load_vector(weights + v * lanes);

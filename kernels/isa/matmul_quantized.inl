@@ -127,36 +127,112 @@ template <class Dot, int tile, Codes stored, bool start>
   }
 }
 
+// Memory to ask for during a loop, so many bytes at every turn: a burst of requests would stop the loop until all are under way.
+struct Ahead {
+  const std::byte* at = nullptr;
+  int64_t bytes_a_turn = 0;
+  const std::byte* end = at;
+
+  [[gnu::always_inline]] void turn() {
+    for (end += bytes_a_turn; at < end; at += 64) __builtin_prefetch(at);
+  }
+};
+
+// What turns the sums of a group into outputs of a block's rows: the scales of a panel's and of x's, of which the next row's
+// are `stride` further.
+struct GroupScales {
+  GroupHeader header;
+  int64_t row;  // the first of the panel's rows in the tile
+  const float* x_scales;
+  const int32_t* x_sums;  // of x's codes in the group
+  int64_t stride;
+};
+
+// The place of register v of row i in the sums and totals of a tile.
+constexpr int64_t place_of(int i, int v) { return i * panel_rows + v * lanes; }
+
+// Whether the sums of a tile go into its totals from the registers that they are in. Sixteen registers hold no more than sums.
+constexpr bool scales_from_registers = lanes == 16;
+
+// totals[tile, panel_rows] += float(sums + products) · scales, for rows from m on; the sums count as zeros in the `first` pass over a group, the
+// products where sums hold them already.
+template <class Dot, int tile, bool zero_points, bool in_sums>
+[[gnu::always_inline]] inline void add_scaled(const typename Dot::Sum (&products)[tile][Dot::vectors], bool first,
+                                              const int32_t* sums, const GroupScales& scales, int64_t m, float* totals) {
+  F scale[Dot::vectors];
+  I zero_point[Dot::vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < Dot::vectors; ++v) {
+    scale[v] = scales.header.scale(scales.row + v * lanes);
+    if constexpr (zero_points) zero_point[v] = scales.header.zero_point(scales.row + v * lanes);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < tile; ++i) {
+    const int64_t at = (m + i) * scales.stride;
+    const F x_scale = splat(scales.x_scales[at]);
+    const I shift = splat_int(Dot::offset * scales.x_sums[at]), x_sum = splat_int(scales.x_sums[at]);
+#pragma GCC unroll 8
+    for (int v = 0; v < Dot::vectors; ++v) {
+      I sum;
+      if constexpr (in_sums)
+        sum = load_int(sums + place_of(i, v));
+      else
+        sum = Dot::collect(first ? zero_int() : load_int(sums + place_of(i, v)), products[i][v]);
+      const I whole_shift = zero_points ? shift + zero_point[v] * x_sum : shift;
+      store(totals + place_of(i, v), scaled(load(totals + place_of(i, v)), sum, whole_shift, scale[v], x_scale));
+    }
+  }
+}
+
 // sums[tile, panel_rows] (+)= products of `steps` of four inputs, an even number: the inputs of a group are a multiple of 8.
-// A function of its own, too.
-template <class Dot, int tile, Codes stored>
+// With the last steps of a group come its scales: its sums then go into the totals. A function of its own, too.
+template <class Dot, int tile, Codes stored, bool streamed>
 [[gnu::noinline, gnu::flatten]] void add_products(const std::byte* codes, const int8_t* x, int64_t x_stride, int64_t steps,
-                                                  bool first, int32_t* sums) {
+                                                  bool first, int32_t* sums, const Ahead* from_memory,
+                                                  const GroupScales* scales, int64_t m, float* totals) {
   constexpr int64_t two_steps = stored == Codes::nibbles ? 256 : 512;  // bytes of codes
+  Ahead ahead;
+  if constexpr (streamed) ahead = *from_memory;
   for (int64_t s = 0; s < steps; first = false) {
     typename Dot::Sum products[tile][Dot::vectors];
     const int64_t end = min_of(steps, s + Dot::most_steps);
+    if constexpr (streamed) ahead.turn();
     add_step<Dot, tile, stored, true>(codes, 0, x, x_stride, products);
     add_step<Dot, tile, stored, false>(codes, 1, x, x_stride, products);
     for (s += 2, codes += two_steps, x += 8; s < end; s += 2, codes += two_steps, x += 8) {
+      if constexpr (streamed) ahead.turn();
       add_step<Dot, tile, stored, false>(codes, 0, x, x_stride, products);
       add_step<Dot, tile, stored, false>(codes, 1, x, x_stride, products);
+    }
+    if (scales_from_registers && s == steps && scales) {
+      if (scales->header.has_zero_points)
+        add_scaled<Dot, tile, true, false>(products, first, sums, *scales, m, totals);
+      else
+        add_scaled<Dot, tile, false, false>(products, first, sums, *scales, m, totals);
+      return;
     }
 #pragma GCC unroll 8
     for (int i = 0; i < tile; ++i)
 #pragma GCC unroll 8
       for (int v = 0; v < Dot::vectors; ++v) {
-        int32_t* sum = sums + i * panel_rows + v * lanes;
+        int32_t* sum = sums + place_of(i, v);
         store_int(sum, Dot::collect(first ? zero_int() : load_int(sum), products[i][v]));
       }
   }
 }
 
+// totals[tile, panel_rows] += float(sums) · scales.
+template <class Dot, int tile>
+[[gnu::always_inline]] inline void add_sums(const int32_t* sums, const GroupScales& scales, int64_t m, float* totals) {
+  const typename Dot::Sum none[tile][Dot::vectors] = {};
+  if (scales.header.has_zero_points)
+    add_scaled<Dot, tile, true, true>(none, false, sums, scales, m, totals);
+  else
+    add_scaled<Dot, tile, false, true>(none, false, sums, scales, m, totals);
+}
+
 // With so few rows a block of weights is used up about as fast as memory brings the next: that is asked for meanwhile.
 constexpr int64_t streamed_rows = 32;
-inline void prefetch_block(const std::byte* at, int64_t bytes) {
-  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(at + line);
-}
 
 // A block of rows of x, and what is known of their products with some panels so far.
 template <class Dot>
@@ -164,8 +240,6 @@ struct QuantizedBlock {
   // Inputs that go through all rows before the next do: so many that their weights stay in L1, beside the next ones where
   // those come from memory.
   static constexpr int64_t most_cols = 256, streamed_cols = 128;
-  // More tiles of rows than this are worth a pass that unpacks nibbles.
-  static constexpr int64_t most_direct_rows = 3 * Dot::tile;
   // Panels that inputs are copied for once, unless panels come from memory, one by one.
   static constexpr int64_t most_panels = 2;
 
@@ -219,53 +293,26 @@ struct QuantizedBlock {
   void multiply_group(int64_t p, int64_t g, int64_t k, int64_t end, const int8_t* input, bool first, bool last, Products& to) {
     const std::byte* codes = w.row_scaled() ? w.codes(p, 0) + w.code_bytes(k) : w.codes(p, g) + w.code_bytes(k - g * group);
     const std::byte* next = codes + w.code_bytes(end - k);
-    const bool direct = w.format == WeightFormat::int8 || rows <= most_direct_rows;
-    if (!direct) {
+    const bool streamed = rows <= streamed_rows;
+    constexpr Codes taken = Dot::unpack_first ? Codes::bytes : Dot::stored;
+    if (Dot::unpack_first && !streamed) {
       unpack_nibbles(codes, end - k, bytes);
       codes = bytes;
     }
     constexpr int64_t strip = Dot::vectors * lanes;  // rows of the panel in a register tile
-    const int64_t strip_bytes = w.code_bytes(end - k) * strip / panel_rows;
-    for (int64_t row = 0; row < panel_rows; row += strip, next += strip_bytes) {
-      if (rows <= streamed_rows) prefetch_block(next, strip_bytes);
+    const int64_t strip_bytes = w.code_bytes(end - k) * strip / panel_rows, steps = (end - k) / 4;
+    Ahead ahead{next, strip_bytes / (steps / 2 * tiles_of<Dot::tile>(rows)) + 1};
+    GroupScales scales{GroupHeader(w, p, g), 0, x.scales + m0 * groups + g, x.sums + m0 * groups + g, groups};
+    for (; scales.row < panel_rows; scales.row += strip)
       for_tiles<Dot::tile>(rows, [&]<int tile>(int64_t m) {
-        constexpr auto add = add_products<Dot, tile, Codes::bytes>;
-        constexpr auto add_direct = add_products<Dot, tile, Dot::stored>;
-        (direct ? add_direct : add)(codes + row * 4, input + m * most_cols, most_cols, (end - k) / 4, first,
-                                    to.partial + m * panel_rows + row);
-        if (!last) return;
-        if (w.has_zero_points)
-          scale_tile<tile, true>(p, g, row, m, to);
-        else
-          scale_tile<tile, false>(p, g, row, m, to);
+        constexpr auto add = add_products<Dot, tile, taken, false>, add_streamed = add_products<Dot, tile, Dot::stored, true>;
+        int32_t* const sums = to.partial + m * panel_rows + scales.row;
+        float* const totals = to.totals + m * panel_rows + scales.row;
+        (streamed ? add_streamed : add)(codes + scales.row * 4, input + m * most_cols, most_cols, steps, first, sums, &ahead,
+                                        scales_from_registers && last ? &scales : nullptr, m, totals);
+        if (!scales_from_registers && last) add_sums<Dot, tile>(sums, scales, m, totals);
+        ahead.end = ahead.at += steps / 2 * ahead.bytes_a_turn;
       });
-    }
-  }
-
-  // totals += float(sums) · scales of group g.
-  template <int tile, bool zero_points>
-  void scale_tile(int64_t p, int64_t g, int64_t row, int64_t m, Products& to) {
-    const GroupHeader header(w, p, g);
-    F scale[Dot::vectors];
-    I zero_point[Dot::vectors];
-#pragma GCC unroll 8
-    for (int v = 0; v < Dot::vectors; ++v) {
-      scale[v] = header.scale(row + v * lanes);
-      if constexpr (zero_points) zero_point[v] = header.zero_point(row + v * lanes);
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < tile; ++i) {
-      const int64_t at = (m0 + m + i) * groups + g;
-      const F x_scale = splat(x.scales[at]);
-      const I shift = splat_int(Dot::offset * x.sums[at]), x_sum = splat_int(x.sums[at]);
-#pragma GCC unroll 8
-      for (int v = 0; v < Dot::vectors; ++v) {
-        const int64_t place = (m + i) * panel_rows + row + v * lanes;
-        const I whole_shift = zero_points ? shift + zero_point[v] * x_sum : shift;
-        store(to.totals + place,
-              scaled(load(to.totals + place), load_int(to.partial + place), whole_shift, scale[v], x_scale));
-      }
-    }
   }
 };
 

@@ -95,6 +95,7 @@ inline Bytes high_nibbles(Bytes bytes) {
 
 struct Int8Dot {
   static constexpr Codes stored = Codes::bytes;
+  static constexpr bool unpack_first = false;
   static constexpr int tile = 1, vectors = 1;
   static constexpr int64_t most_steps = 1 << 16;
   static constexpr int32_t offset = 0;
@@ -112,6 +113,7 @@ struct Int8Dot {
 };
 struct Int4Dot : Int8Dot {
   static constexpr Codes stored = Codes::nibbles;
+  static constexpr bool unpack_first = true;
   static constexpr int32_t offset = 8;
   static Sum dot_nibbles(Sum sum, const Bytes& line, const Bytes& low, const Bytes& high) {
     return dot(dot(sum, low_nibbles(line), low), high_nibbles(line), high);
