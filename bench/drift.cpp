@@ -49,10 +49,12 @@ std::string first_characters(const std::string& text, int64_t count) {
   return text.substr(0, at);
 }
 
-Windows text_windows(const Tokenizer& tokenizer, std::string_view text, int64_t context, std::string_view protocol) {
+Windows text_windows(const Tokenizer& tokenizer, std::string_view text, int64_t context,
+                     std::string_view protocol) {
   if (context < 2) fail("--context: expected at least 2, found {}", context);
   const std::optional<int32_t> bos = tokenizer.bos_token_id();
-  if (!bos) fail("--text: the tokenizer has no BOS token to put before each window; give windows with --token-ids");
+  if (!bos)
+    fail("--text: the tokenizer has no BOS token to put before each window; give windows with --token-ids");
   std::vector<int32_t> ids = tokenizer.encode(text, false);
   Windows windows;
   windows.context = context;
@@ -83,7 +85,8 @@ Windows token_windows(const nlohmann::json& json, const std::string& what) {
   if (!json.is_array() || json.empty()) fail("{}: expected a JSON array of windows", what);
   for (size_t w = 0; w < json.size(); ++w) {
     const nlohmann::json& window = json[w];
-    if (!window.is_array() || window.size() < 2) fail("{}: window {}: expected an array of at least two ids", what, w);
+    if (!window.is_array() || window.size() < 2)
+      fail("{}: window {}: expected an array of at least two ids", what, w);
     std::vector<int32_t>& ids = windows.ids.emplace_back();
     for (size_t i = 0; i < window.size(); ++i) {
       if (!window[i].is_number_integer() || window[i] < 0 || window[i] > std::numeric_limits<int32_t>::max())
@@ -123,13 +126,15 @@ DriftReport measure_drift(const Model& baseline, const Model& model, const Team&
     baseline_session.rewind(0);
     model_session.rewind(0);
     for (int64_t done = 0; done < size - 1; done += chunk) {  // nothing follows the last token
-      const auto part = ids.subspan(static_cast<size_t>(done), static_cast<size_t>(std::min(chunk, size - 1 - done)));
+      const auto part =
+          ids.subspan(static_cast<size_t>(done), static_cast<size_t>(std::min(chunk, size - 1 - done)));
       const Logits ours = model_session.forward_all(part);
       const Logits theirs = baseline_session.forward_all(part);
       team.for_each(ours.rows, [&](int64_t row) {
         const int64_t target = done + row + 1;
         if (target < windows.first_scored) return;
-        positions[static_cast<size_t>(target)] = compare(theirs.row(row), ours.row(row), ids[static_cast<size_t>(target)]);
+        positions[static_cast<size_t>(target)] =
+            compare(theirs.row(row), ours.row(row), ids[static_cast<size_t>(target)]);
       });
     }
     double window_baseline = 0, window_model = 0, window_kl_sum = 0;

@@ -127,13 +127,9 @@ void read_available(Descriptor& pipe, std::string& output) {
 
 }  // namespace
 
-int64_t resident_bytes() {
-  return status_bytes("self", "VmRSS:");
-}
+int64_t resident_bytes() { return status_bytes("self", "VmRSS:"); }
 
-int64_t peak_resident_bytes() {
-  return status_bytes("self", "VmHWM:");
-}
+int64_t peak_resident_bytes() { return status_bytes("self", "VmHWM:"); }
 
 ChildReport run_child(const std::vector<std::string>& argv, const ChildOptions& options) {
   assert(!argv.empty());

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "engine/model_file.h"
+#include "engine/files/model_file.h"
 #include "engine/model_spec.h"
 
 namespace whittle {

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "bench/json_report.h"
 #include "bench/memory.h"
 #include "bench/prompt.h"
-#include "engine/json_file.h"
+#include "bench/reports/json_report.h"
+#include "engine/files/json_file.h"
 #include "engine/session.h"
 #include "kernels/error.h"
 
@@ -18,8 +18,8 @@ void report_own_peak_memory(const std::filesystem::path& folder, const Team& tea
   const Prompt prompt = make_prompt(model.spec(), tokenizer ? &*tokenizer : nullptr, options.prompt_tokens);
   const int64_t context = options.prompt_tokens + options.gen_tokens;
   Session first(model, team, {context, options.kv_cache});
-  // A cache takes memory where it has been written. What would be decoded is filled in pieces no longer than the prompt, so
-  // that no scratch grows, and in a fraction of the time.
+  // A cache takes memory where it has been written. What would be decoded is filled in pieces no longer than
+  // the prompt, so that no scratch grows, and in a fraction of the time.
   const std::span<const int32_t> ids = prompt.ids;
   const auto fill = [&](Session& session) {
     while (const int64_t left = context - session.position() - 1)
@@ -28,7 +28,8 @@ void report_own_peak_memory(const std::filesystem::path& folder, const Team& tea
   };
   fill(first);
   std::vector<Session> others;
-  for (int64_t i = 1; i < options.sequences; ++i) fill(others.emplace_back(first.decoder(), context, options.kv_cache));
+  for (int64_t i = 1; i < options.sequences; ++i)
+    fill(others.emplace_back(first.decoder(), context, options.kv_cache));
   write_json("-", {{"peak_rss_bytes", peak_resident_bytes()}});
 }
 

@@ -99,9 +99,7 @@ ProbeBuffer::ProbeBuffer(const Team& team, int64_t bytes) : threads_(team.size()
   });
 }
 
-ProbeBuffer::~ProbeBuffer() {
-  munmap(mapping_, mapping_bytes_);
-}
+ProbeBuffer::~ProbeBuffer() { munmap(mapping_, mapping_bytes_); }
 
 std::span<const std::byte> ProbeBuffer::slice(int thread) const {
   assert(thread >= 0 && thread < threads_);
@@ -117,13 +115,9 @@ double probe_read_bandwidth(const Team& team, const ProbeBuffer& buffer) {
   return static_cast<double>(buffer.bytes()) / seconds / 1e9;
 }
 
-double probe_int8(const Team& team) {
-  return probe_arithmetic(team, Arithmetic::int8);
-}
+double probe_int8(const Team& team) { return probe_arithmetic(team, Arithmetic::int8); }
 
-double probe_fp32(const Team& team) {
-  return probe_arithmetic(team, Arithmetic::fp32);
-}
+double probe_fp32(const Team& team) { return probe_arithmetic(team, Arithmetic::fp32); }
 
 Limits probe_limits(const Team& team, double seconds) {
   constexpr int fewest_rounds = 3;

@@ -26,21 +26,25 @@ alignas(64) constexpr uint32_t right_operand[16] = {
 alignas(64) constexpr uint32_t int16_ones[8] = {0x10001, 0x10001, 0x10001, 0x10001,
                                                 0x10001, 0x10001, 0x10001, 0x10001};
 
-// Clears the accumulators, then runs `body` once for each of them, `iterations` times. (The assembler repeats what stands
-// between .irp and .endr for every \r. %0 counts down; %1 and %2 are the operands.)
-#define LOOP(name, extensions, move, registers, clear, accumulators, body, leave)                                \
-  __attribute__((target(extensions))) void name(int64_t iterations) {                                          \
-    asm volatile(move " %1, %%" registers "14\n " move " %2, %%" registers "15\n" accumulators clear "\n .endr\n" \
-                 "1:\n" accumulators body "\n .endr\n"                                                          \
-                 "dec %0\n jnz 1b\n " leave                                                                    \
-                 : "+r"(iterations)                                                                            \
-                 : "m"(left_operand), "m"(right_operand), "m"(int16_ones)                                      \
-                 : "cc", ALL_VECTOR_REGISTERS);                                                                \
+// Clears the accumulators, then runs `body` once for each of them, `iterations` times. (The assembler repeats
+// what stands between .irp and .endr for every \r. %0 counts down; %1 and %2 are the operands.)
+#define LOOP(name, extensions, move, registers, clear, accumulators, body, leave)                    \
+  __attribute__((target(extensions))) void name(int64_t iterations) {                                \
+    asm volatile(move " %1, %%" registers "14\n " move " %2, %%" registers "15\n" accumulators clear \
+                      "\n .endr\n"                                                                   \
+                      "1:\n" accumulators body                                                       \
+                      "\n .endr\n"                                                                   \
+                      "dec %0\n jnz 1b\n " leave                                                     \
+                 : "+r"(iterations)                                                                  \
+                 : "m"(left_operand), "m"(right_operand), "m"(int16_ones)                            \
+                 : "cc", ALL_VECTOR_REGISTERS);                                                      \
   }
-#define AVX512_LOOP(name, extensions, body) \
-  LOOP(name, extensions, "vmovdqa64", "zmm", "vpxor %%xmm\\r, %%xmm\\r, %%xmm\\r", FOURTEEN, body, "vzeroupper")
-#define AVX_LOOP(name, extensions, accumulators, body) \
-  LOOP(name, extensions, "vmovdqa", "ymm", "vpxor %%xmm\\r, %%xmm\\r, %%xmm\\r", accumulators, body, "vzeroupper")
+#define AVX512_LOOP(name, extensions, body)                                                        \
+  LOOP(name, extensions, "vmovdqa64", "zmm", "vpxor %%xmm\\r, %%xmm\\r, %%xmm\\r", FOURTEEN, body, \
+       "vzeroupper")
+#define AVX_LOOP(name, extensions, accumulators, body)                                               \
+  LOOP(name, extensions, "vmovdqa", "ymm", "vpxor %%xmm\\r, %%xmm\\r, %%xmm\\r", accumulators, body, \
+       "vzeroupper")
 #define SSE_LOOP(name, body) LOOP(name, "sse2", "movdqa", "xmm", "pxor %%xmm\\r, %%xmm\\r", SEVEN, body, "")
 
 AVX512_LOOP(vpdpbusd_zmm, "avx512f,avx512vnni", "vpdpbusd %%zmm14, %%zmm15, %%zmm\\r")
@@ -48,8 +52,10 @@ AVX512_LOOP(vdpbf16ps_zmm, "avx512f,avx512bf16", "vdpbf16ps %%zmm14, %%zmm15, %%
 AVX512_LOOP(vfmadd_zmm, "avx512f", "vfmadd231ps %%zmm14, %%zmm15, %%zmm\\r")
 AVX_LOOP(vpdpbusd_ymm, "avx2,avxvnni", FOURTEEN, "%{vex%} vpdpbusd %%ymm14, %%ymm15, %%ymm\\r")
 AVX_LOOP(vpmaddubsw_ymm, "avx2", SEVEN,
-         "vpmaddubsw %%ymm14, %%ymm15, %%ymm12\n vpmaddwd %3, %%ymm12, %%ymm12\n vpaddd %%ymm12, %%ymm\\r, %%ymm\\r")
-AVX_LOOP(vpmaddwd_ymm, "avx2", SEVEN, "vpmaddwd %%ymm14, %%ymm15, %%ymm12\n vpaddd %%ymm12, %%ymm\\r, %%ymm\\r")
+         "vpmaddubsw %%ymm14, %%ymm15, %%ymm12\n vpmaddwd %3, %%ymm12, %%ymm12\n vpaddd %%ymm12, %%ymm\\r, "
+         "%%ymm\\r")
+AVX_LOOP(vpmaddwd_ymm, "avx2", SEVEN,
+         "vpmaddwd %%ymm14, %%ymm15, %%ymm12\n vpaddd %%ymm12, %%ymm\\r, %%ymm\\r")
 AVX_LOOP(vfmadd_ymm, "avx2,fma", FOURTEEN, "vfmadd231ps %%ymm14, %%ymm15, %%ymm\\r")
 SSE_LOOP(pmaddwd_xmm, "movdqa %%xmm14, %%xmm12\n pmaddwd %%xmm15, %%xmm12\n paddd %%xmm12, %%xmm\\r")
 SSE_LOOP(mulps_xmm, "movaps %%xmm14, %%xmm12\n mulps %%xmm15, %%xmm12\n addps %%xmm12, %%xmm\\r")

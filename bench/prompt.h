@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/model_spec.h"
-#include "engine/tokenizer.h"
+#include "engine/tokenizer/tokenizer.h"
 
 namespace whittle {
 

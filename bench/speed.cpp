@@ -47,8 +47,10 @@ class Subject {
         load_seconds_(seconds(load_start_, Clock::now())),
         tokenizer_(open_tokenizer_if_any(folder)),
         prompt_(make_prompt(model_.spec(), tokenizer_ ? &*tokenizer_ : nullptr, options.prompt_tokens)),
-        decoder_(std::make_shared<Decoder>(model_, team, std::max(options.sequences, std::min(chunk, context())), context())) {
-    for (int64_t i = 0; i < options.sequences; ++i) sessions_.emplace_back(decoder_, context(), options.kv_cache);
+        decoder_(std::make_shared<Decoder>(
+            model_, team, std::max(options.sequences, std::min(chunk, context())), context())) {
+    for (int64_t i = 0; i < options.sequences; ++i)
+      sessions_.emplace_back(decoder_, context(), options.kv_cache);
     for (Session& session : sessions_) all_sessions_.push_back(&session);
   }
 
@@ -79,7 +81,8 @@ class Subject {
   void warm_up() {
     for (Session& session : sessions_) session.forward(prompt_.ids);
     std::vector<int32_t> tokens(sessions_.size(), prompt_.ids.front());
-    for (int64_t i = 0; i < std::min<int64_t>(options_.gen_tokens, 4); ++i) Session::step(all_sessions_, tokens);
+    for (int64_t i = 0; i < std::min<int64_t>(options_.gen_tokens, 4); ++i)
+      Session::step(all_sessions_, tokens);
   }
 
   SpeedRepeat run(const ProbeBuffer& buffer) {
@@ -101,7 +104,8 @@ class Subject {
     rewind_to_prompt();
     std::vector<int32_t> tokens(sessions_.size(), token);
     phases.push_back(profile_phase("decode", buffer, [&] {
-      for (int64_t i = 0; i < options_.gen_tokens; ++i) sample_all(Session::step(all_sessions_, tokens), tokens);
+      for (int64_t i = 0; i < options_.gen_tokens; ++i)
+        sample_all(Session::step(all_sessions_, tokens), tokens);
     }));
     return phases;
   }
@@ -118,8 +122,8 @@ class Subject {
     run();
     decoder_->watch(nullptr);
     const ProfileLimits after = probe();
-    result.limits = {(before.read_gb_per_s + after.read_gb_per_s) / 2, (before.int8_gops + after.int8_gops) / 2,
-                     (before.fp32_gflops + after.fp32_gflops) / 2};
+    result.limits = {(before.read_gb_per_s + after.read_gb_per_s) / 2,
+                     (before.int8_gops + after.int8_gops) / 2, (before.fp32_gflops + after.fp32_gflops) / 2};
     return result;
   }
 
@@ -210,9 +214,7 @@ std::string folder_name(const std::filesystem::path& folder) {
 
 }  // namespace
 
-double SpeedRepeat::decode() const {
-  return std::accumulate(latencies.begin(), latencies.end(), 0.0);
-}
+double SpeedRepeat::decode() const { return std::accumulate(latencies.begin(), latencies.end(), 0.0); }
 
 std::vector<double> SpeedReport::ttft_ms() const {
   return each(repeats, [](const SpeedRepeat& repeat) { return 1e3 * repeat.ttft(); });
@@ -228,8 +230,9 @@ std::vector<double> SpeedReport::prefill_fraction() const {
   return ratios(prefill_gops(), arithmetic_gops());
 }
 std::vector<double> SpeedReport::decode_tokens_per_s() const {
-  return each(repeats,
-              [&](const SpeedRepeat& repeat) { return static_cast<double>(gen_tokens * sequences) / repeat.decode(); });
+  return each(repeats, [&](const SpeedRepeat& repeat) {
+    return static_cast<double>(gen_tokens * sequences) / repeat.decode();
+  });
 }
 std::vector<double> SpeedReport::decode_gb_per_s() const {
   return each(repeats, [&](const SpeedRepeat& repeat) {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "bench/model_size.h"
-#include "bench/profile_report.h"
+#include "bench/reports/profile_report.h"
 #include "kernels/kernel_table.h"
 #include "kernels/threads.h"
 
@@ -30,7 +30,8 @@ struct SpeedRepeat {
   double tokenization = 0;    // of the prompt; 0 without a tokenizer
   double prefill = 0;         // the prompt through the model
   double first_sampling = 0;  // of the token that follows
-  // Each step after the first token, from the one before it: decoder, sampling and detokenization, of all sequences.
+  // Each step after the first token, from the one before it: decoder, sampling and detokenization, of all
+  // sequences.
   std::vector<double> latencies;
   double sampling = 0, detokenization = 0;  // their part of all latencies together
 
@@ -70,7 +71,7 @@ struct SpeedReport {
   std::vector<double> ttft_ms() const;
   std::vector<double> prefill_tokens_per_s() const;
   std::vector<double> prefill_gops() const;
-  std::vector<double> prefill_fraction() const;  // of the arithmetic probe beside it
+  std::vector<double> prefill_fraction() const;     // of the arithmetic probe beside it
   std::vector<double> decode_tokens_per_s() const;  // of all sequences together
   std::vector<double> decode_gb_per_s() const;
   std::vector<double> decode_bandwidth_fraction() const;  // of the read probe beside it

@@ -21,9 +21,7 @@ double quantile(std::span<const double> values, double q) {
   return std::lerp(sorted[below], sorted[above], position - static_cast<double>(below));
 }
 
-double median(std::span<const double> values) {
-  return quantile(values, 0.5);
-}
+double median(std::span<const double> values) { return quantile(values, 0.5); }
 
 Spread spread(std::span<const double> values) {
   const double middle = median(values);

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "bench/drift.h"
-#include "bench/machine_report.h"
+#include "bench/reports/machine_report.h"
 #include "bench/speed.h"
 
 namespace whittle {

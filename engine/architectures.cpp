@@ -41,9 +41,7 @@ void read_llama(const JsonFields& config, ModelSpec& spec) {
   spec.mlp_bias = config.boolean("mlp_bias", false);
 }
 
-void read_mistral(const JsonFields& config, ModelSpec& spec) {
-  spec.sliding_window = read_window(config);
-}
+void read_mistral(const JsonFields& config, ModelSpec& spec) { spec.sliding_window = read_window(config); }
 
 void read_qwen2(const JsonFields& config, ModelSpec& spec) {
   spec.qkv_bias = true;
@@ -173,9 +171,7 @@ constexpr NeutralValue neutral_values[] = {
     {"use_sliding_window", "false"},
 };
 
-bool has(Fields fields, std::string_view field) {
-  return std::ranges::find(fields, field) != fields.end();
-}
+bool has(Fields fields, std::string_view field) { return std::ranges::find(fields, field) != fields.end(); }
 
 void check_fields(const JsonFields& config, const Architecture& architecture) {
   for (const auto& [field, value] : config.object().items()) {

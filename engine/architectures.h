@@ -5,7 +5,7 @@
 #include <span>
 #include <string_view>
 
-#include "engine/json_file.h"
+#include "engine/files/json_file.h"
 #include "engine/model_spec.h"
 
 namespace whittle {

@@ -8,14 +8,16 @@
 namespace whittle {
 namespace {
 
-// The part of `piece` that each of several weights has whose panels are laid end to end: calls body(weight index, its panels).
+// The part of `piece` that each of several weights has whose panels are laid end to end: calls body(weight
+// index, its panels).
 template <class Body>
 void split_panels(Range piece, std::initializer_list<const Linear*> linears, Body body) {
   int64_t first = 0;
   size_t index = 0;
   for (const Linear* linear : linears) {
     const int64_t count = linear->weight.panel_count();
-    const Range panels = {std::clamp<int64_t>(piece.begin - first, 0, count), std::clamp<int64_t>(piece.end - first, 0, count)};
+    const Range panels = {std::clamp<int64_t>(piece.begin - first, 0, count),
+                          std::clamp<int64_t>(piece.end - first, 0, count)};
     if (panels.size() > 0) body(index, panels);
     first += count;
     ++index;
@@ -114,7 +116,8 @@ void Decoder::embed(const Worker& worker) {
   });
 }
 
-void Decoder::quantize(LinearInput& input, Range rows, int64_t cols, std::initializer_list<const Linear*> readers) {
+void Decoder::quantize(LinearInput& input, Range rows, int64_t cols,
+                       std::initializer_list<const Linear*> readers) {
   for (const int64_t group_size : model_.activation_group_sizes()) {
     const bool wanted = std::any_of(readers.begin(), readers.end(), [&](const Linear* reader) {
       return reader->activation_group_size == group_size;
@@ -123,8 +126,8 @@ void Decoder::quantize(LinearInput& input, Range rows, int64_t cols, std::initia
   }
 }
 
-void Decoder::normalise(const Worker& worker, int32_t layer, const std::vector<float>& weight, int64_t first_row,
-                        int64_t rows, std::initializer_list<const Linear*> readers) {
+void Decoder::normalise(const Worker& worker, int32_t layer, const std::vector<float>& weight,
+                        int64_t first_row, int64_t rows, std::initializer_list<const Linear*> readers) {
   each(worker, Operation::norm, layer, rows, [&](Range mine) {
     for (int64_t m = mine.begin; m < mine.end; ++m)
       kernels().rms_norm(hidden_.data() + (first_row + m) * hidden_stride_, weight.data(), spec_.hidden_size,
@@ -172,30 +175,32 @@ void Decoder::rotate_and_store(const Worker& worker, int32_t index) {
   const DecoderLayer& layer = model_.layers()[static_cast<size_t>(index)];
   const int64_t head_dim = spec_.head_dim, half = head_dim / 2;
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-  each(worker, Operation::rope, index, spec_.num_attention_heads + spec_.num_key_value_heads, [&](Range mine) {
-    for (int64_t head = mine.begin; head < mine.end; ++head) {
-      const bool is_query = head < spec_.num_attention_heads;
-      const int64_t kv_head = head - spec_.num_attention_heads;
-      const std::vector<float>& norm = is_query ? layer.q_norm : layer.k_norm;
-      for (int64_t m = 0; m < row_count(); ++m) {
-        float* row =
-            is_query ? q_.data() + m * q_stride_ + head * head_dim : k_.data() + m * kv_stride_ + kv_head * head_dim;
-        if (!norm.empty()) kernels().rms_norm(row, norm.data(), head_dim, spec_.rms_norm_eps, row);
-        kernels().rope(row, cosines_.data() + m * half, sines_.data() + m * half, head_dim);
-        const DecoderRow& place = rows_[static_cast<size_t>(m)];
-        if (is_query)
-          for (int64_t d = 0; d < head_dim; ++d) row[d] *= scale;
-        else
-          kernels().store_kv(place.cache->head(index, kv_head), place.position, row,
-                             v_.data() + m * kv_stride_ + kv_head * head_dim);
-      }
-    }
-  });
+  each(worker, Operation::rope, index, spec_.num_attention_heads + spec_.num_key_value_heads,
+       [&](Range mine) {
+         for (int64_t head = mine.begin; head < mine.end; ++head) {
+           const bool is_query = head < spec_.num_attention_heads;
+           const int64_t kv_head = head - spec_.num_attention_heads;
+           const std::vector<float>& norm = is_query ? layer.q_norm : layer.k_norm;
+           for (int64_t m = 0; m < row_count(); ++m) {
+             float* row = is_query ? q_.data() + m * q_stride_ + head * head_dim
+                                   : k_.data() + m * kv_stride_ + kv_head * head_dim;
+             if (!norm.empty()) kernels().rms_norm(row, norm.data(), head_dim, spec_.rms_norm_eps, row);
+             kernels().rope(row, cosines_.data() + m * half, sines_.data() + m * half, head_dim);
+             const DecoderRow& place = rows_[static_cast<size_t>(m)];
+             if (is_query)
+               for (int64_t d = 0; d < head_dim; ++d) row[d] *= scale;
+             else
+               kernels().store_kv(place.cache->head(index, kv_head), place.position, row,
+                                  v_.data() + m * kv_stride_ + kv_head * head_dim);
+           }
+         }
+       });
 }
 
 void Decoder::attend(const Worker& worker, int32_t index) {
   const int64_t head_dim = spec_.head_dim;
-  const int64_t group = spec_.num_attention_heads / spec_.num_key_value_heads;  // query heads of a key/value head
+  const int64_t group =
+      spec_.num_attention_heads / spec_.num_key_value_heads;  // query heads of a key/value head
   const int64_t window = index >= spec_.max_window_layers ? spec_.sliding_window : 0;
   const auto spans = static_cast<int64_t>(query_spans_.size());
   float* scores = scores_.data() + worker.index * max_queries * max_context_;
@@ -214,7 +219,8 @@ void Decoder::attend(const Worker& worker, int32_t index) {
       }
       KvCache& cache = *rows_[static_cast<size_t>(first / group)].cache;
       work.bytes += cache.head_bytes(queries[count - 1].end - queries[0].begin);
-      kernels().attention(cache.head(index, kv_head), {queries, static_cast<size_t>(count)}, scores, max_context_);
+      kernels().attention(cache.head(index, kv_head), {queries, static_cast<size_t>(count)}, scores,
+                          max_context_);
     }
     return work;
   });
@@ -222,7 +228,8 @@ void Decoder::attend(const Worker& worker, int32_t index) {
 
 void Decoder::mlp_block(const Worker& worker, int32_t index) {
   const DecoderLayer& layer = model_.layers()[static_cast<size_t>(index)];
-  normalise(worker, index, layer.post_attention_layernorm, 0, row_count(), {&layer.gate_proj, &layer.up_proj});
+  normalise(worker, index, layer.post_attention_layernorm, 0, row_count(),
+            {&layer.gate_proj, &layer.up_proj});
   each(worker, Operation::gate_up, index, layer.gate_proj.weight.panel_count(), [&](Range panels) {
     apply(layer.gate_proj, input_, row_count(), panels, {mlp_.row(0), mlp_.stride()});
     apply(layer.up_proj, input_, row_count(), panels, {up_.data(), mlp_.stride()});

@@ -9,7 +9,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 // Holds text back while its end may be the beginning of a stop text.
 class StopFilter {
@@ -57,8 +59,8 @@ std::string_view name(FinishReason reason) {
   return names[static_cast<size_t>(reason)];
 }
 
-Generation generate(Session& session, const Model& model, const Tokenizer* tokenizer, std::span<const int32_t> prompt,
-                    const GenerationOptions& options, const TextSink& sink) {
+Generation generate(Session& session, const Model& model, const Tokenizer* tokenizer,
+                    std::span<const int32_t> prompt, const GenerationOptions& options, const TextSink& sink) {
   if (prompt.empty()) fail("the prompt is empty");
   for (const std::string& stop : options.stop)
     if (stop.empty()) fail("--stop: expected a text, found an empty one");

@@ -10,7 +10,7 @@
 
 #include "engine/sampler.h"
 #include "engine/session.h"
-#include "engine/tokenizer.h"
+#include "engine/tokenizer/tokenizer.h"
 
 namespace whittle {
 
@@ -30,12 +30,13 @@ struct Generation {
   double prefill_seconds = 0, decode_seconds = 0, sampling_seconds = 0;
 };
 
-// Gives text as it becomes certain: whole UTF-8 characters, and nothing that may yet turn out to be a stop text.
+// Gives text as it becomes certain: whole UTF-8 characters, and nothing that may yet turn out to be a stop
+// text.
 using TextSink = std::function<void(std::string_view)>;
 
-// Continues `session` with `prompt`. tokenizer may be nullptr: then no text is made and `stop` must be empty. Throws
-// Error when the prompt is empty or does not fit.
-Generation generate(Session& session, const Model& model, const Tokenizer* tokenizer, std::span<const int32_t> prompt,
-                    const GenerationOptions& options, const TextSink& sink);
+// Continues `session` with `prompt`. tokenizer may be nullptr: then no text is made and `stop` must be empty.
+// Throws Error when the prompt is empty or does not fit.
+Generation generate(Session& session, const Model& model, const Tokenizer* tokenizer,
+                    std::span<const int32_t> prompt, const GenerationOptions& options, const TextSink& sink);
 
 }  // namespace whittle

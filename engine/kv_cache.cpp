@@ -56,6 +56,8 @@ int64_t KvCache::bytes(const ModelSpec& spec, KvFormat format, int64_t positions
   return heads(spec) * positions * position_bytes(format, spec.head_dim);
 }
 
-int64_t KvCache::head_bytes(int64_t positions) const { return positions * position_bytes(format_, head_dim_); }
+int64_t KvCache::head_bytes(int64_t positions) const {
+  return positions * position_bytes(format_, head_dim_);
+}
 
 }  // namespace whittle

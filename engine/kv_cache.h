@@ -30,10 +30,10 @@ class KvCache {
 
  private:
   KvFormat format_;
-  int64_t context_;         // a multiple of kv_block
+  int64_t context_;  // a multiple of kv_block
   int64_t head_dim_, kv_heads_;
-  Buffer<std::byte> keys_, values_;           // [layer][kv_head][context × head_dim]
-  Buffer<float> key_scales_, value_scales_;   // [layer][kv_head][context], int8 only
+  Buffer<std::byte> keys_, values_;          // [layer][kv_head][context × head_dim]
+  Buffer<float> key_scales_, value_scales_;  // [layer][kv_head][context], int8 only
 };
 
 }  // namespace whittle

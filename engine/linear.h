@@ -17,11 +17,13 @@ struct Linear {
   int64_t activation_group_size = 0;
 };
 
-// The same rows for every linear that reads them: as floats, and as int8 codes once for each group size in use.
+// The same rows for every linear that reads them: as floats, and as int8 codes once for each group size in
+// use.
 class LinearInput {
  public:
   LinearInput() = default;
-  // Room for `rows` rows of up to `cols` inputs. group_sizes: what the linears of the model ask for; 0 needs no room.
+  // Room for `rows` rows of up to `cols` inputs. group_sizes: what the linears of the model ask for; 0 needs
+  // no room.
   LinearInput(int64_t rows, int64_t cols, const std::vector<int64_t>& group_sizes);
 
   // Row m as floats, to be written before quantize().

@@ -5,7 +5,8 @@
 
 namespace whittle {
 
-Linear Model::load_linear(const Team& team, const std::string& module, int64_t rows, int64_t cols, bool bias) {
+Linear Model::load_linear(const Team& team, const std::string& module, int64_t rows, int64_t cols,
+                          bool bias) {
   const WeightMatrix matrix = file_.weight(module, rows, cols);
   Packer packer(matrix);
   team.for_each(packer.panel_count(), [&](int64_t panel) { packer.pack(panel); });
@@ -17,7 +18,8 @@ Linear Model::load_linear(const Team& team, const std::string& module, int64_t r
     linear.bias.resize(static_cast<size_t>(linear.weight.padded_rows()));
   }
   if (linear.weight.quantized()) {
-    // Groups of weights are finer than what a file may ask for its activations: their scales meet group by group.
+    // Groups of weights are finer than what a file may ask for its activations: their scales meet group by
+    // group.
     const int64_t asked = file_.activation_group_size(module);
     linear.activation_group_size = !linear.weight.row_scaled() ? linear.weight.group_size
                                    : asked                     ? round_up(asked, 8)
@@ -30,7 +32,8 @@ Linear Model::load_linear(const Team& team, const std::string& module, int64_t r
   return linear;
 }
 
-Model::Model(const std::filesystem::path& folder, const Team& team) : file_(folder), spec_(read_model_spec(file_)) {
+Model::Model(const std::filesystem::path& folder, const Team& team)
+    : file_(folder), spec_(read_model_spec(file_)) {
   const EmbeddingModules modules = embedding_modules(file_, spec_);
   // The largest tensor comes first, while nothing else is in memory beside it and its packed copy.
   lm_head_ = load_linear(team, modules.output, spec_.vocab_size, spec_.hidden_size, false);
@@ -47,7 +50,8 @@ Model::Model(const std::filesystem::path& folder, const Team& team) : file_(fold
     }
     const std::string prefix = fmt::format("model.layers.{}.", i);
     layer.input_layernorm = file_.vector(prefix + "input_layernorm.weight", spec_.hidden_size);
-    layer.post_attention_layernorm = file_.vector(prefix + "post_attention_layernorm.weight", spec_.hidden_size);
+    layer.post_attention_layernorm =
+        file_.vector(prefix + "post_attention_layernorm.weight", spec_.hidden_size);
     weight_bytes_ += 2 * spec_.hidden_size * static_cast<int64_t>(sizeof(float));
     if (spec_.qk_norm) {
       layer.q_norm = file_.vector(prefix + "self_attn.q_norm.weight", spec_.head_dim);
@@ -62,7 +66,8 @@ Model::Model(const std::filesystem::path& folder, const Team& team) : file_(fold
 void Model::embed(int32_t id, float* out) const {
   if (embedding_.codes.empty()) return lm_head_.weight.decode_row(id, out);
   embedding_.decode_row(id, out);
-  // The system maps far more than the row around it: left there, the whole embedding would be resident after a prompt.
+  // The system maps far more than the row around it: left there, the whole embedding would be resident after
+  // a prompt.
   file_.drop_pages(embedding_.codes);
 }
 

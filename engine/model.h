@@ -7,8 +7,8 @@
 #include <memory>
 #include <vector>
 
+#include "engine/files/model_file.h"
 #include "engine/linear.h"
-#include "engine/model_file.h"
 #include "engine/model_spec.h"
 #include "kernels/threads.h"
 
@@ -24,8 +24,8 @@ struct DecoderLayer {
 
 class Model {
  public:
-  // Reads and packs every weight, one tensor at a time with all threads, and lets go of each tensor's pages: the peak is
-  // one packed copy plus one tensor. Throws Error.
+  // Reads and packs every weight, one tensor at a time with all threads, and lets go of each tensor's pages:
+  // the peak is one packed copy plus one tensor. Throws Error.
   Model(const std::filesystem::path& folder, const Team& team);
 
   const ModelSpec& spec() const { return spec_; }
@@ -42,7 +42,8 @@ class Model {
   int64_t weight_bytes() const { return weight_bytes_; }
   // Bytes of weights that one decode step reads: every linear and the head, once.
   int64_t decode_bytes() const { return decode_bytes_; }
-  // Multiply-accumulates of linears whose inputs are int8, and of all linears, for one token without the head.
+  // Multiply-accumulates of linears whose inputs are int8, and of all linears, for one token without the
+  // head.
   int64_t int8_macs() const { return int8_macs_; }
   int64_t macs() const { return macs_; }
 
@@ -51,7 +52,8 @@ class Model {
 
   ModelFile file_;
   ModelSpec spec_;
-  WeightMatrix embedding_;  // borrowed from file_; without codes when the head's matrix serves as embedding too
+  WeightMatrix
+      embedding_;  // borrowed from file_; without codes when the head's matrix serves as embedding too
   std::vector<DecoderLayer> layers_;
   std::vector<float> norm_;
   Linear lm_head_;

@@ -4,8 +4,8 @@
 #include <map>
 
 #include "engine/architectures.h"
-#include "engine/json_file.h"
-#include "engine/model_file.h"
+#include "engine/files/json_file.h"
+#include "engine/files/model_file.h"
 #include "kernels/error.h"
 
 namespace whittle {

@@ -14,8 +14,8 @@ enum class RopeScalingType : uint8_t { none, linear, llama3 };
 struct RopeScaling {
   RopeScalingType type = RopeScalingType::none;
   double factor = 1;
-  double low_freq_factor = 1, high_freq_factor = 1;      // llama3
-  int64_t original_max_position_embeddings = 0;          // llama3
+  double low_freq_factor = 1, high_freq_factor = 1;  // llama3
+  int64_t original_max_position_embeddings = 0;      // llama3
 };
 
 struct ModelSpec {
@@ -31,22 +31,24 @@ struct ModelSpec {
   float rms_norm_eps = 0;
   double rope_theta = 0;
   RopeScaling rope_scaling;
-  int64_t sliding_window = 0;    // positions a token may look back over, itself included; 0: all
-  int64_t max_window_layers = 0; // layers below this index attend over everything even when sliding_window is set
-  bool qkv_bias = false;         // q_proj, k_proj and v_proj
+  int64_t sliding_window = 0;  // positions a token may look back over, itself included; 0: all
+  int64_t max_window_layers =
+      0;                  // layers below this index attend over everything even when sliding_window is set
+  bool qkv_bias = false;  // q_proj, k_proj and v_proj
   bool attention_output_bias = false;  // o_proj
   bool mlp_bias = false;
-  bool qk_norm = false;          // RMSNorm over head_dim of each query and key head before RoPE
+  bool qk_norm = false;  // RMSNorm over head_dim of each query and key head before RoPE
   bool tie_word_embeddings = false;
-  int32_t bos_token_id = -1;     // −1: none
+  int32_t bos_token_id = -1;           // −1: none
   std::vector<int32_t> eos_token_ids;  // generation_config.json's where it exists, else config.json's
 
   int64_t q_size() const { return num_attention_heads * head_dim; }
   int64_t kv_size() const { return num_key_value_heads * head_dim; }
 };
 
-// Errors name the file and the field or tensor: a missing or out-of-range value, an unknown architecture, any field that
-// would change the computation in a way that we do not honour, a missing tensor, and one that the spec has no place for.
+// Errors name the file and the field or tensor: a missing or out-of-range value, an unknown architecture, any
+// field that would change the computation in a way that we do not honour, a missing tensor, and one that the
+// spec has no place for.
 ModelSpec read_model_spec(const ModelFile& file);
 
 // One linear layer of a decoder block, in the order in which a token meets them.

@@ -11,7 +11,7 @@ Work& Work::operator+=(const Work& more) {
 
 std::string_view name(Operation operation) {
   constexpr std::string_view names[operation_count] = {
-      "embedding",    "norm, quantize",  "quantize",        "qkv projection", "rope, store kv", "attention",
+      "embedding",    "norm, quantize", "quantize",        "qkv projection", "rope, store kv", "attention",
       "o projection", "gate, up, silu", "down projection", "head",           "wait for others"};
   return names[static_cast<size_t>(operation)];
 }

@@ -21,7 +21,8 @@ double llama3_scaled(double frequency, const RopeScaling& scaling) {
 
 Rope::Rope(const ModelSpec& spec) {
   for (int64_t i = 0; i < spec.head_dim / 2; ++i) {
-    double frequency = std::pow(spec.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(spec.head_dim));
+    double frequency =
+        std::pow(spec.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(spec.head_dim));
     switch (spec.rope_scaling.type) {
       case RopeScalingType::none: break;
       case RopeScalingType::linear: frequency /= spec.rope_scaling.factor; break;

@@ -15,9 +15,9 @@ int64_t context_of(const Model& model, const SessionOptions& options) {
 }  // namespace
 
 Session::Session(const Model& model, const Team& team, const SessionOptions& options)
-    : Session(std::make_shared<Decoder>(model, team,
-                                        std::clamp<int64_t>(options.prefill_chunk, 1, context_of(model, options)),
-                                        context_of(model, options)),
+    : Session(std::make_shared<Decoder>(
+                  model, team, std::clamp<int64_t>(options.prefill_chunk, 1, context_of(model, options)),
+                  context_of(model, options)),
               context_of(model, options), options.kv_cache) {}
 
 Session::Session(std::shared_ptr<Decoder> decoder, int64_t context, KvFormat kv_cache)
@@ -31,7 +31,8 @@ Session::Session(std::shared_ptr<Decoder> decoder, int64_t context, KvFormat kv_
 void Session::check(std::span<const int32_t> tokens) const {
   const auto count = static_cast<int64_t>(tokens.size());
   if (count > context_ - position_)
-    fail("the context is full: {} tokens and {} more do not fit into {} positions", position_, count, context_);
+    fail("the context is full: {} tokens and {} more do not fit into {} positions", position_, count,
+         context_);
   for (const int32_t token : tokens)
     if (token < 0 || token >= spec_.vocab_size)
       fail("token id {} is outside the model's vocabulary of {}", token, spec_.vocab_size);
@@ -43,7 +44,8 @@ Logits Session::forward(std::span<const int32_t> tokens) {
   Logits logits;
   for (int64_t done = 0; done < count;) {
     const int64_t rows = std::min(decoder_->max_rows(), count - done);
-    logits = run_chunk(tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(rows)), done + rows == count ? 1 : 0);
+    logits = run_chunk(tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(rows)),
+                       done + rows == count ? 1 : 0);
     done += rows;
   }
   return logits;
@@ -52,7 +54,8 @@ Logits Session::forward(std::span<const int32_t> tokens) {
 Logits Session::forward_all(std::span<const int32_t> tokens) {
   check(tokens);
   const auto rows = static_cast<int64_t>(tokens.size());
-  if (rows > decoder_->max_rows()) fail("{} tokens do not fit into one chunk of {}", rows, decoder_->max_rows());
+  if (rows > decoder_->max_rows())
+    fail("{} tokens do not fit into one chunk of {}", rows, decoder_->max_rows());
   return run_chunk(tokens, rows);
 }
 

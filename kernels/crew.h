@@ -1,6 +1,6 @@
 #pragma once
-// How the threads of a team share the work of one operation after the other: who takes which piece, when all is done, and who
-// rests. Worker::hand_out (threads.h) is what others see of it.
+// How the threads of a team share the work of one operation after the other: who takes which piece, when all
+// is done, and who rests. Worker::hand_out (threads.h) is what others see of it.
 
 #include <time.h>
 
@@ -32,12 +32,13 @@ class Crew {
   void end_run() {
     const Member* steadiest = nullptr;  // goes on whatever it lost
     for (const Member& member : members_)
-      if (!member.rests && (!steadiest || member.lost_fraction() < steadiest->lost_fraction())) steadiest = &member;
+      if (!member.rests && (!steadiest || member.lost_fraction() < steadiest->lost_fraction()))
+        steadiest = &member;
     for (Member& member : members_) member.plan_rest(&member == steadiest);
   }
 
-  // On every thread, around a run. A thread that rests sleeps until another is done, so that it meets the end of the run
-  // with a claim to its CPU, not having spun its time away.
+  // On every thread, around a run. A thread that rests sleeps until another is done, so that it meets the end
+  // of the run with a claim to its CPU, not having spun its time away.
   void enter(int thread) { members_[static_cast<size_t>(thread)].enter(); }
   void leave(int thread) {
     Member& member = members_[static_cast<size_t>(thread)];
@@ -107,7 +108,8 @@ class Crew {
   // What is left of a thread's share, and of which operation: one word, so that owner and helpers agree.
   static constexpr int bits = 21;
   static uint64_t pack(uint64_t operation, Range rest) {
-    return operation << (2 * bits) | static_cast<uint64_t>(rest.begin) << bits | static_cast<uint64_t>(rest.end);
+    return operation << (2 * bits) | static_cast<uint64_t>(rest.begin) << bits |
+           static_cast<uint64_t>(rest.end);
   }
   static Range unpack(uint64_t word) {
     constexpr uint64_t mask = (uint64_t{1} << bits) - 1;
@@ -133,9 +135,11 @@ class Crew {
       cpu_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID);
     }
     double lost_fraction() const {
-      return wall_ns > 0 ? static_cast<double>(wall_ns - cpu_ns - asleep_ns) / static_cast<double>(wall_ns) : 0;
+      return wall_ns > 0 ? static_cast<double>(wall_ns - cpu_ns - asleep_ns) / static_cast<double>(wall_ns)
+                         : 0;
     }
-    // Judged over some 20 ms at least, since a preemption lasts a few. With every rest in vain the next is longer.
+    // Judged over some 20 ms at least, since a preemption lasts a few. With every rest in vain the next is
+    // longer.
     void plan_rest(bool indispensable) {
       constexpr int64_t window = 20'000'000, shortest = 100'000'000, longest = 3'200'000'000;
       const bool worked = !rests && operation > 0;
@@ -150,7 +154,8 @@ class Crew {
     }
   };
   std::vector<Member> members_;
-  int spins_;  // some 100 us; none where threads outnumber CPUs, and a spinning one keeps another from its work
+  int spins_;  // some 100 us; none where threads outnumber CPUs, and a spinning one keeps another from its
+               // work
   uint32_t run_ = 0;
   std::atomic<uint32_t> run_over_ = 0;         // the last run that a thread has left
   alignas(64) std::atomic<int64_t> done_ = 0;  // items of all operations of this run

@@ -33,7 +33,8 @@ constexpr uint16_t float_to_f16(float value) {
   return static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
 }
 
-// Whether a number comes back from f16 as it was. Loading asks this of every scale: normal numbers tell by their bits.
+// Whether a number comes back from f16 as it was. Loading asks this of every scale: normal numbers tell by
+// their bits.
 constexpr bool exact_in_f16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value), magnitude = bits & 0x7fffffffu;
   if (magnitude >= 0x38800000u && magnitude < 0x47800000u) return (bits & 0x1fffu) == 0;

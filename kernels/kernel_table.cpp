@@ -22,12 +22,8 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512cd");
 }
-bool has_avx512_vnni() {
-  return has_avx512() && __builtin_cpu_supports("avx512vnni");
-}
-bool always() {
-  return true;
-}
+bool has_avx512_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+bool always() { return true; }
 
 constexpr std::array<InstructionSet, 4> sets = {{
     {&avx512_vnni_kernels, has_avx512_vnni, "AVX-512 F, BW, DQ, VL, CD and VNNI"},
@@ -56,9 +52,7 @@ const KernelTable& choose() {
 
 }  // namespace
 
-std::span<const InstructionSet> instruction_sets() {
-  return sets;
-}
+std::span<const InstructionSet> instruction_sets() { return sets; }
 
 const KernelTable& kernels() {
   static const KernelTable& chosen = choose();

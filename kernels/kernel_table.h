@@ -94,8 +94,8 @@ struct KernelTable {
 
   // Writes one position of a head.
   void (*store_kv)(const KvHead& head, int64_t position, const float* key, const float* value);
-  // Softmax attention of 1..max_queries queries over one head. scores: scratch, max_queries × stride floats, stride a
-  // multiple of 16 and ≥ every query's end.
+  // Softmax attention of 1..max_queries queries over one head. scores: scratch, max_queries × stride floats,
+  // stride a multiple of 16 and ≥ every query's end.
   void (*attention)(const KvHead& head, std::span<const Query> queries, float* scores, int64_t scores_stride);
 
   // Offline: sum over n of (x − snap(x))² with snap(x) = (clamp(round(x / scale) + zero_point) − zero_point)

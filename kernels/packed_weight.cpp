@@ -20,22 +20,18 @@ struct CodePlace {
 
 CodePlace code_place(WeightFormat format, int64_t r, int64_t k) {
   switch (format) {
-    case WeightFormat::f32:
-      return {(k * panel_rows + r) * 4, 0};
+    case WeightFormat::f32: return {(k * panel_rows + r) * 4, 0};
     case WeightFormat::f16:
-    case WeightFormat::bf16:
-      return {(k * panel_rows + r) * 2, 0};
-    case WeightFormat::int8:
-      return {k / 4 * 256 + r * 4 + k % 4, 0};
-    case WeightFormat::int4:
-      return {k / 8 * 256 + r * 4 + k % 4, k % 8 < 4 ? 0 : 4};
+    case WeightFormat::bf16: return {(k * panel_rows + r) * 2, 0};
+    case WeightFormat::int8: return {k / 4 * 256 + r * 4 + k % 4, 0};
+    case WeightFormat::int4: return {k / 8 * 256 + r * 4 + k % 4, k % 8 < 4 ? 0 : 4};
   }
   assert(false);
   return {};
 }
 
-// Packing moves units: the bytes of one row in one step of inputs (packed_weight.h), four or two of them. Four units of four
-// bytes move at once, in a vector.
+// Packing moves units: the bytes of one row in one step of inputs (packed_weight.h), four or two of them.
+// Four units of four bytes move at once, in a vector.
 using Four = uint32_t __attribute__((vector_size(16)));
 
 template <class Unit>
@@ -53,7 +49,8 @@ Unit pair_nibbles(Unit unit) {
   return spread(unit & 0xffffu) | spread(unit >> 16) << 4;
 }
 
-// Four units each of four rows, from `from` on and `stride` apart, to the same rows side by side, unit by unit.
+// Four units each of four rows, from `from` on and `stride` apart, to the same rows side by side, unit by
+// unit.
 template <Four (*arrange)(Four)>
 void interleave_four(const std::byte* from, int64_t stride, std::byte* to) {
   Four rows[4];
@@ -65,7 +62,8 @@ void interleave_four(const std::byte* from, int64_t stride, std::byte* to) {
   const Four low_23 = __builtin_shuffle(rows[2], rows[3], Four{0, 4, 1, 5});
   const Four high_01 = __builtin_shuffle(rows[0], rows[1], Four{2, 6, 3, 7});
   const Four high_23 = __builtin_shuffle(rows[2], rows[3], Four{2, 6, 3, 7});
-  const Four units[4] = {__builtin_shuffle(low_01, low_23, Four{0, 1, 4, 5}), __builtin_shuffle(low_01, low_23, Four{2, 3, 6, 7}),
+  const Four units[4] = {__builtin_shuffle(low_01, low_23, Four{0, 1, 4, 5}),
+                         __builtin_shuffle(low_01, low_23, Four{2, 3, 6, 7}),
                          __builtin_shuffle(high_01, high_23, Four{0, 1, 4, 5}),
                          __builtin_shuffle(high_01, high_23, Four{2, 3, 6, 7})};
   for (int u = 0; u < 4; ++u) std::memcpy(to + u * panel_rows * 4, &units[u], sizeof(Four));
@@ -86,7 +84,8 @@ void interleave(const std::byte* source, int64_t stride, int64_t rows, int64_t u
         // Rows are too many streams for the hardware's prefetcher.
         for (int64_t next = r; next < r + 4; ++next) __builtin_prefetch(from + next * stride + 64);
         for (int64_t u = 0; u < block; u += 4)
-          interleave_four<arrange_four>(from + r * stride + u * size, stride, to + (u * panel_rows + r) * size);
+          interleave_four<arrange_four>(from + r * stride + u * size, stride,
+                                        to + (u * panel_rows + r) * size);
       }
     for (; r < rows; ++r)
       for (int64_t u = 0; u < count; ++u) {

@@ -28,8 +28,8 @@ cpu_set_t mask_of(const std::vector<int>& cpus) {
   return set;
 }
 
-// Read before main, when no mask is our own pinning yet. OpenMP, though, pins the main thread before that where OMP_PROC_BIND
-// says so: then the places that it chose from tell.
+// Read before main, when no mask is our own pinning yet. OpenMP, though, pins the main thread before that
+// where OMP_PROC_BIND says so: then the places that it chose from tell.
 const std::vector<int> cpus_at_start = [] {
   std::vector<int> cpus;
   for (int place = 0; place < omp_get_num_places(); ++place) {
@@ -47,7 +47,8 @@ const std::vector<int> cpus_at_start = [] {
       if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
   // More CPUs than a cpu_set_t has bits, or a sandbox that hides the call.
   if (cpus.empty())
-    for (int cpu = 0; cpu < std::clamp<long>(sysconf(_SC_NPROCESSORS_ONLN), 1, CPU_SETSIZE); ++cpu) cpus.push_back(cpu);
+    for (int cpu = 0; cpu < std::clamp<long>(sysconf(_SC_NPROCESSORS_ONLN), 1, CPU_SETSIZE); ++cpu)
+      cpus.push_back(cpu);
   return cpus;
 }();
 
@@ -82,13 +83,9 @@ bool pinning_wanted() {
 
 }  // namespace
 
-const std::vector<int>& usable_cpus() {
-  return cpus_at_start;
-}
+const std::vector<int>& usable_cpus() { return cpus_at_start; }
 
-int physical_cores() {
-  return cpus().physical_cores;
-}
+int physical_cores() { return cpus().physical_cores; }
 
 void unpin_current_thread() {
   const cpu_set_t all = mask_of(cpus_at_start);
@@ -99,7 +96,9 @@ bool Worker::begin_operation(int64_t total) const {
   assert(total < int64_t{1} << 21);
   return crew->begin_operation(index, total);
 }
-Range Worker::claim(int owner, int64_t total) const { return crew->claim(index, owner, share_of(owner, total)); }
+Range Worker::claim(int owner, int64_t total) const {
+  return crew->claim(index, owner, share_of(owner, total));
+}
 void Worker::finish(Range piece) const { crew->finish(index, piece.size()); }
 void Worker::wait_for_all() const { crew->wait_for_all(index); }
 
@@ -123,9 +122,7 @@ Team::Team(int threads) : size_(threads == 0 ? physical_cores() : threads) {
   });
 }
 
-Team::~Team() {
-  unpin_current_thread();
-}
+Team::~Team() { unpin_current_thread(); }
 
 void Team::run(const std::function<void(const Worker&)>& body) const {
   std::exception_ptr error;
@@ -136,7 +133,8 @@ void Team::run(const std::function<void(const Worker&)>& body) const {
     crew_->enter(thread);
     try {
       if (omp_get_num_threads() != size_)
-        fail("OpenMP gave {} threads where {} were asked for: is OMP_THREAD_LIMIT set?", omp_get_num_threads(), size_);
+        fail("OpenMP gave {} threads where {} were asked for: is OMP_THREAD_LIMIT set?",
+             omp_get_num_threads(), size_);
       body(Worker{thread, size_, crew_.get()});
     } catch (...) {
 #pragma omp critical(whittle_team_error)

@@ -1,9 +1,9 @@
 #pragma once
 // A team of pinned threads that walks through a step together.
 //
-// One parallel region holds a whole decoder step: every thread runs the same code, takes its part of each operation, and
-// meets the others at a barrier. An output element is computed by one thread in one order, so neither the number of threads
-// nor who took what changes a bit of the result.
+// One parallel region holds a whole decoder step: every thread runs the same code, takes its part of each
+// operation, and meets the others at a barrier. An output element is computed by one thread in one order, so
+// neither the number of threads nor who took what changes a bit of the result.
 
 #include <cstdint>
 #include <functional>
@@ -12,8 +12,8 @@
 
 namespace whittle {
 
-// The CPUs that the process was started on: a team pins its threads, the main one included, and what those may use says
-// nothing of the process any more.
+// The CPUs that the process was started on: a team pins its threads, the main one included, and what those
+// may use says nothing of the process any more.
 const std::vector<int>& usable_cpus();
 // Physical cores among them.
 int physical_cores();
@@ -36,14 +36,16 @@ struct Worker {
 
   // This thread's share of [0, total): shares differ by at most one.
   Range share(int64_t total) const { return share_of(index, total); }
-  // Calls body(piece) for pieces of [0, total), total < 2^21: from this thread's share, front to back, then from the ends of
-  // the shares of others that are behind. Returns when the team has done all pieces. Nobody waits for a thread that holds
-  // none: one that lost its CPU finds its part done. Every thread of the team must make the same calls in the same order.
+  // Calls body(piece) for pieces of [0, total), total < 2^21: from this thread's share, front to back, then
+  // from the ends of the shares of others that are behind. Returns when the team has done all pieces. Nobody
+  // waits for a thread that holds none: one that lost its CPU finds its part done. Every thread of the team
+  // must make the same calls in the same order.
   template <class Body>
   void hand_out(int64_t total, Body body) const {
     if (!begin_operation(total)) return;
     for (int turn = 0; turn < count; ++turn)
-      for (Range piece = claim((index + turn) % count, total); piece.size() > 0; piece = claim((index + turn) % count, total)) {
+      for (Range piece = claim((index + turn) % count, total); piece.size() > 0;
+           piece = claim((index + turn) % count, total)) {
         body(piece);
         finish(piece);
       }
@@ -53,7 +55,9 @@ struct Worker {
   void barrier() const;
 
  private:
-  Range share_of(int thread, int64_t total) const { return {total * thread / count, total * (thread + 1) / count}; }
+  Range share_of(int thread, int64_t total) const {
+    return {total * thread / count, total * (thread + 1) / count};
+  }
   bool begin_operation(int64_t total) const;  // false: this thread rests
   // A piece of what is left of a thread's share; empty when nothing is.
   Range claim(int owner, int64_t total) const;
@@ -70,9 +74,10 @@ class Team {
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
   int size() const { return size_; }
-  // Runs body once on every thread. A thread that has lately lost much of its CPU to other processes takes nothing of what is
-  // handed out for a while: it would only keep the others waiting. An exception on any thread is rethrown here after all have left, so a
-  // body that may throw must not wait for the others after the point where it may.
+  // Runs body once on every thread. A thread that has lately lost much of its CPU to other processes takes
+  // nothing of what is handed out for a while: it would only keep the others waiting. An exception on any
+  // thread is rethrown here after all have left, so a body that may throw must not wait for the others after
+  // the point where it may.
   void run(const std::function<void(const Worker&)>& body) const;
   // Items handed out one at a time, for work outside of a run.
   void for_each(int64_t items, const std::function<void(int64_t)>& body) const;

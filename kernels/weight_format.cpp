@@ -26,15 +26,9 @@ struct ElementCodec {
   }
 };
 
-float same(float value) {
-  return value;
-}
-int8_t float_to_int8(float code) {
-  return static_cast<int8_t>(code);
-}
-float int8_to_float(int8_t code) {
-  return code;
-}
+float same(float value) { return value; }
+int8_t float_to_int8(float code) { return static_cast<int8_t>(code); }
+float int8_to_float(int8_t code) { return code; }
 
 using F32 = ElementCodec<float, same, same>;
 using F16 = ElementCodec<uint16_t, float_to_f16, f16_to_float>;
@@ -65,13 +59,9 @@ constexpr std::array<WeightFormatInfo, 5> formats = {{
 
 }  // namespace
 
-std::span<const WeightFormatInfo> weight_formats() {
-  return formats;
-}
+std::span<const WeightFormatInfo> weight_formats() { return formats; }
 
-const WeightFormatInfo& info(WeightFormat format) {
-  return formats[static_cast<size_t>(format)];
-}
+const WeightFormatInfo& info(WeightFormat format) { return formats[static_cast<size_t>(format)]; }
 
 std::optional<WeightFormat> weight_format_named(std::string_view name) {
   for (const WeightFormatInfo& row : formats)

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/compressed_tensors.h"
-#include "engine/float_tensor.h"
-#include "engine/output_folder.h"
-#include "engine/safetensors_writer.h"
+#include "engine/files/compressed_tensors.h"
+#include "engine/files/float_tensor.h"
+#include "engine/files/output_folder.h"
+#include "engine/files/safetensors_writer.h"
 #include "kernels/buffer.h"
 #include "kernels/error.h"
 #include "quant/rounding.h"
@@ -17,8 +17,8 @@ namespace {
 void require_finite(const float* values, int64_t count, const TensorView& tensor, int64_t first_index) {
   for (int64_t i = 0; i < count; ++i)
     if (!std::isfinite(values[i]))
-      fail("{}: tensor {}: element {} is {}; a weight must be finite", tensor.file->string(), tensor.name, first_index + i,
-           values[i]);
+      fail("{}: tensor {}: element {} is {}; a weight must be finite", tensor.file->string(), tensor.name,
+           first_index + i, values[i]);
 }
 
 // Group scales are stored in 16 bits; one a row costs nothing in 32.
@@ -39,7 +39,8 @@ class Run {
       total_bytes_ += static_cast<int64_t>(file.get(source + ".weight").bytes.size());
   }
 
-  // Every tensor of the output, in the source's order, quantized modules in the plan's order after what is kept.
+  // Every tensor of the output, in the source's order, quantized modules in the plan's order after what is
+  // kept.
   std::vector<TensorInfo> outline() const {
     std::vector<TensorInfo> tensors;
     for (const TensorView& tensor : file_.tensors())
@@ -51,7 +52,8 @@ class Run {
       }
     for (const QuantizedModule& module : plan_.modules) {
       const Shape shape = shape_of(source_tensor(module.name));
-      for (TensorInfo& info : quantized_tensors(module.name, module.scheme, shape.rows, shape.cols, scale_dtype(module.scheme)))
+      for (TensorInfo& info :
+           quantized_tensors(module.name, module.scheme, shape.rows, shape.cols, scale_dtype(module.scheme)))
         tensors.push_back(std::move(info));
     }
     return tensors;
@@ -70,7 +72,8 @@ class Run {
 
  private:
   bool is_quantized(const std::string& module) const {
-    return std::any_of(plan_.modules.begin(), plan_.modules.end(), [&](const auto& m) { return m.name == module; });
+    return std::any_of(plan_.modules.begin(), plan_.modules.end(),
+                       [&](const auto& m) { return m.name == module; });
   }
   // The matrix that a module of the output is made from.
   const TensorView& source_tensor(const std::string& module) const {
@@ -84,7 +87,8 @@ class Run {
   }
   static Shape shape_of(const TensorView& tensor) {
     if (tensor.shape.size() != 2)
-      fail("{}: tensor {}: expected a matrix, found shape {}", tensor.file->string(), tensor.name, shape_text(tensor.shape));
+      fail("{}: tensor {}: expected a matrix, found shape {}", tensor.file->string(), tensor.name,
+           shape_text(tensor.shape));
     return {tensor.shape[0], tensor.shape[1]};
   }
 
@@ -101,7 +105,8 @@ class Run {
     const int64_t pieces = (tensor.elements() + piece - 1) / piece;
     team_.for_each(pieces, [&](int64_t i) {
       const int64_t first = i * piece, count = std::min(piece, tensor.elements() - first);
-      const auto bytes = tensor.bytes.subspan(static_cast<size_t>(first * element_bytes), static_cast<size_t>(count * element_bytes));
+      const auto bytes = tensor.bytes.subspan(static_cast<size_t>(first * element_bytes),
+                                              static_cast<size_t>(count * element_bytes));
       if (format) {
         std::vector<float> values(static_cast<size_t>(count));
         info(*format).decode_row(bytes.data(), count, values.data());
@@ -119,7 +124,8 @@ class Run {
     const auto [rows, cols] = shape_of(tensor);
     const std::optional<WeightFormat> source = float_format(tensor.dtype);
     if (!source)
-      fail("{}: tensor {}: expected F32, F16 or BF16, found {}", tensor.file->string(), tensor.name, name(tensor.dtype));
+      fail("{}: tensor {}: expected F32, F16 or BF16, found {}", tensor.file->string(), tensor.name,
+           name(tensor.dtype));
     const QuantizationScheme& scheme = module.scheme;
     WeightMatrix matrix;
     matrix.format = scheme.format;
@@ -140,13 +146,15 @@ class Run {
       require_finite(values.data(), cols, tensor, row * cols);
       float* scales = matrix.scales.data() + row * matrix.groups();
       int8_t* zero_points = scheme.symmetric ? nullptr : matrix.zero_points.data() + row * matrix.groups();
-      round_row(values.data(), cols, scheme, scale_dtype(scheme), {codes.data() + row * code_row, scales, zero_points});
+      round_row(values.data(), cols, scheme, scale_dtype(scheme),
+                {codes.data() + row * code_row, scales, zero_points});
       info(matrix.format).decode_row(codes.data() + row * code_row, cols, restored.data());
       for (int64_t k = 0; k < cols; ++k) {
         const int64_t g = k / matrix.group_size;
         const auto at = static_cast<size_t>(k);
         const double value = static_cast<double>(values[at]);
-        const double kept = static_cast<double>((restored[at] - (zero_points ? zero_points[g] : 0)) * scales[g]);
+        const double kept =
+            static_cast<double>((restored[at] - (zero_points ? zero_points[g] : 0)) * scales[g]);
         errors[static_cast<size_t>(row)] += (value - kept) * (value - kept);
         powers[static_cast<size_t>(row)] += value * value;
       }
@@ -172,8 +180,9 @@ class Run {
 
 }  // namespace
 
-QuantizationReport quantize(const std::filesystem::path& source, const std::filesystem::path& out, const Recipe& recipe,
-                            const Team& team, const std::string& version, const Progress& progress) {
+QuantizationReport quantize(const std::filesystem::path& source, const std::filesystem::path& out,
+                            const Recipe& recipe, const Team& team, const std::string& version,
+                            const Progress& progress) {
   const ModelFile file(source);
   const ModelSpec spec = read_model_spec(file);
   const QuantizationPlan plan = plan_quantization(recipe, file, spec);

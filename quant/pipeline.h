@@ -22,9 +22,11 @@ struct QuantizationReport {
 // Called from one thread with the source bytes done so far and in all, and the module being worked on.
 using Progress = std::function<void(int64_t done, int64_t total, const std::string& module)>;
 
-// Peak memory is one tensor and its codes whatever the model's size. `version` goes into the provenance. Throws Error for
-// anything wrong with the source (a NaN names tensor and index) or the disk; then `out` does not exist.
-QuantizationReport quantize(const std::filesystem::path& source, const std::filesystem::path& out, const Recipe& recipe,
-                            const Team& team, const std::string& version, const Progress& progress);
+// Peak memory is one tensor and its codes whatever the model's size. `version` goes into the provenance.
+// Throws Error for anything wrong with the source (a NaN names tensor and index) or the disk; then `out` does
+// not exist.
+QuantizationReport quantize(const std::filesystem::path& source, const std::filesystem::path& out,
+                            const Recipe& recipe, const Team& team, const std::string& version,
+                            const Progress& progress);
 
 }  // namespace whittle

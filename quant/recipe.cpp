@@ -9,8 +9,8 @@ namespace {
 
 // Groups of the head's int4 codes when the layers' have none.
 constexpr int64_t default_group_size = 128;
-// Inputs of the head that share an activation scale: its errors go straight into the logits, it runs for one token of a
-// prompt, and decode, bound by memory, has the time.
+// Inputs of the head that share an activation scale: its errors go straight into the logits, it runs for one
+// token of a prompt, and decode, bound by memory, has the time.
 constexpr int64_t head_activation_group_size = 32;
 
 QuantizationScheme linear_scheme(const Recipe& recipe, WeightFormat format, int64_t group_size) {
@@ -31,8 +31,8 @@ std::string scale_text(int64_t group_size) { return group_size ? fmt::format("g{
 std::string Recipe::text() const {
   const auto part = [](std::optional<WeightFormat> format) { return format ? info(*format).name : "keep"; };
   std::string text =
-      fmt::format("{} {} {}, activations int8 {}, lm_head {}, embedding {}", info(weights).name, scale_text(group_size),
-                  symmetric ? "symmetric" : "asymmetric",
+      fmt::format("{} {} {}, activations int8 {}, lm_head {}, embedding {}", info(weights).name,
+                  scale_text(group_size), symmetric ? "symmetric" : "asymmetric",
                   group_size              ? scale_text(group_size)
                   : activation_group_size ? scale_text(activation_group_size)
                                           : "token",
@@ -44,14 +44,16 @@ std::string Recipe::text() const {
 QuantizationPlan plan_quantization(const Recipe& recipe, const ModelFile& file, const ModelSpec& spec) {
   const std::filesystem::path config = file.folder() / "config.json";
   if (file.config().contains("quantization_config"))
-    fail("{}: quantization_config: the model is quantized already; quantize the original weights", config.string());
+    fail("{}: quantization_config: the model is quantized already; quantize the original weights",
+         config.string());
   if (recipe.weights == WeightFormat::int4 && recipe.group_size == 0)
     fail("--group-size channel: int4 needs groups; expected 32, 64 or 128");
   std::vector<NamePattern> exclude;
   for (const std::string& pattern : recipe.exclude)
     exclude.emplace_back("re:.*(?:" + pattern + ")", "--exclude " + pattern);
   const auto excluded = [&](const std::string& module) {
-    return std::any_of(exclude.begin(), exclude.end(), [&](const NamePattern& pattern) { return pattern.matches(module); });
+    return std::any_of(exclude.begin(), exclude.end(),
+                       [&](const NamePattern& pattern) { return pattern.matches(module); });
   };
 
   QuantizationPlan plan;
@@ -82,7 +84,8 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const ModelFile& file, 
     for (const LinearShape& linear : layer_linears(spec, layer))
       add(linear.name, linear_scheme(recipe, recipe.weights, recipe.group_size));
   if (shared.input != shared.output || !plan.copies.empty()) add("lm_head", head);
-  if (plan.modules.empty()) fail("{}: nothing is left to quantize: --exclude keeps every module", config.string());
+  if (plan.modules.empty())
+    fail("{}: nothing is left to quantize: --exclude keeps every module", config.string());
   return plan;
 }
 

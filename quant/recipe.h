@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "engine/model_file.h"
+#include "engine/files/model_file.h"
+#include "engine/files/quantization_config.h"
 #include "engine/model_spec.h"
-#include "engine/quantization_config.h"
 
 namespace whittle {
 
@@ -17,10 +17,10 @@ struct Recipe {
   WeightFormat weights = WeightFormat::int8;  // of the seven linears of each layer
   int64_t group_size = 0;                     // inputs that share a scale; 0: a row
   bool symmetric = true;
-  int64_t activation_group_size = 0;          // inputs that share an activation scale at run time; 0: a token
-  std::vector<std::string> exclude;           // regular expressions; a module whose name one matches anywhere is kept
-  std::optional<WeightFormat> lm_head;        // int8 (a row) or int4 (in groups); unset: kept
-  std::optional<WeightFormat> embedding;      // int8 (a row); unset: kept
+  int64_t activation_group_size = 0;  // inputs that share an activation scale at run time; 0: a token
+  std::vector<std::string> exclude;   // regular expressions; a module whose name one matches anywhere is kept
+  std::optional<WeightFormat> lm_head;    // int8 (a row) or int4 (in groups); unset: kept
+  std::optional<WeightFormat> embedding;  // int8 (a row); unset: kept
 
   // One line for reports and for the file's metadata.
   std::string text() const;
@@ -30,8 +30,8 @@ struct Recipe {
 struct QuantizationPlan {
   std::vector<QuantizedModule> modules;  // in the model's order
   std::vector<std::string> kept;         // modules that hold a matrix and stay floats
-  // Modules written from another module's matrix: a tied head and embedding that are to be treated differently become
-  // two. Target module to source module.
+  // Modules written from another module's matrix: a tied head and embedding that are to be treated
+  // differently become two. Target module to source module.
   std::map<std::string, std::string> copies;
 };
 // Throws Error when the model is quantized already, or a choice does not fit it.

@@ -49,7 +49,8 @@ class GroupSearch {
     return 1 - (1 - narrowest) * static_cast<float>(i) / static_cast<float>(steps);
   }
 
-  // Keeps the grid if it is better. A scale that was rounded to zero is no grid for a group that is not all zero.
+  // Keeps the grid if it is better. A scale that was rounded to zero is no grid for a group that is not all
+  // zero.
   bool offer(float scale, float zero_point) {
     if (f16_scale_) scale = f16_to_float(float_to_f16(scale));
     if (scale == 0 || !std::isfinite(scale)) return false;
@@ -60,7 +61,8 @@ class GroupSearch {
     return true;
   }
 
-  // The grid that spans `ratio` of the values' range. Returns it when it is better than what was, else `otherwise`.
+  // The grid that spans `ratio` of the values' range. Returns it when it is better than what was, else
+  // `otherwise`.
   float try_ratio(float ratio, float otherwise) {
     bool better = false;
     if (symmetric_) {
@@ -74,8 +76,9 @@ class GroupSearch {
     return better ? ratio : otherwise;
   }
 
-  // The largest magnitude, with the sign of the scale. Four bits have one more level below zero than above: where the
-  // largest value is positive, a negative scale puts it on that side, which saves 8 % of the squared error.
+  // The largest magnitude, with the sign of the scale. Four bits have one more level below zero than above:
+  // where the largest value is positive, a negative scale puts it on that side, which saves 8 % of the
+  // squared error.
   float signed_top() const {
     const float top = std::max(high_, -low_);
     return four_bits_ && high_ > -low_ ? -top : top;
@@ -93,7 +96,8 @@ class GroupSearch {
 
 }  // namespace
 
-void round_row(const float* row, int64_t cols, const QuantizationScheme& scheme, DType scale_dtype, RoundedRow out) {
+void round_row(const float* row, int64_t cols, const QuantizationScheme& scheme, DType scale_dtype,
+               RoundedRow out) {
   const int64_t group_size = scheme.group_size ? scheme.group_size : cols;
   const WeightFormatInfo& format = info(scheme.format);
   const auto code_min = static_cast<float>(format.code_min), code_max = static_cast<float>(format.code_max);
@@ -103,7 +107,8 @@ void round_row(const float* row, int64_t cols, const QuantizationScheme& scheme,
     const Grid grid = GroupSearch(row + begin, end - begin, scheme, scale_dtype).best();
     const float inverse = grid.scale != 0 ? 1.0f / grid.scale : 0.0f;
     for (int64_t k = begin; k < end; ++k)
-      codes[static_cast<size_t>(k)] = std::clamp(std::rint(row[k] * inverse) + grid.zero_point, code_min, code_max);
+      codes[static_cast<size_t>(k)] =
+          std::clamp(std::rint(row[k] * inverse) + grid.zero_point, code_min, code_max);
     out.scales[g] = grid.scale;
     if (out.zero_points) out.zero_points[g] = static_cast<int8_t>(grid.zero_point);
   }

@@ -2,8 +2,8 @@
 
 #include <iostream>
 
-#include "bench/json_report.h"
 #include "bench/peak_memory.h"
+#include "bench/reports/json_report.h"
 #include "bench/summary.h"
 #include "engine/kv_cache.h"
 #include "tools/commands.h"
@@ -94,7 +94,9 @@ void add_bench(CLI::App& app) {
   command->add_option("--gen-tokens", flags.speed.gen_tokens, "Tokens decoded after it, one by one")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, most).description(""));
-  command->add_option("--sequences", flags.speed.sequences, "Decoded together, so that each step reads the weights once")
+  command
+      ->add_option("--sequences", flags.speed.sequences,
+                   "Decoded together, so that each step reads the weights once")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{1024}).description(""));
   command->add_option("--repeat", flags.speed.repeat, "Repeats, after a warm-up")
@@ -102,7 +104,9 @@ void add_bench(CLI::App& app) {
       ->check(CLI::Range(int64_t{1}, int64_t{1000}).description(""));
   command->add_flag("--profile", flags.profile,
                     "One more run a model, and a table of the time that each operation takes");
-  command->add_option("--trace", flags.trace, "Write that run as a trace that Perfetto and chrome://tracing open")
+  command
+      ->add_option("--trace", flags.trace,
+                   "Write that run as a trace that Perfetto and chrome://tracing open")
       ->type_name("FILE");
   command->add_flag(memory_flag, flags.own_peak_memory)->group("");
   add_kv_cache(*command, flags.speed.kv_cache);

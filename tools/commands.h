@@ -1,11 +1,13 @@
 #pragma once
-// One function a subcommand: it declares the flags and says what runs. Everything else lives in the libraries.
+// One function a subcommand: it declares the flags and says what runs. Everything else lives in the
+// libraries.
 
 #include <CLI/CLI.hpp>
 
 namespace whittle {
 
-// What the program returns; other errors than these are Error, for which main() prints one line and returns 1.
+// What the program returns; other errors than these are Error, for which main() prints one line and
+// returns 1.
 enum ExitCode : int { exit_done = 0, exit_failed = 1, exit_usage = 2, exit_gate = 3 };
 
 // Each callback throws Error, or CLI::RuntimeError with an exit code when a gate was exceeded.

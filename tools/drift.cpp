@@ -1,3 +1,5 @@
+#include "bench/drift.h"
+
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -5,9 +7,8 @@
 #include <iostream>
 #include <sstream>
 
-#include "bench/drift.h"
-#include "bench/json_report.h"
-#include "engine/json_file.h"
+#include "bench/reports/json_report.h"
+#include "engine/files/json_file.h"
 #include "kernels/error.h"
 #include "tools/commands.h"
 #include "tools/options.h"
@@ -51,11 +52,13 @@ void run(const DriftOptions& options) {
   bool exceeded = false;
   const auto gate = [&](const char* name, double found, double limit) {
     if (limit < 0 || found <= limit) return;
-    std::cerr << fmt::format("whittle: gate exceeded: {} is {:.6g}, the limit is {:.6g}\n", name, found, limit);
+    std::cerr << fmt::format("whittle: gate exceeded: {} is {:.6g}, the limit is {:.6g}\n", name, found,
+                             limit);
     exceeded = true;
   };
   gate("mean KL divergence", report.kl.mean, options.max_kl);
-  gate("perplexity increase in percent", report.perplexity_increase_percent().mean, options.max_perplexity_increase);
+  gate("perplexity increase in percent", report.perplexity_increase_percent().mean,
+       options.max_perplexity_increase);
   if (exceeded) throw CLI::RuntimeError(exit_gate);
 }
 
@@ -68,17 +71,24 @@ void add_drift(CLI::App& app) {
   command->add_option("--baseline", options.baseline, "Folder of the original weights")->required();
   CLI::Option_group* input = command->add_option_group("Input", "One of");
   input->add_option("--text", options.text, "Text file to score")->type_name("FILE");
-  input->add_option("--token-ids", options.token_ids, "JSON array of windows of ids, BOS first; all others are scored")
+  input
+      ->add_option("--token-ids", options.token_ids,
+                   "JSON array of windows of ids, BOS first; all others are scored")
       ->type_name("FILE");
   input->require_option(1);
-  command->add_option("--characters", options.characters, "Use only the first N characters of the text; 0: all")
+  command
+      ->add_option("--characters", options.characters, "Use only the first N characters of the text; 0: all")
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--context", options.context, "Tokens of a window, BOS included")->capture_default_str();
+  command->add_option("--context", options.context, "Tokens of a window, BOS included")
+      ->capture_default_str();
   command->add_option("--protocol", options.protocol, "How the text is cut and scored")
       ->capture_default_str()
       ->check(CLI::IsMember({"windows", "llama.cpp"}));
-  command->add_option("--max-kl", options.max_kl, "Gate: largest mean KL divergence, in nats")->check(CLI::NonNegativeNumber);
-  command->add_option("--max-perplexity-increase", options.max_perplexity_increase, "Gate: largest increase, in percent")
+  command->add_option("--max-kl", options.max_kl, "Gate: largest mean KL divergence, in nats")
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--max-perplexity-increase", options.max_perplexity_increase,
+                   "Gate: largest increase, in percent")
       ->type_name("PERCENT")
       ->check(CLI::NonNegativeNumber);
   add_kv_cache(*command, options.kv_cache);

@@ -1,7 +1,8 @@
+#include "quant/gguf/export.h"
+
 #include <fmt/format.h>
 
-#include "bench/table.h"
-#include "quant/gguf_export.h"
+#include "bench/reports/table.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/progress.h"

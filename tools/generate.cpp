@@ -3,11 +3,11 @@
 #include <chrono>
 #include <iostream>
 
-#include "bench/json_report.h"
-#include "bench/table.h"
+#include "bench/reports/json_report.h"
+#include "bench/reports/table.h"
+#include "engine/files/json_file.h"
+#include "engine/files/output_folder.h"
 #include "engine/generator.h"
-#include "engine/json_file.h"
-#include "engine/output_folder.h"
 #include "kernels/error.h"
 #include "tools/commands.h"
 #include "tools/options.h"
@@ -30,7 +30,8 @@ std::vector<int32_t> read_ids(const std::string& path) {
   if (!json.is_array()) fail("{}: expected a JSON array of token ids", path);
   std::vector<int32_t> ids;
   for (const nlohmann::json& id : json) {
-    if (!id.is_number_integer() || id < 0 || id > INT32_MAX) fail("{}: expected token ids, found {}", path, id.dump());
+    if (!id.is_number_integer() || id < 0 || id > INT32_MAX)
+      fail("{}: expected token ids, found {}", path, id.dump());
     ids.push_back(id.get<int32_t>());
   }
   return ids;
@@ -54,8 +55,10 @@ void run(const GenerateOptions& options) {
   if (!options.token_ids.empty())
     prompt = read_ids(options.token_ids);
   else
-    prompt = tokenizer->encode(options.prompt_file.empty() ? options.prompt : read_text_file(options.prompt_file));
-  const double tokenize_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    prompt =
+        tokenizer->encode(options.prompt_file.empty() ? options.prompt : read_text_file(options.prompt_file));
+  const double tokenize_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
   // No longer than this run can need: room for keys and values is not free.
   SessionOptions session_options{options.context, options.kv_cache};
@@ -64,8 +67,8 @@ void run(const GenerateOptions& options) {
                                        static_cast<int64_t>(prompt.size()) + options.generation.max_tokens);
   Session session(model, team, session_options);
   const bool show = options.json != "-";
-  const Generation out = generate(session, model, tokenizer ? &*tokenizer : nullptr, prompt, options.generation,
-                                  [&](std::string_view text) {
+  const Generation out = generate(session, model, tokenizer ? &*tokenizer : nullptr, prompt,
+                                  options.generation, [&](std::string_view text) {
                                     check_interrupted();
                                     if (show) std::cout << text << std::flush;
                                   });
@@ -73,13 +76,15 @@ void run(const GenerateOptions& options) {
   if (show) std::cout << std::endl;
 
   const auto decoded = static_cast<double>(out.ids.empty() ? 0 : out.ids.size() - 1);
-  const double first = tokenize_seconds + out.prefill_seconds + out.sampling_seconds / std::max(decoded + 1, 1.0);
+  const double first =
+      tokenize_seconds + out.prefill_seconds + out.sampling_seconds / std::max(decoded + 1, 1.0);
   const double prefill_rate = static_cast<double>(prompt.size()) / out.prefill_seconds;
   const double decode_rate = out.decode_seconds > 0 ? decoded / out.decode_seconds : 0;
   if (isatty(STDERR_FILENO))
-    std::cerr << fmt::format("[{} prompt tokens, first token after {}, prefill {}; {} tokens at {}; ended by {}]\n", prompt.size(),
-                             format_seconds(first), format_rate(prefill_rate, "tok/s"), out.ids.size(),
-                             format_rate(decode_rate, "tok/s"), name(out.finish_reason));
+    std::cerr << fmt::format(
+        "[{} prompt tokens, first token after {}, prefill {}; {} tokens at {}; ended by {}]\n", prompt.size(),
+        format_seconds(first), format_rate(prefill_rate, "tok/s"), out.ids.size(),
+        format_rate(decode_rate, "tok/s"), name(out.finish_reason));
   if (!options.json.empty())
     write_json(options.json, {{"text", out.text},
                               {"ids", out.ids},
@@ -100,16 +105,23 @@ void add_generate(CLI::App& app) {
   CLI::Option_group* input = command->add_option_group("Prompt", "One of");
   input->add_option("--prompt", options.prompt, "Text");
   input->add_option("--prompt-file", options.prompt_file, "Text file")->type_name("FILE");
-  input->add_option("--token-ids", options.token_ids, "JSON array of ids, BOS included; needs no tokenizer")->type_name("FILE");
+  input->add_option("--token-ids", options.token_ids, "JSON array of ids, BOS included; needs no tokenizer")
+      ->type_name("FILE");
   input->require_option(1);
   command->add_option("--max-tokens", options.generation.max_tokens, "Tokens to generate at most")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
-  command->add_option("--temperature", sampler.temperature, "0: always the most likely token")->capture_default_str();
-  command->add_option("--top-k", sampler.top_k, "Keep the K most likely tokens; 0: all")->capture_default_str();
-  command->add_option("--top-p", sampler.top_p, "Keep the fewest tokens that hold this probability")->capture_default_str();
-  command->add_option("--min-p", sampler.min_p, "Keep tokens at least this fraction as likely as the best")->capture_default_str();
-  command->add_option("--repetition-penalty", sampler.repetition_penalty, "Above 1: tokens seen become less likely")
+  command->add_option("--temperature", sampler.temperature, "0: always the most likely token")
+      ->capture_default_str();
+  command->add_option("--top-k", sampler.top_k, "Keep the K most likely tokens; 0: all")
+      ->capture_default_str();
+  command->add_option("--top-p", sampler.top_p, "Keep the fewest tokens that hold this probability")
+      ->capture_default_str();
+  command->add_option("--min-p", sampler.min_p, "Keep tokens at least this fraction as likely as the best")
+      ->capture_default_str();
+  command
+      ->add_option("--repetition-penalty", sampler.repetition_penalty,
+                   "Above 1: tokens seen become less likely")
       ->capture_default_str();
   command->add_option("--seed", sampler.seed, "The same seed gives the same text")->capture_default_str();
   command->add_option("--stop", options.generation.stop, "End before this text; may be repeated")
@@ -123,7 +135,8 @@ void add_generate(CLI::App& app) {
   command->footer(
       "Examples:\n"
       "  whittle generate llama-int4 --prompt 'Once upon a time' --max-tokens 64\n"
-      "  whittle generate llama-int4 --prompt-file letter.txt --temperature 0.8 --top-p 0.95 --seed 7 --stop $'\\n\\n'");
+      "  whittle generate llama-int4 --prompt-file letter.txt --temperature 0.8 --top-p 0.95 --seed 7 --stop "
+      "$'\\n\\n'");
   command->callback([] { run(options); });
 }
 

@@ -1,14 +1,15 @@
 #include <iostream>
 
-#include "bench/inspection.h"
-#include "bench/json_report.h"
+#include "bench/reports/json_report.h"
+#include "quant/inspection.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 
 namespace whittle {
 
 void add_inspect(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("inspect", "Every tensor of a model, its architecture, and the memory that it needs");
+  CLI::App* command = app.add_subcommand(
+      "inspect", "Every tensor of a model, its architecture, and the memory that it needs");
   static std::string model, json;
   static int64_t context = 0;
   static KvFormat kv_cache = KvFormat::f16;
@@ -19,7 +20,8 @@ void add_inspect(CLI::App& app) {
   add_kv_cache(*command, kv_cache);
   add_threads(*command, threads);
   add_json(*command, json);
-  command->footer("Examples:\n  whittle inspect llama-int4\n  whittle inspect llama-int4 --context 4096 --json -");
+  command->footer(
+      "Examples:\n  whittle inspect llama-int4\n  whittle inspect llama-int4 --context 4096 --json -");
   command->callback([] {
     const Team team(threads);
     const Inspection inspection = inspect(model, context, kv_cache, team);

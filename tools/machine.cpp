@@ -1,7 +1,7 @@
 #include <iostream>
 
-#include "bench/json_report.h"
-#include "bench/machine_report.h"
+#include "bench/reports/json_report.h"
+#include "bench/reports/machine_report.h"
 #include "kernels/kernel_table.h"
 #include "tools/commands.h"
 #include "tools/options.h"
@@ -9,7 +9,8 @@
 namespace whittle {
 
 void add_machine(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("machine", "This machine: CPU, instruction sets, caches, and measured limits");
+  CLI::App* command =
+      app.add_subcommand("machine", "This machine: CPU, instruction sets, caches, and measured limits");
   static int threads = 0;
   static std::string json;
   add_threads(*command, threads);

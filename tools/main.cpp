@@ -2,18 +2,23 @@
 #include <iostream>
 #include <new>
 
-#include "engine/output_folder.h"
+#include "engine/files/output_folder.h"
 #include "tools/commands.h"
 
 int main(int argc, char** argv) {
   using namespace whittle;
-  CLI::App app("Whittle: quantize language models, run them on CPUs, and measure what was gained and lost.", "whittle");
+  CLI::App app("Whittle: quantize language models, run them on CPUs, and measure what was gained and lost.",
+               "whittle");
   app.set_version_flag("--version", "whittle " WHITTLE_VERSION);
   app.require_subcommand(1);
-  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // a script's flags can be overridden
+  app.option_defaults()->multi_option_policy(
+      CLI::MultiOptionPolicy::TakeLast);  // a script's flags can be overridden
   app.get_formatter()->column_width(34);
-  app.footer("Each command has --help with examples. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a gate was exceeded.\n"
-             "WHITTLE_ISA=scalar|avx2|avx512|avx512_vnni forces an instruction set; WHITTLE_PIN=0 leaves threads unpinned.");
+  app.footer(
+      "Each command has --help with examples. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a gate was "
+      "exceeded.\n"
+      "WHITTLE_ISA=scalar|avx2|avx512|avx512_vnni forces an instruction set; WHITTLE_PIN=0 leaves threads "
+      "unpinned.");
   add_quantize(app);
   add_export(app);
   add_generate(app);

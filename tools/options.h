@@ -11,11 +11,15 @@
 namespace whittle {
 
 inline void add_threads(CLI::App& command, int& threads) {
-  command.add_option("--threads", threads, "Threads; 0: one per physical core")->capture_default_str()->check(CLI::Range(0, 1024));
+  command.add_option("--threads", threads, "Threads; 0: one per physical core")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1024));
 }
 
 inline void add_json(CLI::App& command, std::string& path) {
-  command.add_option("--json", path, "Write the report as JSON to FILE; - is standard output, instead of the table")
+  command
+      .add_option("--json", path,
+                  "Write the report as JSON to FILE; - is standard output, instead of the table")
       ->type_name("FILE");
 }
 

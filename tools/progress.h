@@ -8,7 +8,7 @@
 #include <cstdio>
 #include <string>
 
-#include "bench/table.h"
+#include "bench/reports/table.h"
 
 namespace whittle {
 

@@ -2,8 +2,8 @@
 
 #include <iostream>
 
-#include "bench/json_report.h"
-#include "bench/table.h"
+#include "bench/reports/json_report.h"
+#include "bench/reports/table.h"
 #include "kernels/error.h"
 #include "quant/pipeline.h"
 #include "tools/commands.h"
@@ -22,7 +22,9 @@ struct QuantizeOptions {
 };
 
 // "channel" and "token" are one scale for all.
-int64_t group_of(const std::string& text) { return text == "channel" || text == "token" ? 0 : std::stoll(text); }
+int64_t group_of(const std::string& text) {
+  return text == "channel" || text == "token" ? 0 : std::stoll(text);
+}
 
 std::optional<WeightFormat> format_or_keep(const std::string& text) {
   return text == "keep" ? std::nullopt : weight_format_named(text);
@@ -41,15 +43,17 @@ void run(QuantizeOptions options) {
 
   const Team team(options.threads);
   ProgressLine progress("quantize");
-  const QuantizationReport report =
-      quantize(options.source, options.out, recipe, team, WHITTLE_VERSION,
-               [&](int64_t done, int64_t total, const std::string& module) { progress.update(done, total, module); });
+  const QuantizationReport report = quantize(
+      options.source, options.out, recipe, team, WHITTLE_VERSION,
+      [&](int64_t done, int64_t total, const std::string& module) { progress.update(done, total, module); });
   progress.finish();
   if (options.json != "-") {
-    fmt::print("{}: {}\n{} modules quantized at {:.3f} bits per weight; relative error of their weights {:.3e}\n"
-               "{} → {} on disk\n",
-               options.out, recipe.text(), report.modules, report.bits_per_weight, report.relative_error,
-               format_bytes(static_cast<double>(report.source_bytes)), format_bytes(static_cast<double>(report.written_bytes)));
+    fmt::print(
+        "{}: {}\n{} modules quantized at {:.3f} bits per weight; relative error of their weights {:.3e}\n"
+        "{} → {} on disk\n",
+        options.out, recipe.text(), report.modules, report.bits_per_weight, report.relative_error,
+        format_bytes(static_cast<double>(report.source_bytes)),
+        format_bytes(static_cast<double>(report.written_bytes)));
   }
   if (!options.json.empty())
     write_json(options.json, {{"recipe", recipe.text()},
@@ -70,12 +74,15 @@ void add_quantize(CLI::App& app) {
   command->add_option("--weights", options.weights, "Format of the seven linears of each layer")
       ->capture_default_str()
       ->check(CLI::IsMember({"int8", "int4"}));
-  command->add_option("--group-size", options.group_size, "Inputs that share a scale (default: channel for int8, 128 for int4)")
+  command
+      ->add_option("--group-size", options.group_size,
+                   "Inputs that share a scale (default: channel for int8, 128 for int4)")
       ->type_name("32|64|128|channel")
       ->check(CLI::IsMember({"32", "64", "128", "channel"}).description(""));
   command->add_flag("--asymmetric", options.asymmetric, "Store a zero point beside each scale");
-  command->add_option("--activations", options.activations,
-                      "Inputs that share an activation scale at run time; weights in groups use their own")
+  command
+      ->add_option("--activations", options.activations,
+                   "Inputs that share an activation scale at run time; weights in groups use their own")
       ->type_name("token|32|64|128")
       ->capture_default_str()
       ->check(CLI::IsMember({"token", "32", "64", "128"}).description(""));
@@ -91,7 +98,8 @@ void add_quantize(CLI::App& app) {
   add_threads(*command, options.threads);
   add_json(*command, options.json);
   command->footer(
-      "Tied embeddings stay one matrix when --lm-head and --embedding agree, and are written twice when they do not.\n"
+      "Tied embeddings stay one matrix when --lm-head and --embedding agree, and are written twice when they "
+      "do not.\n"
       "Examples:\n"
       "  whittle quantize llama llama-int8\n"
       "  whittle quantize llama llama-int4 --weights int4 --group-size 32 --lm-head int8 --embedding int8\n"

@@ -1,9 +1,10 @@
+#include "quant/synthesize.h"
+
 #include <fmt/format.h>
 
 #include <iostream>
 
-#include "bench/synthesize.h"
-#include "bench/table.h"
+#include "bench/reports/table.h"
 #include "kernels/error.h"
 #include "tools/commands.h"
 #include "tools/options.h"
@@ -16,15 +17,19 @@ void add_synthesize(CLI::App& app) {
   static std::string shape, out, dtype = "f16";
   static int threads = 0;
   std::string names;
-  for (const ModelShape& row : model_shapes()) names += fmt::format("{}{}", names.empty() ? "" : ", ", row.name);
+  for (const ModelShape& row : model_shapes())
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", row.name);
   command->add_option("SHAPE", shape, "One of " + names)->required();
   command->add_option("OUT", out, "Folder to write; must not exist")->required();
-  command->add_option("--dtype", dtype, "Element type")->capture_default_str()->check(CLI::IsMember({"f16", "bf16"}));
+  command->add_option("--dtype", dtype, "Element type")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f16", "bf16"}));
   add_threads(*command, threads);
   command->footer(
       "Examples:\n"
       "  whittle synthesize tinyllama-1.1b tinyllama\n"
-      "  whittle quantize tinyllama tinyllama-int4 --weights int4 && whittle bench tinyllama-int4 --baseline tinyllama");
+      "  whittle quantize tinyllama tinyllama-int4 --weights int4 && whittle bench tinyllama-int4 --baseline "
+      "tinyllama");
   command->callback([] {
     const Team team(threads);
     ProgressLine progress("synthesize");

@@ -1,7 +1,7 @@
 #include <iostream>
 
-#include "engine/json_file.h"
-#include "engine/tokenizer.h"
+#include "engine/files/json_file.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "kernels/error.h"
 #include "tools/commands.h"
 #include "tools/text_file.h"
@@ -29,7 +29,8 @@ void run(const TokenizeOptions& options) {
   const Tokenizer tokenizer = Tokenizer::open(options.model);
   const std::string input = options.file.empty() ? options.text : read_text_file(options.file);
   if (options.decode)
-    std::cout << tokenizer.decode(ids_of(parse_json(input, "--decode"), tokenizer), !options.no_special) << '\n';
+    std::cout << tokenizer.decode(ids_of(parse_json(input, "--decode"), tokenizer), !options.no_special)
+              << '\n';
   else
     std::cout << nlohmann::json(tokenizer.encode(input, !options.no_special)).dump() << '\n';
 }
@@ -37,14 +38,16 @@ void run(const TokenizeOptions& options) {
 }  // namespace
 
 void add_tokenize(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("tokenize", "Text to token ids, as one JSON array; --decode: the other way");
+  CLI::App* command =
+      app.add_subcommand("tokenize", "Text to token ids, as one JSON array; --decode: the other way");
   static TokenizeOptions options;
   command->add_option("MODEL", options.model, "Folder that holds the tokenizer")->required();
   CLI::Option_group* input = command->add_option_group("Input", "One of");
   input->add_option("--text", options.text, "Text, or with --decode a JSON array of ids");
   input->add_option("--file", options.file, "A file that holds it")->type_name("FILE");
   input->require_option(1);
-  command->add_flag("--no-special", options.no_special, "Without BOS and EOS; with --decode: leave special tokens out");
+  command->add_flag("--no-special", options.no_special,
+                    "Without BOS and EOS; with --decode: leave special tokens out");
   command->add_flag("--decode", options.decode, "Ids to text");
   command->footer(
       "Examples:\n"

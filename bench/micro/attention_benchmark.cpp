@@ -1,4 +1,5 @@
-// Attention of one step's queries over the cache of one key/value head: a model's decode has one such call a head and layer.
+// Attention of one step's queries over the cache of one key/value head: a model's decode has one such call a
+// head and layer.
 
 #include <random>
 #include <vector>
@@ -43,16 +44,18 @@ struct Cache {
   }
 };
 
-void measure(benchmark::State& state, const KernelTable& table, const Format& format, int64_t head_dim, int64_t count,
-             int64_t context) {
+void measure(benchmark::State& state, const KernelTable& table, const Format& format, int64_t head_dim,
+             int64_t count, int64_t context) {
   // So many heads that the caches hold none from one pass to the next.
   const int64_t bytes = 2 * context * head_dim * format.bytes;
   std::vector<Cache> heads;
-  while (std::ssize(heads) * bytes < 4 * read_machine().last_level_cache_bytes()) heads.emplace_back(table, format, head_dim, context);
+  while (std::ssize(heads) * bytes < 4 * read_machine().last_level_cache_bytes())
+    heads.emplace_back(table, format, head_dim, context);
   std::vector<float> rows(static_cast<size_t>(count * head_dim), 0.1f), outputs(rows.size());
   std::vector<float> scores(static_cast<size_t>(max_queries * context));
   std::vector<Query> queries;
-  for (int64_t q = 0; q < count; ++q) queries.push_back({rows.data() + q * head_dim, outputs.data() + q * head_dim, 0, context});
+  for (int64_t q = 0; q < count; ++q)
+    queries.push_back({rows.data() + q * head_dim, outputs.data() + q * head_dim, 0, context});
   const auto calls = static_cast<int64_t>(heads.size());
   measure_against_limit(state, {calls * bytes, 0, calls * count * 4 * head_dim * context}, [&] {
     for (const Cache& cache : heads) table.attention(cache.head, queries, scores.data(), context);
@@ -67,11 +70,11 @@ void register_attention(const KernelTable& table) {
     for (const int64_t head_dim : head_dims)
       for (const int64_t count : query_counts)
         for (const int64_t context : contexts)
-          register_kernel(
-              fmt::format("attention/{}/{}/head{}/queries{}/context{}", table.name, format.name, head_dim, count, context),
-              [&table, &format, head_dim, count, context](benchmark::State& state) {
-                measure(state, table, format, head_dim, count, context);
-              });
+          register_kernel(fmt::format("attention/{}/{}/head{}/queries{}/context{}", table.name, format.name,
+                                      head_dim, count, context),
+                          [&table, &format, head_dim, count, context](benchmark::State& state) {
+                            measure(state, table, format, head_dim, count, context);
+                          });
 }
 
 }  // namespace whittle

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "bench/probe.h"
-#include "bench/profile_report.h"
+#include "bench/reports/profile_report.h"
 #include "bench/statistics.h"
 
 namespace whittle {
@@ -21,14 +21,18 @@ const ProbeBuffer& probe_buffer() {
 }
 
 ProfileLimits probe(const Work& work) {
-  return {probe_read_bandwidth(one_thread(), probe_buffer()), work.int8_operations ? probe_int8(one_thread()) : 1,
+  return {probe_read_bandwidth(one_thread(), probe_buffer()),
+          work.int8_operations ? probe_int8(one_thread()) : 1,
           work.float_operations ? probe_fp32(one_thread()) : 1};
 }
 
 }  // namespace
 
 void register_kernel(const std::string& name, std::function<void(benchmark::State&)> run) {
-  benchmark::RegisterBenchmark(name.c_str(), std::move(run))->Iterations(9)->UseManualTime()->Unit(benchmark::kMillisecond);
+  benchmark::RegisterBenchmark(name.c_str(), std::move(run))
+      ->Iterations(9)
+      ->UseManualTime()
+      ->Unit(benchmark::kMillisecond);
 }
 
 void measure_against_limit(benchmark::State& state, const Work& work, const std::function<void()>& body) {
@@ -45,7 +49,8 @@ void measure_against_limit(benchmark::State& state, const Work& work, const std:
   }
   state.counters["%limit"] = 100 * median_ratio(least, taken);
   state.counters["GB/s"] = static_cast<double>(work.bytes) / median(taken) / 1e9;
-  state.counters["GOPS"] = static_cast<double>(work.int8_operations + work.float_operations) / median(taken) / 1e9;
+  state.counters["GOPS"] =
+      static_cast<double>(work.int8_operations + work.float_operations) / median(taken) / 1e9;
 }
 
 }  // namespace whittle

@@ -1,6 +1,6 @@
 #pragma once
-// Kernels timed on one thread, each as a fraction of what the machine allowed at that moment (the roofline: bytes over the read
-// probe, or operations over the arithmetic probes, whichever takes longer).
+// Kernels timed on one thread, each as a fraction of what the machine allowed at that moment (the roofline:
+// bytes over the read probe, or operations over the arithmetic probes, whichever takes longer).
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
@@ -16,7 +16,8 @@ namespace whittle {
 // One benchmark: a few runs with the probes beside each.
 void register_kernel(const std::string& name, std::function<void(benchmark::State&)> run);
 
-// Times `body` once an iteration; counters are GB/s, GOPS and, of what `work` must take at least, the percentage.
+// Times `body` once an iteration; counters are GB/s, GOPS and, of what `work` must take at least, the
+// percentage.
 void measure_against_limit(benchmark::State& state, const Work& work, const std::function<void()>& body);
 
 // What each file measures, of one instruction set.

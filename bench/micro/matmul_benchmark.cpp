@@ -14,9 +14,9 @@ struct Format {
   WeightFormat format;
   int64_t group_size;  // of weights and activations; 0: one scale a row and a token
 };
-constexpr Format formats[] = {{"f16", WeightFormat::f16, 0},         {"bf16", WeightFormat::bf16, 0},
-                              {"int8_row", WeightFormat::int8, 0},   {"int8_g128", WeightFormat::int8, 128},
-                              {"int8_g32", WeightFormat::int8, 32},  {"int4_row", WeightFormat::int4, 0},
+constexpr Format formats[] = {{"f16", WeightFormat::f16, 0},          {"bf16", WeightFormat::bf16, 0},
+                              {"int8_row", WeightFormat::int8, 0},    {"int8_g128", WeightFormat::int8, 128},
+                              {"int8_g32", WeightFormat::int8, 32},   {"int4_row", WeightFormat::int4, 0},
                               {"int4_g128", WeightFormat::int4, 128}, {"int4_g32", WeightFormat::int4, 32}};
 
 struct Shape {
@@ -49,10 +49,13 @@ PackedWeight random_weight(const Format& format, const Shape& shape, std::mt1993
 class Rows {
  public:
   Rows(const KernelTable& table, int64_t rows, int64_t cols, int64_t group_size, std::mt19937& random)
-      : stride_(cols + float_block), floats_(static_cast<size_t>(rows * stride_)), codes_(rows * round_up(cols, cols_block)) {
+      : stride_(cols + float_block),
+        floats_(static_cast<size_t>(rows * stride_)),
+        codes_(rows * round_up(cols, cols_block)) {
     std::uniform_real_distribution<float> uniform(-1, 1);
     for (float& value : floats_) value = uniform(random);
-    quantized = {rows, round_up(cols, cols_block), group_size ? group_size : round_up(cols, cols_block), codes_.data()};
+    quantized = {rows, round_up(cols, cols_block), group_size ? group_size : round_up(cols, cols_block),
+                 codes_.data()};
     scales_.resize(static_cast<size_t>(rows * quantized.groups()));
     sums_.resize(scales_.size());
     quantized.scales = scales_.data();
@@ -70,10 +73,11 @@ class Rows {
   std::vector<int32_t> sums_;
 };
 
-void measure(benchmark::State& state, const KernelTable& table, const Format& format, const Shape& shape, int64_t rows) {
+void measure(benchmark::State& state, const KernelTable& table, const Format& format, const Shape& shape,
+             int64_t rows) {
   std::mt19937 random(1);
-  // A single row meets its weights in memory, as in decode: so many copies that the caches hold none from one pass to the
-  // next.
+  // A single row meets its weights in memory, as in decode: so many copies that the caches hold none from one
+  // pass to the next.
   std::vector<PackedWeight> weights;
   const int64_t least_bytes = rows < 32 ? 4 * read_machine().last_level_cache_bytes() : 0;
   int64_t bytes = 0;
@@ -105,8 +109,11 @@ void register_matmul(const KernelTable& table) {
   for (const Format& format : formats)
     for (const Shape& shape : shapes)
       for (const int64_t rows : row_counts)
-        register_kernel(fmt::format("matmul/{}/{}/{}x{}/M{}", table.name, format.name, shape.rows, shape.cols, rows),
-                        [&table, &format, &shape, rows](benchmark::State& state) { measure(state, table, format, shape, rows); });
+        register_kernel(
+            fmt::format("matmul/{}/{}/{}x{}/M{}", table.name, format.name, shape.rows, shape.cols, rows),
+            [&table, &format, &shape, rows](benchmark::State& state) {
+              measure(state, table, format, shape, rows);
+            });
 }
 
 }  // namespace whittle

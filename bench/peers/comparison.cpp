@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
-#include "engine/model_file.h"
+#include "engine/files/model_file.h"
 #include "engine/model_spec.h"
 
 namespace whittle {
@@ -60,7 +60,8 @@ Comparison compare_peers(const ComparisonOptions& options, const Team& team, con
   check(options, team.size());
   Comparison comparison{options, team.size(), {}};
   for (const ComparedModel& model : options.models)
-    for (const Peer& peer : options.peers) comparison.cells.push_back({{}, model.peer_model, peer.name, {}, 0});
+    for (const Peer& peer : options.peers)
+      comparison.cells.push_back({{}, model.peer_model, peer.name, {}, 0});
   for (int64_t round = 0; round < tries_a_pair * options.pairs; ++round)
     for (size_t i = 0; i < comparison.cells.size(); ++i) {
       ComparisonCell& cell = comparison.cells[i];

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "bench/reports/table.h"
 #include "bench/statistics.h"
-#include "bench/table.h"
 #include "engine/kv_cache.h"
 
 namespace whittle {

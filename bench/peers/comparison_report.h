@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "bench/machine_report.h"
 #include "bench/peers/comparison.h"
+#include "bench/reports/machine_report.h"
 
 namespace whittle {
 

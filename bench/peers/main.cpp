@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
-#include "bench/json_report.h"
 #include "bench/peers/comparison.h"
 #include "bench/peers/comparison_report.h"
 #include "bench/peers/peer_flags.h"
 #include "bench/probe.h"
+#include "bench/reports/json_report.h"
 #include "bench/statistics.h"
 #include "kernels/kernel_table.h"
 

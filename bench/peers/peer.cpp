@@ -15,9 +15,7 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-void append(Words& words, const Words& more) {
-  words.insert(words.end(), more.begin(), more.end());
-}
+void append(Words& words, const Words& more) { words.insert(words.end(), more.begin(), more.end()); }
 
 // Both programs keep 16-bit floats unless told otherwise; theirs of 8 bits needs flash attention.
 void append_kv_cache(Words& words, KvFormat format) {

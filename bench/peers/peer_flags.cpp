@@ -7,7 +7,7 @@
 #include <string_view>
 #include <utility>
 
-#include "engine/json_file.h"
+#include "engine/files/json_file.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -23,9 +23,7 @@ std::pair<std::string, std::string> split_flag(std::string_view flag, std::strin
 }
 
 // A folder's path, so that it ends with the folder's name.
-std::filesystem::path without_slash(const std::filesystem::path& path) {
-  return (path / "").parent_path();
-}
+std::filesystem::path without_slash(const std::filesystem::path& path) { return (path / "").parent_path(); }
 
 Peer& peer_named(std::vector<Peer>& peers, std::string_view flag, const std::string& name) {
   const auto found = std::ranges::find(peers, name, &Peer::name);

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/json_file.h"
+#include "engine/files/json_file.h"
 #include "kernels/error.h"
 
 namespace whittle {

@@ -1,7 +1,7 @@
 // Softmax attention over one head, and the KV cache's writes. Included like elementwise.inl.
 //
-// Each query's scores, maximum, sum and output are computed in one order that depends only on its own range of positions:
-// a tile shares loads between queries, never sums.
+// Each query's scores, maximum, sum and output are computed in one order that depends only on its own range
+// of positions: a tile shares loads between queries, never sums.
 
 struct KvF32 {
   using Stored = float;
@@ -19,10 +19,11 @@ struct KvInt8 {
 constexpr int64_t query_tile = 4;  // queries that share registers
 constexpr int block_vectors = static_cast<int>(kv_block) / lanes;
 
-// scores[q][position] of `blocks` blocks from `position` on, without the key's scale. Each score is a chain of
-// multiply-adds in order of d: several blocks at once keep the multipliers busy.
+// scores[q][position] of `blocks` blocks from `position` on, without the key's scale. Each score is a chain
+// of multiply-adds in order of d: several blocks at once keep the multipliers busy.
 template <class Kv, int tile, int blocks>
-inline void score_blocks(const KvHead& head, const Query* queries, int64_t position, float* scores, int64_t stride) {
+inline void score_blocks(const KvHead& head, const Query* queries, int64_t position, float* scores,
+                         int64_t stride) {
   const auto* keys = reinterpret_cast<const typename Kv::Stored*>(head.keys) + position * head.head_dim;
   F sums[tile][blocks * block_vectors];
 #pragma GCC unroll 8
@@ -33,7 +34,8 @@ inline void score_blocks(const KvHead& head, const Query* queries, int64_t posit
     __builtin_prefetch(keys + (blocks + 2) * head.head_dim * kv_block + d * kv_block);
 #pragma GCC unroll 8
     for (int v = 0; v < blocks * block_vectors; ++v) {
-      const F key = Kv::load_row(keys + (v / block_vectors * head.head_dim + d) * kv_block + v % block_vectors * lanes);
+      const F key =
+          Kv::load_row(keys + (v / block_vectors * head.head_dim + d) * kv_block + v % block_vectors * lanes);
 #pragma GCC unroll 8
       for (int q = 0; q < tile; ++q) sums[q][v] = fma(splat(queries[q].values[d]), key, sums[q][v]);
     }
@@ -48,8 +50,8 @@ inline void score_blocks(const KvHead& head, const Query* queries, int64_t posit
     }
 }
 
-// Turns one query's scores over what its tile has seen into weights: exp(score − max), zero outside its own range, with the
-// value's scale folded in. Returns the sum of the weights before that.
+// Turns one query's scores over what its tile has seen into weights: exp(score − max), zero outside its own
+// range, with the value's scale folded in. Returns the sum of the weights before that.
 float soften(const KvHead& head, const Query& query, Range seen, float* scores) {
   const float outside = -__builtin_inff();
   const int64_t first = seen.begin, last = (seen.end + kv_block - 1) / kv_block * kv_block;
@@ -70,7 +72,8 @@ float soften(const KvHead& head, const Query& query, Range seen, float* scores) 
 
 // output += Σ weight[position] · value[position] over [begin, end), for `width` vectors from dimension d on.
 template <class Kv, int tile, int width>
-void mix_values(const KvHead& head, const Query* queries, Range positions, int64_t d, const float* scores, int64_t stride) {
+void mix_values(const KvHead& head, const Query* queries, Range positions, int64_t d, const float* scores,
+                int64_t stride) {
   const auto* values = reinterpret_cast<const typename Kv::Stored*>(head.values) + d;
   F mixed[tile][width];
 #pragma GCC unroll 8
@@ -102,7 +105,8 @@ struct AttentionTile {
   static constexpr int blocks = tile == 1 ? 4 : tile == 2 ? 2 : 1;
   static constexpr int width = tile == 1 ? 64 / lanes : tile == 2 ? 32 / lanes : 2;
 
-  static void score(const KvHead& head, const Query* queries, Range positions, float* scores, int64_t stride) {
+  static void score(const KvHead& head, const Query* queries, Range positions, float* scores,
+                    int64_t stride) {
     int64_t at = positions.begin;
     for (; at + blocks * kv_block <= positions.end; at += blocks * kv_block)
       score_blocks<Kv, tile, blocks>(head, queries, at, scores, stride);
@@ -115,7 +119,8 @@ struct AttentionTile {
       mix_values<Kv, tile, width>(head, queries, positions, d, scores, stride);
     for (; d + 2 * lanes <= head.head_dim; d += 2 * lanes)
       mix_values<Kv, tile, 2>(head, queries, positions, d, scores, stride);
-    for (; d + lanes <= head.head_dim; d += lanes) mix_values<Kv, tile, 1>(head, queries, positions, d, scores, stride);
+    for (; d + lanes <= head.head_dim; d += lanes)
+      mix_values<Kv, tile, 1>(head, queries, positions, d, scores, stride);
     const auto* values = reinterpret_cast<const typename Kv::Stored*>(head.values);
     for (; d < head.head_dim; ++d)
       for (int q = 0; q < tile; ++q)
@@ -143,8 +148,8 @@ inline QueryTile tile_of(std::span<const Query> queries, int64_t q) {
   return tile;
 }
 
-// step.template operator()<queries of the tile>(queries, positions, scores) for all tiles, block by block of positions: a
-// block is read from memory once and stays in cache meanwhile.
+// step.template operator()<queries of the tile>(queries, positions, scores) for all tiles, block by block of
+// positions: a block is read from memory once and stays in cache meanwhile.
 template <class Step>
 void for_blocks(std::span<const Query> queries, float* scores, int64_t stride, Step step) {
   constexpr int64_t block = 128;
@@ -158,7 +163,8 @@ void for_blocks(std::span<const Query> queries, float* scores, int64_t stride, S
   for (int64_t at = begin / block * block; at < end; at += block)
     for (int64_t q = 0; q < count; q += query_tile) {
       const QueryTile tile = tile_of(queries, q);
-      const Range positions = {tile.seen.begin > at ? tile.seen.begin : at, min_of(tile.seen.end, at + block)};
+      const Range positions = {tile.seen.begin > at ? tile.seen.begin : at,
+                               min_of(tile.seen.end, at + block)};
       if (positions.size() <= 0) continue;
       float* const tile_scores = scores + q * stride;
       static_assert(query_tile == 4);
@@ -174,18 +180,20 @@ void for_blocks(std::span<const Query> queries, float* scores, int64_t stride, S
 template <class Kv>
 void attend(const KvHead& head, std::span<const Query> queries, float* scores, int64_t stride) {
   const auto count = static_cast<int64_t>(queries.size());
-  for_blocks(queries, scores, stride, [&]<int tile>(const Query* tile_queries, Range positions, float* tile_scores) {
-    AttentionTile<Kv, tile>::score(head, tile_queries, positions, tile_scores, stride);
-  });
+  for_blocks(queries, scores, stride,
+             [&]<int tile>(const Query* tile_queries, Range positions, float* tile_scores) {
+               AttentionTile<Kv, tile>::score(head, tile_queries, positions, tile_scores, stride);
+             });
   float sums[max_queries];
   for (int64_t q = 0; q < count; ++q) {
     const Query& query = queries[static_cast<size_t>(q)];
     sums[q] = soften(head, query, tile_of(queries, q).seen, scores + q * stride);
     __builtin_memset(query.output, 0, static_cast<size_t>(head.head_dim) * sizeof(float));
   }
-  for_blocks(queries, scores, stride, [&]<int tile>(const Query* tile_queries, Range positions, float* tile_scores) {
-    AttentionTile<Kv, tile>::mix(head, tile_queries, positions, tile_scores, stride);
-  });
+  for_blocks(queries, scores, stride,
+             [&]<int tile>(const Query* tile_queries, Range positions, float* tile_scores) {
+               AttentionTile<Kv, tile>::mix(head, tile_queries, positions, tile_scores, stride);
+             });
   for (int64_t q = 0; q < count; ++q)
     for (int64_t d = 0; d < head.head_dim; ++d) queries[static_cast<size_t>(q)].output[d] /= sums[q];
 }
@@ -215,7 +223,8 @@ template <typename Stored>
 void store_as(const KvHead& head, int64_t position, const float* key, const float* value) {
   float key_factor = 1, value_factor = 1;
   if constexpr (sizeof(Stored) == 1) {
-    const float key_top = largest_magnitude(key, head.head_dim), value_top = largest_magnitude(value, head.head_dim);
+    const float key_top = largest_magnitude(key, head.head_dim),
+                value_top = largest_magnitude(value, head.head_dim);
     head.key_scales[position] = key_top / 127.0f;
     head.value_scales[position] = value_top / 127.0f;
     key_factor = code_factor(key_top);

@@ -28,7 +28,9 @@ inline int32_t reduce_add(I v) {
   half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4e));
   return _mm_cvtsi128_si32(_mm_add_epi32(half, _mm_shuffle_epi32(half, 0xb1)));
 }
-inline F load_f16(const uint16_t* p) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+inline F load_f16(const uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 inline F load_bf16(const uint16_t* p) {
   const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
@@ -50,8 +52,8 @@ inline Bytes splat_dword(const void* p) { return _mm256_set1_epi32(*static_cast<
 inline Bytes low_nibbles(Bytes v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
 inline Bytes high_nibbles(Bytes v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
 inline Bytes magnitudes_of(Bytes v) { return _mm256_abs_epi8(v); }
-// gcc 12 reorders intrinsics until the sums no longer fit into its registers: what stands in an inner loop is one block.
-// u · s, in pairs, and words + u · s.
+// gcc 12 reorders intrinsics until the sums no longer fit into its registers: what stands in an inner loop is
+// one block. u · s, in pairs, and words + u · s.
 inline Bytes multiply_words(Bytes u, Bytes s) { return _mm256_maddubs_epi16(u, s); }
 inline Bytes multiply_add_words(Bytes words, Bytes u, Bytes s) {
   Bytes product;
@@ -75,10 +77,13 @@ inline Bytes multiply_add_signed(Bytes sum, const std::byte* w, Bytes magnitudes
       : "m"(*reinterpret_cast<const __m256i_u*>(w)), "x"(magnitudes), "x"(x), "x"(_mm256_set1_epi16(1)));
   return sum;
 }
-inline I add_pairs(I sum, Bytes words) { return I(_mm256_add_epi32(sum, _mm256_madd_epi16(words, _mm256_set1_epi16(1)))); }
+inline I add_pairs(I sum, Bytes words) {
+  return I(_mm256_add_epi32(sum, _mm256_madd_epi16(words, _mm256_set1_epi16(1))));
+}
 
 // Register tiles of rows of x by registers of rows of the weight: what sixteen registers hold.
-constexpr int int8_tile = 5, int8_vectors = 2, int4_tile = 6, int4_vectors = 2, float_tile = 6, float_vectors = 2;
+constexpr int int8_tile = 5, int8_vectors = 2, int4_tile = 6, int4_vectors = 2, float_tile = 6,
+              float_vectors = 2;
 
 #include "kernels/isa/blocking.inl"
 #include "kernels/isa/maddubs.inl"

@@ -20,10 +20,14 @@ inline Bytes multiply_add_nibbles(Bytes words, Bytes line, Bytes low, Bytes high
   return multiply_add_words(multiply_add_words(words, low_nibbles(line), low), high_nibbles(line), high);
 }
 inline Bytes multiply_add_signed(Bytes sum, const std::byte* w, Bytes magnitudes, Bytes x) {
-  const Bytes signed_x = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(load_bytes(w)), _mm512_setzero_si512(), x);
-  return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(magnitudes, signed_x), _mm512_set1_epi16(1)));
+  const Bytes signed_x =
+      _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(load_bytes(w)), _mm512_setzero_si512(), x);
+  return _mm512_add_epi32(
+      sum, _mm512_madd_epi16(_mm512_maddubs_epi16(magnitudes, signed_x), _mm512_set1_epi16(1)));
 }
-inline I add_pairs(I sum, Bytes words) { return I(_mm512_add_epi32(sum, _mm512_madd_epi16(words, _mm512_set1_epi16(1)))); }
+inline I add_pairs(I sum, Bytes words) {
+  return I(_mm512_add_epi32(sum, _mm512_madd_epi16(words, _mm512_set1_epi16(1))));
+}
 
 constexpr int int8_tile = 6, int8_vectors = 2, int4_tile = 6, int4_vectors = 4;
 

@@ -1,5 +1,6 @@
-// AVX-512 with VNNI: vpdpbusd sums four products of an unsigned and a signed byte into 32 bits, exactly. The codes take
-// the unsigned side, shifted by 128; the shift leaves again through the activations' sums (`offset`).
+// AVX-512 with VNNI: vpdpbusd sums four products of an unsigned and a signed byte into 32 bits, exactly. The
+// codes take the unsigned side, shifted by 128; the shift leaves again through the activations' sums
+// (`offset`).
 
 #include <immintrin.h>
 

@@ -5,9 +5,9 @@ constexpr int panel_vectors = static_cast<int>(panel_rows) / lanes;
 // Rows of x that share a block of weights: the block, and the rows that use it, stay in L2.
 constexpr int64_t block_rows = 132;
 
-// Panels are read once, in one linear stream. Asking for it this many bytes ahead hides what the hardware's prefetcher leaves
-// (it stops at every 4 KB page). Found by measurement: on Zen 3 half or twice as far costs 6 to 15 %; nibbles
-// gain 4 to 9 % from twice as far as bytes and halves.
+// Panels are read once, in one linear stream. Asking for it this many bytes ahead hides what the hardware's
+// prefetcher leaves (it stops at every 4 KB page). Found by measurement: on Zen 3 half or twice as far costs
+// 6 to 15 %; nibbles gain 4 to 9 % from twice as far as bytes and halves.
 constexpr int64_t prefetch_distance = 1024, nibbles_prefetch_distance = 2048;
 template <int bytes, int64_t distance = prefetch_distance>
 inline void prefetch_stream(const std::byte* at) {
@@ -17,7 +17,8 @@ inline void prefetch_stream(const std::byte* at) {
 
 constexpr int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// How the codes of four inputs lie: a byte each, or as nibbles, four inputs in the low and the next four in the high halves.
+// How the codes of four inputs lie: a byte each, or as nibbles, four inputs in the low and the next four in
+// the high halves.
 enum class Codes { bytes, nibbles };
 
 // Splits M into equal blocks of at most block_rows.
@@ -29,7 +30,8 @@ inline int64_t rows_of_block(int64_t rows) {
 // One panel's finished block of rows to where they belong: y is its first output of the first row.
 inline void store_block(const float* totals, int64_t rows, float* y, int64_t y_stride) {
   for (int64_t m = 0; m < rows; ++m)
-    for (int64_t row = 0; row < panel_rows; row += lanes) store(y + m * y_stride + row, load(totals + m * panel_rows + row));
+    for (int64_t row = 0; row < panel_rows; row += lanes)
+      store(y + m * y_stride + row, load(totals + m * panel_rows + row));
 }
 
 // How many of the tiles below there are.
@@ -38,8 +40,8 @@ constexpr int64_t tiles_of(int64_t rows) {
   return (rows + most - 1) / most;
 }
 
-// Calls work.template operator()<rows>(m) for register tiles of at most `most` rows that cover [0, rows). The last two are of
-// like size: a small one's chains of sums are too few to keep the multipliers busy.
+// Calls work.template operator()<rows>(m) for register tiles of at most `most` rows that cover [0, rows). The
+// last two are of like size: a small one's chains of sums are too few to keep the multipliers busy.
 template <int most, class Work>
 inline void for_tiles(int64_t rows, Work work) {
   static_assert(most <= 6);

@@ -1,6 +1,6 @@
-// Everything that is not a matrix product. Included inside the anonymous namespace of each isa/*.cpp, after its vector
-// type F (`lanes` floats) and the primitives on it. Sums go over lanes first and then over a scalar tail, in an order that
-// depends only on the width.
+// Everything that is not a matrix product. Included inside the anonymous namespace of each isa/*.cpp, after
+// its vector type F (`lanes` floats) and the primitives on it. Sums go over lanes first and then over a
+// scalar tail, in an order that depends only on the width.
 
 [[gnu::flatten]] void rms_norm(const float* x, const float* weight, int64_t n, float eps, float* y) {
   const int64_t whole = n / lanes * lanes;
@@ -13,8 +13,8 @@
   for (int64_t i = whole; i < n; ++i) y[i] = x[i] * factor * weight[i];
 }
 
-// What turns a group whose largest magnitude is `top` into codes. Numbers below any that a model computes with count as
-// zeros: the factor would not be finite.
+// What turns a group whose largest magnitude is `top` into codes. Numbers below any that a model computes
+// with count as zeros: the factor would not be finite.
 inline float code_factor(float top) { return top > 0x1p-100f ? 127.0f / top : 0.0f; }
 
 [[gnu::flatten]] void quantize_row(const float* x, int64_t cols, const QuantizedRows& out, int64_t m) {
@@ -76,8 +76,8 @@ inline float code_factor(float top) { return top > 0x1p-100f ? 127.0f / top : 0.
 }
 
 // Sixteen running sums whatever the width, and no fused multiply-add: see KernelTable::rounding_error.
-[[gnu::flatten]] float rounding_error(const float* x, int64_t n, float scale, float zero_point, float code_min,
-                                      float code_max) {
+[[gnu::flatten]] float rounding_error(const float* x, int64_t n, float scale, float zero_point,
+                                      float code_min, float code_max) {
   constexpr int parts = 16 / lanes;
   const float inverse = scale != 0 ? 1.0f / scale : 0.0f;
   F sums[parts];

@@ -1,5 +1,6 @@
-// Exact int8 dot products for CPUs without VNNI, summed through 16 bits. vpmaddubsw adds two products of an unsigned and a
-// signed byte and saturates at 32767: see the two ways in which that is exact. Included before matmul_quantized.inl.
+// Exact int8 dot products for CPUs without VNNI, summed through 16 bits. vpmaddubsw adds two products of an
+// unsigned and a signed byte and saturates at 32767: see the two ways in which that is exact. Included before
+// matmul_quantized.inl.
 
 // |w| · (x with w's sign): 2 · 128 · 127 = 32512 fits.
 struct Int8Dot {
@@ -17,11 +18,14 @@ struct Int8Dot {
   static Line line(const std::byte* codes) { return {codes, magnitudes_of(load_bytes(codes))}; }
   static Sum zero() { return Bytes{}; }
   static Sum start(const Line& w, Bytes x) { return dot(zero(), w, x); }
-  static Sum dot(Sum sum, const Line& w, Bytes x) { return multiply_add_signed(sum, w.codes, w.magnitudes, x); }
+  static Sum dot(Sum sum, const Line& w, Bytes x) {
+    return multiply_add_signed(sum, w.codes, w.magnitudes, x);
+  }
   static I collect(I sum, Sum products) { return sum + I(products); }
 };
 
-// nibble · x: sixteen products, 16 · 15 · 127 = 30480, fit into 16 bits together. Half the multiplies of INT8.
+// nibble · x: sixteen products, 16 · 15 · 127 = 30480, fit into 16 bits together. Half the multiplies of
+// INT8.
 struct Int4Dot {
   static constexpr Codes stored = Codes::nibbles;
   static constexpr bool unpack_first = true;
@@ -35,6 +39,8 @@ struct Int4Dot {
   static Sum zero() { return Bytes{}; }
   static Sum start(Line w, Bytes x) { return multiply_words(w, x); }
   static Sum dot(Sum words, Line w, Bytes x) { return multiply_add_words(words, w, x); }
-  static Sum dot_nibbles(Sum words, Bytes line, Bytes low, Bytes high) { return multiply_add_nibbles(words, line, low, high); }
+  static Sum dot_nibbles(Sum words, Bytes line, Bytes low, Bytes high) {
+    return multiply_add_nibbles(words, line, low, high);
+  }
   static I collect(I sum, Sum words) { return add_pairs(sum, words); }
 };

@@ -1,5 +1,5 @@
-// Matrix products over packed panels of floats. Included like elementwise.inl. An output is one chain of multiply-adds in
-// order of k, in decode and in prefill.
+// Matrix products over packed panels of floats. Included like elementwise.inl. An output is one chain of
+// multiply-adds in order of k, in decode and in prefill.
 
 struct StoredF32 {
   using Element = float;
@@ -17,7 +17,8 @@ struct StoredBF16 {
 template <class Stored>
 void multiply_row_float(const PackedWeight& w, const float* x, Range panels, float* y) {
   for (int64_t p = panels.begin; p < panels.end; ++p) {
-    const auto* codes = reinterpret_cast<const typename Stored::Element*>(w.panels.data() + p * w.panel_bytes);
+    const auto* codes =
+        reinterpret_cast<const typename Stored::Element*>(w.panels.data() + p * w.panel_bytes);
     F sums[panel_vectors];
 #pragma GCC unroll 8
     for (int v = 0; v < panel_vectors; ++v) sums[v] = splat(0);
@@ -34,11 +35,13 @@ void multiply_row_float(const PackedWeight& w, const float* x, Range panels, flo
   }
 }
 
-// totals[tile, panel_rows] += products of `steps` inputs with float_vectors registers of rows of the weight, `stride` elements
-// from an input to the next. Asks memory for what lies `ahead` elements further, if that is not 0.
+// totals[tile, panel_rows] += products of `steps` inputs with float_vectors registers of rows of the weight,
+// `stride` elements from an input to the next. Asks memory for what lies `ahead` elements further, if that is
+// not 0.
 template <class Stored, int tile, int64_t ahead = 0>
-[[gnu::noinline, gnu::flatten]] void add_float_products(const typename Stored::Element* weights, int64_t stride, const float* x,
-                                                        int64_t x_stride, int64_t steps, float* totals) {
+[[gnu::noinline, gnu::flatten]] void add_float_products(const typename Stored::Element* weights,
+                                                        int64_t stride, const float* x, int64_t x_stride,
+                                                        int64_t steps, float* totals) {
   F sums[tile][float_vectors];
 #pragma GCC unroll 8
   for (int i = 0; i < tile; ++i)
@@ -48,7 +51,8 @@ template <class Stored, int tile, int64_t ahead = 0>
 #pragma GCC unroll 4
   for (int64_t s = 0; s < steps; ++s, weights += stride) {
     if constexpr (ahead != 0)
-      for (int64_t v = 0; v < float_vectors * lanes; v += 64 / sizeof(typename Stored::Element)) __builtin_prefetch(weights + ahead + v);
+      for (int64_t v = 0; v < float_vectors * lanes; v += 64 / sizeof(typename Stored::Element))
+        __builtin_prefetch(weights + ahead + v);
     F line[float_vectors];
 #pragma GCC unroll 8
     for (int v = 0; v < float_vectors; ++v) line[v] = Stored::load_vector(weights + v * lanes);
@@ -69,8 +73,8 @@ template <class Stored, int tile, int64_t ahead = 0>
 template <class Stored>
 struct FloatBlock {
   using Element = typename Stored::Element;
-  // Inputs that go through all rows before the next do. Their weights stay in L1: as stored, of all rows of the panel; unpacked,
-  // of a strip.
+  // Inputs that go through all rows before the next do. Their weights stay in L1: as stored, of all rows of
+  // the panel; unpacked, of a strip.
   static constexpr int64_t direct_columns = 64, columns = min_of(256, 4096 / (float_vectors * lanes));
   // More tiles of rows than this are worth a pass that unpacks halves.
   static constexpr int64_t most_direct_rows = sizeof(Element) == 4 ? block_rows : 3 * float_tile;
@@ -90,9 +94,11 @@ struct FloatBlock {
           float* const sums = totals + m * panel_rows + row;
           const float* const inputs = x + m * x_stride + k;
           if (direct)
-            add_float_products<Stored, tile, direct_columns * panel_rows>(codes + row, panel_rows, inputs, x_stride, steps, sums);
+            add_float_products<Stored, tile, direct_columns * panel_rows>(codes + row, panel_rows, inputs,
+                                                                          x_stride, steps, sums);
           else
-            add_float_products<StoredF32, tile>(unpacked + row * columns, float_vectors * lanes, inputs, x_stride, steps, sums);
+            add_float_products<StoredF32, tile>(unpacked + row * columns, float_vectors * lanes, inputs,
+                                                x_stride, steps, sums);
         });
     }
   }
@@ -104,7 +110,8 @@ struct FloatBlock {
 #pragma GCC unroll 16
       for (int v = 0; v < panel_vectors; ++v) {
         const int first = v / float_vectors * float_vectors;
-        store(unpacked + (first * columns + s * float_vectors + (v - first)) * lanes, Stored::load_vector(codes + v * lanes));
+        store(unpacked + (first * columns + s * float_vectors + (v - first)) * lanes,
+              Stored::load_vector(codes + v * lanes));
       }
     }
   }
@@ -115,7 +122,8 @@ void multiply_rows_float(const PackedWeight& w, const FloatRows& x, Range panels
   FloatBlock<Stored> block;
   const int64_t step = rows_of_block(x.rows);
   for (int64_t p = panels.begin; p < panels.end; ++p) {
-    const auto* codes = reinterpret_cast<const typename Stored::Element*>(w.panels.data() + p * w.panel_bytes);
+    const auto* codes =
+        reinterpret_cast<const typename Stored::Element*>(w.panels.data() + p * w.panel_bytes);
     for (int64_t m0 = 0; m0 < x.rows; m0 += step) {
       const int64_t rows = min_of(step, x.rows - m0);
       block.multiply_panel(codes, w.cols, x.values + m0 * x.stride, x.stride, rows);

@@ -1,15 +1,20 @@
-// Matrix products over packed panels of INT8 and INT4. Included like elementwise.inl, after the instruction set's `Int8Dot`
-// and `Int4Dot`: how a register of codes (four inputs of each of some rows of the weight) is multiplied by four inputs of x.
+// Matrix products over packed panels of INT8 and INT4. Included like elementwise.inl, after the instruction
+// set's `Int8Dot` and `Int4Dot`: how a register of codes (four inputs of each of some rows of the weight) is
+// multiplied by four inputs of x.
 //
-// One row (decode) goes straight over the packed stream: memory is the limit. Several rows share a block of it in cache;
-// arithmetic is the limit. Both sum integers exactly within a group and share `scaled`, so that they agree in every bit.
+// One row (decode) goes straight over the packed stream: memory is the limit. Several rows share a block of
+// it in cache; arithmetic is the limit. Both sum integers exactly within a group and share `scaled`, so that
+// they agree in every bit.
 
-// Scale, zero point and their products with one group's integer sums, for the vector of rows at `row` of a panel.
+// Scale, zero point and their products with one group's integer sums, for the vector of rows at `row` of a
+// panel.
 struct GroupHeader {
   const std::byte* bytes;
   bool f16_scales, has_zero_points;
   GroupHeader(const PackedWeight& w, int64_t panel, int64_t group)
-      : bytes(w.header(panel, w.row_scaled() ? 0 : group)), f16_scales(w.f16_scales), has_zero_points(w.has_zero_points) {}
+      : bytes(w.header(panel, w.row_scaled() ? 0 : group)),
+        f16_scales(w.f16_scales),
+        has_zero_points(w.has_zero_points) {}
 
   F scale(int64_t row) const {
     return f16_scales ? load_f16(reinterpret_cast<const uint16_t*>(bytes) + row)
@@ -20,9 +25,11 @@ struct GroupHeader {
   }
 };
 
-// total + float(Σ (code − zero_point) · x) · (weight scale · activation scale). `shift` is Σ x times what the instruction
-// added to every code and what the zero point takes off.
-inline F scaled(F total, I sum, I shift, F scale, F x_scale) { return fma(to_float(sum - shift), scale * x_scale, total); }
+// total + float(Σ (code − zero_point) · x) · (weight scale · activation scale). `shift` is Σ x times what the
+// instruction added to every code and what the zero point takes off.
+inline F scaled(F total, I sum, I shift, F scale, F x_scale) {
+  return fma(to_float(sum - shift), scale * x_scale, total);
+}
 
 // offset · x_sum, and the zero points' part where there are any.
 inline I shift_of(const GroupHeader& header, int64_t row, int32_t offset, int32_t x_sum) {
@@ -89,7 +96,8 @@ void multiply_row_quantized(const PackedWeight& w, const QuantizedRows& x, Range
       const F x_scale = splat(x.scales[g]);
 #pragma GCC unroll 16
       for (int v = 0; v < panel_vectors; ++v)
-        total[v] = scaled(total[v], sums[v], shift_of(header, v * lanes, offset, x.sums[g]), header.scale(v * lanes), x_scale);
+        total[v] = scaled(total[v], sums[v], shift_of(header, v * lanes, offset, x.sums[g]),
+                          header.scale(v * lanes), x_scale);
     }
 #pragma GCC unroll 16
     for (int v = 0; v < panel_vectors; ++v) store(y + p * panel_rows + v * lanes, total[v]);
@@ -105,9 +113,11 @@ inline void unpack_nibbles(const std::byte* codes, int64_t cols, std::byte* byte
     }
 }
 
-// products[tile] (+)= one step: four inputs of each row of x by their codes, which are the `half`th of two steps' at `codes`.
+// products[tile] (+)= one step: four inputs of each row of x by their codes, which are the `half`th of two
+// steps' at `codes`.
 template <class Dot, int tile, Codes stored, bool start>
-[[gnu::always_inline]] inline void add_step(const std::byte* codes, int half, const int8_t* x, int64_t x_stride,
+[[gnu::always_inline]] inline void add_step(const std::byte* codes, int half, const int8_t* x,
+                                            int64_t x_stride,
                                             typename Dot::Sum (&products)[tile][Dot::vectors]) {
   typename Dot::Line lines[Dot::vectors];
 #pragma GCC unroll 8
@@ -127,7 +137,8 @@ template <class Dot, int tile, Codes stored, bool start>
   }
 }
 
-// Memory to ask for during a loop, so many bytes at every turn: a burst of requests would stop the loop until all are under way.
+// Memory to ask for during a loop, so many bytes at every turn: a burst of requests would stop the loop until
+// all are under way.
 struct Ahead {
   const std::byte* at = nullptr;
   int64_t bytes_a_turn = 0;
@@ -138,8 +149,8 @@ struct Ahead {
   }
 };
 
-// What turns the sums of a group into outputs of a block's rows: the scales of a panel's and of x's, of which the next row's
-// are `stride` further.
+// What turns the sums of a group into outputs of a block's rows: the scales of a panel's and of x's, of which
+// the next row's are `stride` further.
 struct GroupScales {
   GroupHeader header;
   int64_t row;  // the first of the panel's rows in the tile
@@ -151,14 +162,16 @@ struct GroupScales {
 // The place of register v of row i in the sums and totals of a tile.
 constexpr int64_t place_of(int i, int v) { return i * panel_rows + v * lanes; }
 
-// Whether the sums of a tile go into its totals from the registers that they are in. Sixteen registers hold no more than sums.
+// Whether the sums of a tile go into its totals from the registers that they are in. Sixteen registers hold
+// no more than sums.
 constexpr bool scales_from_registers = lanes == 16;
 
-// totals[tile, panel_rows] += float(sums + products) · scales, for rows from m on; the sums count as zeros in the `first` pass over a group, the
-// products where sums hold them already.
+// totals[tile, panel_rows] += float(sums + products) · scales, for rows from m on; the sums count as zeros in
+// the `first` pass over a group, the products where sums hold them already.
 template <class Dot, int tile, bool zero_points, bool in_sums>
-[[gnu::always_inline]] inline void add_scaled(const typename Dot::Sum (&products)[tile][Dot::vectors], bool first,
-                                              const int32_t* sums, const GroupScales& scales, int64_t m, float* totals) {
+[[gnu::always_inline]] inline void add_scaled(const typename Dot::Sum (&products)[tile][Dot::vectors],
+                                              bool first, const int32_t* sums, const GroupScales& scales,
+                                              int64_t m, float* totals) {
   F scale[Dot::vectors];
   I zero_point[Dot::vectors];
 #pragma GCC unroll 8
@@ -179,17 +192,20 @@ template <class Dot, int tile, bool zero_points, bool in_sums>
       else
         sum = Dot::collect(first ? zero_int() : load_int(sums + place_of(i, v)), products[i][v]);
       const I whole_shift = zero_points ? shift + zero_point[v] * x_sum : shift;
-      store(totals + place_of(i, v), scaled(load(totals + place_of(i, v)), sum, whole_shift, scale[v], x_scale));
+      store(totals + place_of(i, v),
+            scaled(load(totals + place_of(i, v)), sum, whole_shift, scale[v], x_scale));
     }
   }
 }
 
-// sums[tile, panel_rows] (+)= products of `steps` of four inputs, an even number: the inputs of a group are a multiple of 8.
-// With the last steps of a group come its scales: its sums then go into the totals. A function of its own, too.
+// sums[tile, panel_rows] (+)= products of `steps` of four inputs, an even number: the inputs of a group are a
+// multiple of 8. With the last steps of a group come its scales: its sums then go into the totals. A function
+// of its own, too.
 template <class Dot, int tile, Codes stored, bool streamed>
-[[gnu::noinline, gnu::flatten]] void add_products(const std::byte* codes, const int8_t* x, int64_t x_stride, int64_t steps,
-                                                  bool first, int32_t* sums, const Ahead* from_memory,
-                                                  const GroupScales* scales, int64_t m, float* totals) {
+[[gnu::noinline, gnu::flatten]] void add_products(const std::byte* codes, const int8_t* x, int64_t x_stride,
+                                                  int64_t steps, bool first, int32_t* sums,
+                                                  const Ahead* from_memory, const GroupScales* scales,
+                                                  int64_t m, float* totals) {
   constexpr int64_t two_steps = stored == Codes::nibbles ? 256 : 512;  // bytes of codes
   Ahead ahead;
   if constexpr (streamed) ahead = *from_memory;
@@ -223,7 +239,8 @@ template <class Dot, int tile, Codes stored, bool streamed>
 
 // totals[tile, panel_rows] += float(sums) · scales.
 template <class Dot, int tile>
-[[gnu::always_inline]] inline void add_sums(const int32_t* sums, const GroupScales& scales, int64_t m, float* totals) {
+[[gnu::always_inline]] inline void add_sums(const int32_t* sums, const GroupScales& scales, int64_t m,
+                                            float* totals) {
   const typename Dot::Sum none[tile][Dot::vectors] = {};
   if (scales.header.has_zero_points)
     add_scaled<Dot, tile, true, true>(none, false, sums, scales, m, totals);
@@ -231,23 +248,24 @@ template <class Dot, int tile>
     add_scaled<Dot, tile, false, true>(none, false, sums, scales, m, totals);
 }
 
-// With so few rows a block of weights is used up about as fast as memory brings the next: that is asked for meanwhile.
+// With so few rows a block of weights is used up about as fast as memory brings the next: that is asked for
+// meanwhile.
 constexpr int64_t streamed_rows = 32;
 
 // A block of rows of x, and what is known of their products with some panels so far.
 template <class Dot>
 struct QuantizedBlock {
-  // Inputs that go through all rows before the next do: so many that their weights stay in L1, beside the next ones where
-  // those come from memory.
+  // Inputs that go through all rows before the next do: so many that their weights stay in L1, beside the
+  // next ones where those come from memory.
   static constexpr int64_t most_cols = 256, streamed_cols = 128;
   // Panels that inputs are copied for once, unless panels come from memory, one by one.
   static constexpr int64_t most_panels = 2;
 
   const PackedWeight& w;
   const QuantizedRows& x;
-  int64_t group;      // inputs that share both scales
-  int64_t groups;     // of a row of x
-  int64_t m0 = 0, rows = 0;  // the block's rows of x
+  int64_t group;                                        // inputs that share both scales
+  int64_t groups;                                       // of a row of x
+  int64_t m0 = 0, rows = 0;                             // the block's rows of x
   alignas(64) std::byte bytes[panel_rows * most_cols];  // nibbles unpacked
   alignas(64) int8_t inputs[block_rows * most_cols];
   struct Products {
@@ -283,15 +301,18 @@ struct QuantizedBlock {
   // The products of panel p with the copied inputs, [begin, end).
   void multiply_inputs(int64_t p, int64_t begin, int64_t end, Products& to) {
     for (int64_t k = begin; k < end;) {
-      const int64_t g = k / group, group_end = min_of((g + 1) * group, w.padded_cols), part_end = min_of(end, group_end);
+      const int64_t g = k / group, group_end = min_of((g + 1) * group, w.padded_cols),
+                    part_end = min_of(end, group_end);
       multiply_group(p, g, k, part_end, inputs + (k - begin), k == g * group, part_end == group_end, to);
       k = part_end;
     }
   }
 
   // Those with the inputs [k, end) of group g; `first` and `last` of its inputs are among them or not.
-  void multiply_group(int64_t p, int64_t g, int64_t k, int64_t end, const int8_t* input, bool first, bool last, Products& to) {
-    const std::byte* codes = w.row_scaled() ? w.codes(p, 0) + w.code_bytes(k) : w.codes(p, g) + w.code_bytes(k - g * group);
+  void multiply_group(int64_t p, int64_t g, int64_t k, int64_t end, const int8_t* input, bool first,
+                      bool last, Products& to) {
+    const std::byte* codes =
+        w.row_scaled() ? w.codes(p, 0) + w.code_bytes(k) : w.codes(p, g) + w.code_bytes(k - g * group);
     const std::byte* next = codes + w.code_bytes(end - k);
     const bool streamed = rows <= streamed_rows;
     constexpr Codes taken = Dot::unpack_first ? Codes::bytes : Dot::stored;
@@ -305,10 +326,12 @@ struct QuantizedBlock {
     GroupScales scales{GroupHeader(w, p, g), 0, x.scales + m0 * groups + g, x.sums + m0 * groups + g, groups};
     for (; scales.row < panel_rows; scales.row += strip)
       for_tiles<Dot::tile>(rows, [&]<int tile>(int64_t m) {
-        constexpr auto add = add_products<Dot, tile, taken, false>, add_streamed = add_products<Dot, tile, Dot::stored, true>;
+        constexpr auto add = add_products<Dot, tile, taken, false>,
+                       add_streamed = add_products<Dot, tile, Dot::stored, true>;
         int32_t* const sums = to.partial + m * panel_rows + scales.row;
         float* const totals = to.totals + m * panel_rows + scales.row;
-        (streamed ? add_streamed : add)(codes + scales.row * 4, input + m * most_cols, most_cols, steps, first, sums, &ahead,
+        (streamed ? add_streamed : add)(codes + scales.row * 4, input + m * most_cols, most_cols, steps,
+                                        first, sums, &ahead,
                                         scales_from_registers && last ? &scales : nullptr, m, totals);
         if (!scales_from_registers && last) add_sums<Dot, tile>(sums, scales, m, totals);
         ahead.end = ahead.at += steps / 2 * ahead.bytes_a_turn;
@@ -326,22 +349,24 @@ void multiply_rows_quantized(const PackedWeight& w, const QuantizedRows& x, Rang
       const int64_t count = min_of(most_panels, panels.end - p);
       block.multiply_panels({p, p + count});
       for (int64_t i = 0; i < count; ++i)
-        store_block(block.products[i].totals, block.rows, y.values + block.m0 * y.stride + (p + i) * panel_rows, y.stride);
+        store_block(block.products[i].totals, block.rows,
+                    y.values + block.m0 * y.stride + (p + i) * panel_rows, y.stride);
     }
 }
 
-[[gnu::flatten]] void matmul_quantized(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y) {
+[[gnu::flatten]] void matmul_quantized(const PackedWeight& w, const QuantizedRows& x, Range panels,
+                                       MatmulOutput y) {
   if (x.rows == 1) return multiply_row_quantized(w, x, panels, y.values);
   if (w.format == WeightFormat::int8) return multiply_rows_quantized<Int8Dot>(w, x, panels, y);
   multiply_rows_quantized<Int4Dot>(w, x, panels, y);
 }
 
-[[gnu::flatten]] void scale_sums(const PackedWeight& w, const QuantizedRows& x, int64_t panel, const int32_t* sums,
-                                 int64_t sums_stride, MatmulOutput y) {
+[[gnu::flatten]] void scale_sums(const PackedWeight& w, const QuantizedRows& x, int64_t panel,
+                                 const int32_t* sums, int64_t sums_stride, MatmulOutput y) {
   const GroupHeader header(w, panel, 0);
   for (int64_t m = 0; m < x.rows; ++m)
     for (int64_t row = 0; row < panel_rows; row += lanes)
       store(y.values + m * y.stride + panel * panel_rows + row,
-            scaled(splat(0), load_int(sums + m * sums_stride + row), shift_of(header, row, 0, x.sums[m]), header.scale(row),
-                   splat(x.scales[m])));
+            scaled(splat(0), load_int(sums + m * sums_stride + row), shift_of(header, row, 0, x.sums[m]),
+                   header.scale(row), splat(x.scales[m])));
 }

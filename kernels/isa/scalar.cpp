@@ -60,8 +60,12 @@ inline float scalar_value(float stored) { return stored; }
 inline float scalar_value(uint16_t stored) { return f16_to_float(stored); }
 inline float scalar_value(int8_t stored) { return stored; }
 
-inline F load_f16(const uint16_t* p) { return gather<F>(p, [](uint16_t x) { return f16_to_float(x); }); }
-inline F load_bf16(const uint16_t* p) { return gather<F>(p, [](uint16_t x) { return bf16_to_float(x); }); }
+inline F load_f16(const uint16_t* p) {
+  return gather<F>(p, [](uint16_t x) { return f16_to_float(x); });
+}
+inline F load_bf16(const uint16_t* p) {
+  return gather<F>(p, [](uint16_t x) { return bf16_to_float(x); });
+}
 inline I load_int8_as_int(const int8_t* p) { return I{p[0], p[1], p[2], p[3]}; }
 inline F load_int8(const int8_t* p) { return to_float(load_int8_as_int(p)); }
 inline void store_int8(int8_t* p, I a) {

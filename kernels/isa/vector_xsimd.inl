@@ -1,6 +1,6 @@
-// The vector type of an instruction set that xsimd knows. Included inside an anonymous namespace after `using Arch = …`.
-// Functions here and in the other .inl files are all inlined: an instruction set's object must not leave a copy of an
-// inline function that the linker could choose for other CPUs (a test looks for one).
+// The vector type of an instruction set that xsimd knows. Included inside an anonymous namespace after `using
+// Arch = …`. Functions here and in the other .inl files are all inlined: an instruction set's object must not
+// leave a copy of an inline function that the linker could choose for other CPUs (a test looks for one).
 
 using F = xsimd::batch<float, Arch>;
 using I = xsimd::batch<int32_t, Arch>;
@@ -9,7 +9,9 @@ constexpr int lanes = static_cast<int>(F::size);
 inline F splat(float value) { return F(value); }
 inline F load(const float* p) { return F::load_unaligned(p); }
 inline void store(float* p, F v) { v.store_unaligned(p); }
-inline F fma(F a, F b, F c);  // each instruction set's own: for AVX-512, xsimd 8.1 multiplies and adds, and so rounds twice
+inline F fma(
+    F a, F b,
+    F c);  // each instruction set's own: for AVX-512, xsimd 8.1 multiplies and adds, and so rounds twice
 inline F max(F a, F b) { return xsimd::max(a, b); }
 inline F min(F a, F b) { return xsimd::min(a, b); }
 inline F abs(F a) { return xsimd::abs(a); }
@@ -21,9 +23,9 @@ inline void store_int(int32_t* p, I v) { v.store_unaligned(p); }
 inline F to_float(I v) { return xsimd::batch_cast<float>(v); }
 inline I round_to_int(F v) { return xsimd::nearbyint_as_int(v); }
 
-// e^x within 3 units in the last place between e^-87.3 and e^88.3, both normal numbers: 0 below, e^88.3 above. What xsimd's own
-// does for denormal results costs as much again. x = n · ln 2 + r; the polynomial is the best of its degree for
-// e^r = 1 + r + r² · q(r), measured by the relative error.
+// e^x within 3 units in the last place between e^-87.3 and e^88.3, both normal numbers: 0 below, e^88.3
+// above. What xsimd's own does for denormal results costs as much again. x = n · ln 2 + r; the polynomial is
+// the best of its degree for e^r = 1 + r + r² · q(r), measured by the relative error.
 inline F exp(F x) {
   const F least = splat(-87.3f);
   const F bounded = min(splat(88.3f), max(least, x));  // in this order a NaN stays

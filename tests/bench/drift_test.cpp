@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/json_file.h"
+#include "engine/files/json_file.h"
 #include "tests/support/paths.h"
 #include "tests/support/tiny_model.h"
 
@@ -13,7 +13,8 @@ using namespace whittle::test;
 namespace {
 
 // The first windows of a golden file, which were computed by an independent implementation.
-void check_golden(const std::filesystem::path& model_folder, const std::filesystem::path& text_file, const std::string& name) {
+void check_golden(const std::filesystem::path& model_folder, const std::filesystem::path& text_file,
+                  const std::string& name) {
   const nlohmann::json golden = read_json_file(model_folder / "golden" / "perplexity.json", 1 << 24)[name];
   const Tokenizer tokenizer = Tokenizer::open(model_folder);
   const std::string text = first_characters(read_text(text_file), golden["characters"].get<int64_t>());
@@ -40,7 +41,8 @@ TEST_CASE("Window by window, the baseline's likelihood is that of an independent
   const std::filesystem::path text = shared / "data" / "text";
   check_golden(reference_model(), text / "tinystories-valid.txt", "tinystories-valid");
   check_golden(reference_model(), text / "wikitext-2-valid.txt", "wikitext-2-valid");
-  check_golden(shared / "data" / "models" / "tinystories-656k", text / "tinystories-valid.txt", "tinystories-valid");
+  check_golden(shared / "data" / "models" / "tinystories-656k", text / "tinystories-valid.txt",
+               "tinystories-valid");
 }
 
 TEST_CASE("A model does not drift from itself") {
@@ -56,7 +58,8 @@ TEST_CASE("A model does not drift from itself") {
   CHECK(report.perplexity_increase_percent().mean == 0);
   CHECK(report.tokens_scored == report.windows * 127);
   int64_t bytes = 0;
-  for (const auto& window : windows.ids) bytes += static_cast<int64_t>(tokenizer.decode(std::span(window).subspan(1)).size());
+  for (const auto& window : windows.ids)
+    bytes += static_cast<int64_t>(tokenizer.decode(std::span(window).subspan(1)).size());
   CHECK(report.bytes_scored == bytes);
 }
 
@@ -69,7 +72,8 @@ TEST_CASE("Both protocols cut the text as they say") {
   CHECK(windows.first_scored == 1);
   for (size_t w = 0; w < windows.ids.size(); ++w) {
     CHECK(windows.ids[w][0] == 0);
-    CHECK(std::equal(windows.ids[w].begin() + 1, windows.ids[w].end(), ids.begin() + static_cast<int64_t>(w) * 63));
+    CHECK(std::equal(windows.ids[w].begin() + 1, windows.ids[w].end(),
+                     ids.begin() + static_cast<int64_t>(w) * 63));
   }
   const Windows chunks = text_windows(tokenizer, text, 64, "llama.cpp");
   REQUIRE(chunks.ids.size() == (ids.size() + 1) / 64);
@@ -83,7 +87,8 @@ TEST_CASE("Windows that cannot be scored are refused") {
   CHECK_THROWS_AS(text_windows(tokenizer, "short", 64, "windows"), Error);
   CHECK_THROWS_AS(text_windows(tokenizer, "short", 1, "windows"), Error);
   CHECK_THROWS_AS(text_windows(tokenizer, "short", 64, "sideways"), Error);
-  for (const char* bad : {"{}", "[]", "[[]]", "[[1]]", "[1, 2]", "[[1, -2]]", "[[1, 2.5]]", "[[1, 99999999999]]", "[[1, \"2\"]]"})
+  for (const char* bad : {"{}", "[]", "[[]]", "[[1]]", "[1, 2]", "[[1, -2]]", "[[1, 2.5]]",
+                          "[[1, 99999999999]]", "[[1, \"2\"]]"})
     CHECK_THROWS_AS(token_windows(parse_json(bad, "ids.json"), "ids.json"), Error);
   const Team team(1);
   const Model model(reference_model(), team);

@@ -31,9 +31,7 @@ std::vector<std::string> self(const std::string& hidden_case) {
 
 }  // namespace
 
-TEST_CASE("child: touches 300 MB", "[.]") {
-  touch(300 * MB);
-}
+TEST_CASE("child: touches 300 MB", "[.]") { touch(300 * MB); }
 
 TEST_CASE("child: computes", "[.]") {
   volatile double sum = 0;

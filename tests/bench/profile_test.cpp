@@ -3,8 +3,8 @@
 #include <catch2/catch.hpp>
 #include <map>
 
-#include "bench/profile_report.h"
-#include "bench/trace.h"
+#include "bench/reports/profile_report.h"
+#include "bench/reports/trace.h"
 #include "engine/session.h"
 #include "tests/support/paths.h"
 

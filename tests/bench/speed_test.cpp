@@ -6,10 +6,10 @@
 
 #include "bench/peak_memory.h"
 #include "bench/prompt.h"
-#include "bench/speed_report.h"
+#include "bench/reports/speed_report.h"
+#include "bench/reports/table.h"
 #include "bench/statistics.h"
 #include "bench/summary.h"
-#include "bench/table.h"
 #include "engine/kv_cache.h"
 #include "kernels/error.h"
 #include "tests/support/paths.h"

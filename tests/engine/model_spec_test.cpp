@@ -2,7 +2,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "engine/model_file.h"
+#include "engine/files/model_file.h"
 #include "kernels/error.h"
 #include "tests/support/paths.h"
 #include "tests/support/tiny_model.h"

@@ -39,7 +39,7 @@ TEST_CASE("Tokens come as often as they are likely") {
 
 TEST_CASE("top-k, top-p and min-p leave out what they say, and only that") {
   CHECK(counts({.temperature = 1, .top_k = 2}).size() == 2);
-  CHECK(counts({.temperature = 1, .top_p = 0.7f}).size() == 2);   // 0.5 + 0.25 holds 0.7
+  CHECK(counts({.temperature = 1, .top_p = 0.7f}).size() == 2);  // 0.5 + 0.25 holds 0.7
   CHECK(counts({.temperature = 1, .top_p = 0.76f}).size() == 3);
   CHECK(counts({.temperature = 1, .min_p = 0.25f}).size() == 3);  // 0.1 is below 0.25 · 0.5
   CHECK(counts({.temperature = 1, .top_k = 1}).size() == 1);
@@ -66,7 +66,8 @@ TEST_CASE("The same seed gives the same tokens, another seed others") {
 }
 
 TEST_CASE("Options out of range are refused") {
-  for (const SamplerOptions& bad : {SamplerOptions{.temperature = -1}, SamplerOptions{.top_k = -1}, SamplerOptions{.top_p = 0},
-                                    SamplerOptions{.top_p = 1.1f}, SamplerOptions{.min_p = 2}, SamplerOptions{.repetition_penalty = 0}})
+  for (const SamplerOptions& bad :
+       {SamplerOptions{.temperature = -1}, SamplerOptions{.top_k = -1}, SamplerOptions{.top_p = 0},
+        SamplerOptions{.top_p = 1.1f}, SamplerOptions{.min_p = 2}, SamplerOptions{.repetition_penalty = 0}})
     CHECK_THROWS_AS(Sampler(bad), Error);
 }

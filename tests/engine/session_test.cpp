@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "engine/json_file.h"
+#include "engine/files/json_file.h"
 #include "tests/support/paths.h"
 #include "tests/support/tiny_model.h"
 
@@ -56,7 +56,8 @@ void check_golden(const std::filesystem::path& folder) {
   }
 }
 
-std::vector<float> logits_after(const Model& model, const Team& team, std::span<const int32_t> ids, int64_t chunk) {
+std::vector<float> logits_after(const Model& model, const Team& team, std::span<const int32_t> ids,
+                                int64_t chunk) {
   Session session(model, team, {static_cast<int64_t>(ids.size()), KvFormat::f16, chunk});
   const auto row = session.forward(ids).row(0);
   return {row.begin(), row.end()};
@@ -73,8 +74,10 @@ TEST_CASE("A tied model that stores only its head gives its golden logits") {
   check_golden(shared / "data" / "models" / "tinystories-656k");
 }
 
-TEST_CASE("Every architecture gives finite logits that depend on every earlier token, in both prefill and decode") {
-  for (const char* architecture : {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}) {
+TEST_CASE(
+    "Every architecture gives finite logits that depend on every earlier token, in both prefill and decode") {
+  for (const char* architecture :
+       {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}) {
     for (const bool tied : {true, false}) {
       CAPTURE(architecture, tied);
       const TemporaryFolder folder;
@@ -111,7 +114,9 @@ TEST_CASE("Rewinding forgets: the same tokens give the same bits again, other to
   const Model model(reference_model(), team);
   Session session(model, team, {64, KvFormat::int8});
   const std::vector<int32_t> start = {0, 535, 471, 259}, one = {423, 12}, two = {300, 301};
-  const auto copy = [](const Logits& logits) { return std::vector<float>(logits.row(0).begin(), logits.row(0).end()); };
+  const auto copy = [](const Logits& logits) {
+    return std::vector<float>(logits.row(0).begin(), logits.row(0).end());
+  };
   session.forward(start);
   const std::vector<float> first = copy(session.forward(one));
   session.rewind(static_cast<int64_t>(start.size()));

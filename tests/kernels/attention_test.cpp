@@ -194,7 +194,8 @@ TEST_CASE("a query gets the bits that it gets alone, whatever queries come with 
                  {{3, 100}, {90, 91}, {0, 20}, {50, 64}},   // any ranges
                  {{0, 31}, {0, 32}, {0, 33}},
                  {{10, 50}, {11, 51}},
-                 {{0, 500}, {200, 210}, {0, 127}, {0, 128}, {0, 129}, {255, 257}, {127, 500}},  // across blocks
+                 {{0, 500}, {200, 210}, {0, 127}, {0, 128}, {0, 129}, {255, 257}, {127, 500}},  // across
+                                                                                                // blocks
                  std::vector<Range>(max_queries, Range{3, 400})}) {
           std::vector<std::vector<float>> queries;
           for (size_t q = 0; q < ranges.size(); ++q) queries.push_back(random.floats(head_dim, -2, 2));

@@ -31,9 +31,7 @@ void check_f16_rounding() {
 
 }  // namespace
 
-TEST_CASE("f16 rounds to nearest, ties to even") {
-  check_f16_rounding();
-}
+TEST_CASE("f16 rounds to nearest, ties to even") { check_f16_rounding(); }
 
 TEST_CASE("bf16 rounds to nearest, ties to even") {
   int wrong = 0;

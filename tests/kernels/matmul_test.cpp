@@ -26,9 +26,7 @@ std::vector<float> run(const PackedWeight& w, int64_t rows, Range panels, Multip
   return y;
 }
 
-Range all_panels(const PackedWeight& w) {
-  return {0, w.panel_count()};
-}
+Range all_panels(const PackedWeight& w) { return {0, w.panel_count()}; }
 
 std::vector<float> multiply_quantized(const KernelTable& table, const PackedWeight& w, const QuantizedRows& x,
                                       Range panels) {
@@ -139,8 +137,10 @@ TEST_CASE("a row of matmul_quantized does not depend on the rows beside it") {
 
 TEST_CASE("every number of rows from 1 to 40 gives each row the same bits") {
   Random random(17);
-  for (WeightFormat format : {WeightFormat::int8, WeightFormat::int4, WeightFormat::f16, WeightFormat::bf16, WeightFormat::f32})
-    for (auto [rows, cols] : std::initializer_list<std::pair<int64_t, int64_t>>{{172, 576}, {65, 172}, {31, 1536}})
+  for (WeightFormat format :
+       {WeightFormat::int8, WeightFormat::int4, WeightFormat::f16, WeightFormat::bf16, WeightFormat::f32})
+    for (auto [rows, cols] :
+         std::initializer_list<std::pair<int64_t, int64_t>>{{172, 576}, {65, 172}, {31, 1536}})
       for (int64_t group : {0, 32}) {
         const bool is_float = format != WeightFormat::int8 && format != WeightFormat::int4;
         if (is_float && group) continue;

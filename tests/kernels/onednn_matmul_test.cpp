@@ -11,9 +11,7 @@ using namespace whittle::test;
 namespace {
 
 // Without VNNI oneDNN adds two u8 · s8 products in 16 bits and saturates: 2 · 255 · 63 is the most that fits.
-bool sums_are_exact() {
-  return __builtin_cpu_supports("avx512vnni");
-}
+bool sums_are_exact() { return __builtin_cpu_supports("avx512vnni"); }
 
 OwnedWeight small_weight(int64_t rows, int64_t cols, bool asymmetric, Random& random) {
   OwnedWeight weight = make_weight({WeightFormat::int8, rows, cols, 0, asymmetric}, random);

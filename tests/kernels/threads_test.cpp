@@ -86,7 +86,8 @@ TEST_CASE("a piece that takes long does not keep others from the rest") {
   std::atomic<int64_t> done = 0, done_beside = 0, beside = -1;
   team.run([&](const Worker& worker) {
     worker.hand_out(100, [&](Range piece) {
-      if (piece.begin == 0) {  // holds on until all else is done: the other thread's share, and what is left of its own
+      if (piece.begin ==
+          0) {  // holds on until all else is done: the other thread's share, and what is left of its own
         beside = 100 - piece.size();
         const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
         while (done < beside && std::chrono::steady_clock::now() < end) sched_yield();
@@ -109,7 +110,8 @@ TEST_CASE("threads that rest leave nothing undone") {
     team.run([&](const Worker& worker) {
       for (int round = 0; round < 20; ++round)
         worker.hand_out(64, [&](Range piece) {
-          const auto piece_end = std::chrono::steady_clock::now() + std::chrono::microseconds(2 * piece.size());
+          const auto piece_end =
+              std::chrono::steady_clock::now() + std::chrono::microseconds(2 * piece.size());
           while (std::chrono::steady_clock::now() < piece_end) {
           }
           done += piece.size();

@@ -14,18 +14,21 @@ namespace fs = std::filesystem;
 namespace {
 
 // The values that the engine sees, through its own reader and packing.
-std::vector<double> engine_matrix(const fs::path& folder, const std::string& module, int64_t rows, int64_t cols) {
+std::vector<double> engine_matrix(const fs::path& folder, const std::string& module, int64_t rows,
+                                  int64_t cols) {
   const ModelFile file(folder);
   const WeightMatrix matrix = file.weight(module, rows, cols);
   std::vector<double> out;
   std::vector<float> codes(static_cast<size_t>(cols));
   for (int64_t row = 0; row < rows; ++row) {
-    info(matrix.format).decode_row(matrix.codes.data() + row * row_bytes(matrix.format, cols), cols, codes.data());
+    info(matrix.format)
+        .decode_row(matrix.codes.data() + row * row_bytes(matrix.format, cols), cols, codes.data());
     for (int64_t k = 0; k < cols; ++k) {
       double value = static_cast<double>(codes[static_cast<size_t>(k)]);
       if (matrix.groups()) {
         const auto at = static_cast<size_t>(row * matrix.groups() + k / matrix.group_size);
-        value = (value - (matrix.zero_points.empty() ? 0.0 : matrix.zero_points[at])) * static_cast<double>(matrix.scales[at]);
+        value = (value - (matrix.zero_points.empty() ? 0.0 : matrix.zero_points[at])) *
+                static_cast<double>(matrix.scales[at]);
       }
       out.push_back(value);
     }
@@ -89,13 +92,15 @@ TEST_CASE("The values written are near the original's, and what is kept is kept 
   const fs::path out = quantized_reference(int4_recipe(32));
   const IndependentReader before(reference_model()), after(out);
   double error = 0, power = 0;
-  const std::vector<double> was = before.matrix("model.layers.3.mlp.down_proj"), is = after.matrix("model.layers.3.mlp.down_proj");
+  const std::vector<double> was = before.matrix("model.layers.3.mlp.down_proj"),
+                            is = after.matrix("model.layers.3.mlp.down_proj");
   REQUIRE(was.size() == is.size());
   for (size_t i = 0; i < was.size(); ++i) {
     error += (was[i] - is[i]) * (was[i] - is[i]);
     power += was[i] * was[i];
   }
-  CHECK(error / power < 0.01);  // 16 levels over ±2.7 deviations: 1.15 % at most for one scale, less with groups
+  CHECK(error / power <
+        0.01);  // 16 levels over ±2.7 deviations: 1.15 % at most for one scale, less with groups
   CHECK(before.matrix("model.embed_tokens") == after.matrix("model.embed_tokens"));
   CHECK(read_text(out / "tokenizer.json") == read_text(reference_model() / "tokenizer.json"));
 }
@@ -103,8 +108,10 @@ TEST_CASE("The values written are near the original's, and what is kept is kept 
 TEST_CASE("The file does not depend on the number of threads") {
   const TemporaryFolder folder;
   for (const int threads : {1, 3})
-    quantize(reference_model(), folder.path() / std::to_string(threads), int4_recipe(64), Team(threads), "test", {});
-  CHECK(read_text(folder.path() / "1" / "model.safetensors") == read_text(folder.path() / "3" / "model.safetensors"));
+    quantize(reference_model(), folder.path() / std::to_string(threads), int4_recipe(64), Team(threads),
+             "test", {});
+  CHECK(read_text(folder.path() / "1" / "model.safetensors") ==
+        read_text(folder.path() / "3" / "model.safetensors"));
 }
 
 TEST_CASE("Excluded modules stay as they were, and the report counts real bytes") {
@@ -142,9 +149,10 @@ TEST_CASE("A tied matrix stays one when head and embedding agree, and becomes tw
   const IndependentReader embedding_alone(made(std::nullopt, WeightFormat::int8));
   CHECK(embedding_alone.header()["model.embed_tokens.weight"]["dtype"] == "I8");
   CHECK(embedding_alone.header()["lm_head.weight"]["dtype"] == "F16");
-  for (const auto& [head, embedding] : {std::pair(std::optional(WeightFormat::int8), std::optional(WeightFormat::int8)),
-                                        std::pair(std::optional(WeightFormat::int4), std::optional<WeightFormat>()),
-                                        std::pair(std::optional<WeightFormat>(), std::optional(WeightFormat::int8))})
+  for (const auto& [head, embedding] :
+       {std::pair(std::optional(WeightFormat::int8), std::optional(WeightFormat::int8)),
+        std::pair(std::optional(WeightFormat::int4), std::optional<WeightFormat>()),
+        std::pair(std::optional<WeightFormat>(), std::optional(WeightFormat::int8))})
     const Model model(made(head, embedding), Team(2));
 }
 
@@ -156,7 +164,8 @@ TEST_CASE("A weight that is not finite stops the run with tensor and index, and 
     TinyModel shape;
     std::string file = read_text(source / "model.safetensors");
     const IndependentReader reader(source);
-    const size_t header = 8 + static_cast<size_t>(static_cast<unsigned char>(file[0])) + 256 * static_cast<unsigned char>(file[1]);
+    const size_t header = 8 + static_cast<size_t>(static_cast<unsigned char>(file[0])) +
+                          256 * static_cast<unsigned char>(file[1]);
     const size_t at = reader.header()["model.layers.1.mlp.up_proj.weight"]["data_offsets"][0].get<size_t>();
     const auto half = static_cast<_Float16>(bad);
     std::memcpy(file.data() + header + at + 2 * 100, &half, 2);
@@ -170,13 +179,16 @@ TEST_CASE("A weight that is not finite stops the run with tensor and index, and 
     CAPTURE(message);
     CHECK(message.find("model.layers.1.mlp.up_proj.weight") != std::string::npos);
     CHECK(message.find("element 100 ") != std::string::npos);
-    CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) == 1);  // the source alone
+    CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) ==
+          1);  // the source alone
   }
 }
 
 TEST_CASE("A model that is quantized already, or a recipe that leaves nothing to do, is refused") {
   const TemporaryFolder folder;
-  CHECK_THROWS_AS(quantize(quantized_reference(int8_recipe()), folder.path() / "a", int8_recipe(), Team(1), "test", {}), Error);
+  CHECK_THROWS_AS(
+      quantize(quantized_reference(int8_recipe()), folder.path() / "a", int8_recipe(), Team(1), "test", {}),
+      Error);
   Recipe nothing = int8_recipe();
   nothing.exclude = {"layers"};
   CHECK_THROWS_AS(quantize(reference_model(), folder.path() / "b", nothing, Team(1), "test", {}), Error);

@@ -79,7 +79,8 @@ QuantizationScheme scheme_of(WeightFormat format, int64_t group_size, bool symme
 std::vector<QuantizationScheme> schemes() {
   std::vector<QuantizationScheme> all;
   for (const bool symmetric : {true, false}) {
-    for (const int64_t group : {0, 32, 64, 128}) all.push_back(scheme_of(WeightFormat::int8, group, symmetric));
+    for (const int64_t group : {0, 32, 64, 128})
+      all.push_back(scheme_of(WeightFormat::int8, group, symmetric));
     for (const int64_t group : {32, 64, 128}) all.push_back(scheme_of(WeightFormat::int4, group, symmetric));
   }
   return all;
@@ -87,7 +88,8 @@ std::vector<QuantizationScheme> schemes() {
 
 }  // namespace
 
-TEST_CASE("Codes are in range, scales as stored, and the error at most that of scaling by the largest magnitude") {
+TEST_CASE(
+    "Codes are in range, scales as stored, and the error at most that of scaling by the largest magnitude") {
   for (const QuantizationScheme& scheme : schemes()) {
     const WeightFormatInfo& format = info(scheme.format);
     for (const int64_t cols : {1, 3, 31, 33, 172, 576}) {
@@ -111,10 +113,12 @@ TEST_CASE("Codes are in range, scales as stored, and the error at most that of s
 TEST_CASE("Clipping an outlier pays at four bits, and a zero point pays for values on one side") {
   const QuantizationScheme symmetric = scheme_of(WeightFormat::int4, 128, true);
   const std::vector<float> with_outlier = normal_row(128, 3, 0.09f);
-  CHECK(squared_error(with_outlier, round(with_outlier, symmetric).restored) < 0.8 * absmax_error(with_outlier, symmetric));
+  CHECK(squared_error(with_outlier, round(with_outlier, symmetric).restored) <
+        0.8 * absmax_error(with_outlier, symmetric));
   std::vector<float> one_sided = normal_row(128, 4);
   for (float& value : one_sided) value = std::fabs(value);
-  const double with_zero_point = squared_error(one_sided, round(one_sided, scheme_of(WeightFormat::int4, 128, false)).restored);
+  const double with_zero_point =
+      squared_error(one_sided, round(one_sided, scheme_of(WeightFormat::int4, 128, false)).restored);
   CHECK(with_zero_point < 0.5 * squared_error(one_sided, round(one_sided, symmetric).restored));
 }
 

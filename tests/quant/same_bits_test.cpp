@@ -18,9 +18,10 @@ std::vector<int32_t> tokens() {
   return ids;
 }
 
-// The logits after every `step`-th token when the sequence goes in in pieces of `piece` tokens, run in chunks of `chunk`.
-std::vector<std::vector<float>> run(const std::filesystem::path& folder, int threads, int64_t chunk, size_t piece,
-                                    KvFormat kv_cache) {
+// The logits after every `step`-th token when the sequence goes in in pieces of `piece` tokens, run in chunks
+// of `chunk`.
+std::vector<std::vector<float>> run(const std::filesystem::path& folder, int threads, int64_t chunk,
+                                    size_t piece, KvFormat kv_cache) {
   const Team team(threads);
   const Model model(folder, team);
   const std::vector<int32_t> ids = tokens();
@@ -96,7 +97,8 @@ TEST_CASE("Every sequence of a batch gets the bits that it gets alone") {
       const auto next = [&](size_t i, size_t step) { return ids[(i * 31 + step * 7) % ids.size()]; };
       const auto decoder = std::make_shared<Decoder>(model, team, 40, context);
       std::vector<Session> sessions;
-      for (size_t i = 0; i < count; ++i) sessions.emplace_back(decoder, context, format(i)).forward(prompt(i));
+      for (size_t i = 0; i < count; ++i)
+        sessions.emplace_back(decoder, context, format(i)).forward(prompt(i));
       std::vector<Session*> together;
       for (Session& session : sessions) together.push_back(&session);
       std::vector<std::vector<float>> found(count);

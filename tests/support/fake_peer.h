@@ -46,9 +46,7 @@ class FakePeer {
 };
 
 // A line of such a script.
-inline std::string print(const std::string& text) {
-  return "cat <<'END'\n" + text + "\nEND\n";
-}
+inline std::string print(const std::string& text) { return "cat <<'END'\n" + text + "\nEND\n"; }
 
 // Of that program and the reference model.
 inline ComparisonOptions small_options(const FakePeer& fake) {

@@ -61,22 +61,15 @@ class GgufReader {
     for (int64_t i = 0; i < count; ++i) {
       const int64_t block = i / 32, k = i % 32;
       switch (tensor.type) {
-        case 0:
-          out.push_back(static_cast<double>(load<float>(start + 4 * i)));
-          break;
-        case 1:
-          out.push_back(half(start + 2 * i));
-          break;
+        case 0: out.push_back(static_cast<double>(load<float>(start + 4 * i))); break;
+        case 1: out.push_back(half(start + 2 * i)); break;
         case 2: {
           const auto byte = load<uint8_t>(start + 18 * block + 2 + k % 16);
           out.push_back(half(start + 18 * block) * ((k < 16 ? byte % 16 : byte / 16) - 8));
           break;
         }
-        case 8:
-          out.push_back(half(start + 34 * block) * load<int8_t>(start + 34 * block + 2 + k));
-          break;
-        default:
-          throw std::runtime_error("type");
+        case 8: out.push_back(half(start + 34 * block) * load<int8_t>(start + 34 * block + 2 + k)); break;
+        default: throw std::runtime_error("type");
       }
     }
     return out;
@@ -105,16 +98,11 @@ class GgufReader {
   }
   nlohmann::json value(uint32_t type) {
     switch (type) {
-      case 4:
-        return number<uint32_t>();
-      case 5:
-        return number<int32_t>();
-      case 6:
-        return number<float>();
-      case 7:
-        return number<uint8_t>() != 0;
-      case 8:
-        return text();
+      case 4: return number<uint32_t>();
+      case 5: return number<int32_t>();
+      case 6: return number<float>();
+      case 7: return number<uint8_t>() != 0;
+      case 8: return text();
       case 9: {
         const auto element = number<uint32_t>();
         const auto count = number<uint64_t>();
@@ -122,8 +110,7 @@ class GgufReader {
         for (uint64_t i = 0; i < count; ++i) list.push_back(value(element));
         return list;
       }
-      default:
-        throw std::runtime_error("value type");
+      default: throw std::runtime_error("value type");
     }
   }
 

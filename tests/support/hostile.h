@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/model_file.h"
+#include "engine/files/model_file.h"
 #include "engine/model_spec.h"
 #include "kernels/error.h"
 

@@ -1,6 +1,7 @@
 #pragma once
-// A second reader of compressed-tensors folders, written from the format's description alone and sharing no code with the
-// engine: safetensors through its header, codes, scales and zero points bit by bit. Slow and obvious.
+// A second reader of compressed-tensors folders, written from the format's description alone and sharing no
+// code with the engine: safetensors through its header, codes, scales and zero points bit by bit. Slow and
+// obvious.
 
 #include <cstdint>
 #include <cstring>
@@ -20,7 +21,8 @@ class IndependentReader {
     std::ifstream file(folder / "model.safetensors", std::ios::binary);
     bytes_.assign(std::istreambuf_iterator<char>(file), {});
     uint64_t length = 0;
-    for (int i = 7; i >= 0; --i) length = length * 256 + static_cast<unsigned char>(bytes_.at(static_cast<size_t>(i)));
+    for (int i = 7; i >= 0; --i)
+      length = length * 256 + static_cast<unsigned char>(bytes_.at(static_cast<size_t>(i)));
     header_ = nlohmann::json::parse(bytes_.substr(8, length));
     data_ = 8 + length;
     std::ifstream config(folder / "config.json");
@@ -38,9 +40,11 @@ class IndependentReader {
     const int64_t rows = entry["shape"][0], cols = entry["shape"][1];
     std::vector<double> out;
     for (int64_t i = 0; i < rows * cols; ++i) out.push_back(number(module + ".weight", i));
-    if (entry["dtype"] == "I8") apply_scales(module, rows, cols, out, [&](int64_t row, int64_t g, int64_t groups) {
-      return has(module + ".weight_zero_point") ? number(module + ".weight_zero_point", row * groups + g) : 0.0;
-    });
+    if (entry["dtype"] == "I8")
+      apply_scales(module, rows, cols, out, [&](int64_t row, int64_t g, int64_t groups) {
+        return has(module + ".weight_zero_point") ? number(module + ".weight_zero_point", row * groups + g)
+                                                  : 0.0;
+      });
     return out;
   }
 
@@ -51,7 +55,8 @@ class IndependentReader {
     const int64_t words = (cols + 7) / 8;
     std::vector<double> out;
     for (int64_t row = 0; row < rows; ++row)
-      for (int64_t k = 0; k < cols; ++k) out.push_back(nibble(module + ".weight_packed", row * words + k / 8, k % 8) - 8.0);
+      for (int64_t k = 0; k < cols; ++k)
+        out.push_back(nibble(module + ".weight_packed", row * words + k / 8, k % 8) - 8.0);
     apply_scales(module, rows, cols, out, [&](int64_t row, int64_t g, int64_t groups) {
       // Eight rows to a word.
       return has(module + ".weight_zero_point")
@@ -62,7 +67,8 @@ class IndependentReader {
   }
 
   template <class ZeroPoint>
-  void apply_scales(const std::string& module, int64_t rows, int64_t cols, std::vector<double>& values, ZeroPoint zero) const {
+  void apply_scales(const std::string& module, int64_t rows, int64_t cols, std::vector<double>& values,
+                    ZeroPoint zero) const {
     const std::string name = module + ".weight_scale";
     const int64_t groups = header_.at(name)["shape"][1];
     const int64_t size = groups == 1 ? cols : group_size(module);

@@ -1,11 +1,10 @@
 #pragma once
 // Where tests find files: the source tree, and a folder of larger test data that may be absent.
 
+#include <catch2/catch.hpp>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
-
-#include <catch2/catch.hpp>
 
 namespace whittle::test {
 
@@ -42,10 +41,10 @@ class TemporaryFolder {
 }  // namespace whittle::test
 
 // Leaves the test case, and says so, where the larger test data is absent.
-#define WHITTLE_NEEDS_SHARED(name)                                             \
-  const auto name##_found = whittle::test::shared_dir();                       \
-  if (!name##_found) {                                                         \
+#define WHITTLE_NEEDS_SHARED(name)                                                 \
+  const auto name##_found = whittle::test::shared_dir();                           \
+  if (!name##_found) {                                                             \
     WARN("skipped: no shared/ folder beside the checkout, and no WHITTLE_SHARED"); \
-    return;                                                                    \
-  }                                                                            \
+    return;                                                                        \
+  }                                                                                \
   const std::filesystem::path name = *name##_found

@@ -72,9 +72,7 @@ class Child {
   bool ended_ = false;
 };
 
-inline Outcome run(std::vector<std::string> command) {
-  return Child(std::move(command)).wait();
-}
+inline Outcome run(std::vector<std::string> command) { return Child(std::move(command)).wait(); }
 
 #ifdef WHITTLE_PROGRAM
 inline std::vector<std::string> whittle_command(const std::vector<std::string>& arguments) {

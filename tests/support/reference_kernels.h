@@ -65,16 +65,11 @@ enum class Fill { random, smallest, largest, alternating, zero };
 
 inline float code_for(Fill fill, int low, int high, int64_t i, Random& random) {
   switch (fill) {
-    case Fill::random:
-      return static_cast<float>(random.integer(low, high));
-    case Fill::smallest:
-      return static_cast<float>(low);
-    case Fill::largest:
-      return static_cast<float>(high);
-    case Fill::alternating:
-      return static_cast<float>(i % 2 ? low : high);
-    case Fill::zero:
-      return 0;
+    case Fill::random: return static_cast<float>(random.integer(low, high));
+    case Fill::smallest: return static_cast<float>(low);
+    case Fill::largest: return static_cast<float>(high);
+    case Fill::alternating: return static_cast<float>(i % 2 ? low : high);
+    case Fill::zero: return 0;
   }
   return 0;
 }

@@ -21,7 +21,8 @@ double mean_kl(const Recipe& recipe, const Windows& windows) {
 TEST_CASE("Drift of the reference model on unseen text stays within its limits") {
   WHITTLE_NEEDS_SHARED(shared);
   const Tokenizer tokenizer = Tokenizer::open(reference_model());
-  Windows windows = text_windows(tokenizer, read_text(shared / "data" / "text" / "tinystories-valid.txt"), 512, "windows");
+  Windows windows =
+      text_windows(tokenizer, read_text(shared / "data" / "text" / "tinystories-valid.txt"), 512, "windows");
   windows.ids.resize(8);
   const double int8 = mean_kl(int8_recipe(), windows);
   CHECK(int8 <= 0.001);

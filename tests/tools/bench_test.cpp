@@ -65,8 +65,8 @@ TEST_CASE("bench compares quantized models with their baseline in speed, memory 
 TEST_CASE("bench tells where the time goes, as a table, as JSON and as a trace") {
   const test::TemporaryFolder folder;
   const std::string trace_file = folder.path() / "trace.json";
-  const std::vector<std::string> small = {"bench",    reference_model(), "--prompt-tokens", "16", "--gen-tokens", "4",
-                                          "--repeat", "1"};
+  const std::vector<std::string> small = {
+      "bench", reference_model(), "--prompt-tokens", "16", "--gen-tokens", "4", "--repeat", "1"};
   std::vector<std::string> with = small;
   with.insert(with.end(), {"--profile", "--trace", trace_file, "--sequences", "3"});
   const ChildReport table = run_whittle(with);
@@ -87,7 +87,8 @@ TEST_CASE("bench tells where the time goes, as a table, as JSON and as a trace")
   CHECK(run_whittle({"bench", reference_model(), "--sequences", "0"}).exit_code == 2);
 }
 
-TEST_CASE("bench is a peer that builds and settings of Whittle are compared with, the last of a flag counting") {
+TEST_CASE(
+    "bench is a peer that builds and settings of Whittle are compared with, the last of a flag counting") {
   const Peer peer = {"one thread", WHITTLE_PROGRAM, {"--threads", "1", "--kv-cache", "f16"}, ""};
   const SpeedOptions options = {.prompt_tokens = 8, .gen_tokens = 2, .repeat = 1, .kv_cache = KvFormat::int8};
   const std::vector<std::string> command = peer_command(peer, reference_model(), options, 2);

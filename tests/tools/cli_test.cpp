@@ -19,9 +19,7 @@ namespace {
 const std::vector<std::string> commands = {"quantize", "export",  "generate", "bench",     "drift",
                                            "tokenize", "inspect", "machine",  "synthesize"};
 
-std::string story() {
-  return reference_model() / "texts" / "story.txt";
-}
+std::string story() { return reference_model() / "texts" / "story.txt"; }
 
 // The reference model in INT8, made once and kept for all test cases of this process.
 const std::string& int8_model() {
@@ -52,13 +50,9 @@ std::vector<std::string> with(std::vector<std::string> arguments, const std::vec
   return arguments;
 }
 
-int64_t lines(const std::string& text) {
-  return std::count(text.begin(), text.end(), '\n');
-}
+int64_t lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 bool loads(const fs::path& folder) {
   const TemporaryFolder ids;
@@ -151,7 +145,8 @@ TEST_CASE("A model is exported once, in the type asked for") {
   CHECK(made.exit_code == 0);
   CHECK(has(made.out, out));
   const auto size = fs::file_size(out);
-  const double ratio = static_cast<double>(size) / static_cast<double>(fs::file_size(reference_model() / "model.safetensors"));
+  const double ratio =
+      static_cast<double>(size) / static_cast<double>(fs::file_size(reference_model() / "model.safetensors"));
   CHECK(ratio > 34.0 / 64);  // 34 bytes for 32 weights, and a tokenizer
   CHECK(ratio < 0.6);
   const Outcome again = run_whittle({"export", reference_model(), out, "--threads", "1"});

@@ -1,0 +1,146 @@
+#include "bench/reports/table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <span>
+
+namespace whittle {
+
+namespace {
+
+struct CodePoints {
+  char32_t first, last;
+  int width;
+};
+
+// Enough of Unicode's widths for names of models, people's file names and units.
+constexpr CodePoints special_widths[] = {
+    {0x0300, 0x036F, 0},   {0x1100, 0x115F, 2},   {0x200B, 0x200F, 0}, {0x20D0, 0x20FF, 0},
+    {0x2E80, 0xA4CF, 2},   {0xAC00, 0xD7A3, 2},   {0xF900, 0xFAFF, 2}, {0xFE00, 0xFE0F, 0},
+    {0xFE30, 0xFE6F, 2},   {0xFF00, 0xFF60, 2},   {0xFFE0, 0xFFE6, 2}, {0xFEFF, 0xFEFF, 0},
+    {0x1F300, 0x1FAFF, 2}, {0x20000, 0x3FFFD, 2},
+};
+
+int code_point_width(char32_t code) {
+  for (const CodePoints& range : special_widths)
+    if (code >= range.first && code <= range.last) return range.width;
+  return 1;
+}
+
+// The character at the front of `text`, which becomes shorter by its bytes; a malformed byte stands for
+// itself.
+char32_t take_code_point(std::string_view& text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned lead = byte(0);
+  const size_t length = lead < 0xC2 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 1;
+  char32_t code = length == 1 ? lead : lead & (0x7Fu >> length);
+  for (size_t i = 1; i < length; ++i) {
+    if (i >= text.size() || (byte(i) & 0xC0) != 0x80) {
+      text.remove_prefix(1);
+      return lead;
+    }
+    code = code << 6 | (byte(i) & 0x3F);
+  }
+  text.remove_prefix(length);
+  return code;
+}
+
+std::string padded(std::string_view cell, int64_t width, Align align) {
+  const std::string space(static_cast<size_t>(std::max<int64_t>(0, width - display_width(cell))), ' ');
+  return align == Align::left ? std::string(cell) + space : space + std::string(cell);
+}
+
+struct Unit {
+  double size;
+  std::string_view name;
+};
+
+// The value in the largest unit of which there is at least one. A value that rounding lifts to the next unit
+// goes there.
+std::string in_units(double value, std::span<const Unit> largest_first) {
+  for (const Unit& unit : largest_first)
+    if (std::abs(value) >= unit.size * 0.9995)
+      return fmt::format("{} {}", format_number(value / unit.size), unit.name);
+  return fmt::format("{} {}", format_number(value / largest_first.back().size), largest_first.back().name);
+}
+
+}  // namespace
+
+int64_t display_width(std::string_view text) {
+  int64_t width = 0;
+  while (!text.empty()) width += code_point_width(take_code_point(text));
+  return width;
+}
+
+void Table::add_row(std::vector<std::string> cells) {
+  assert(cells.size() == columns_.size());
+  rows_.push_back(std::move(cells));
+}
+
+std::string Table::text() const {
+  std::vector<std::string> headers;
+  std::vector<int64_t> widths;
+  for (size_t c = 0; c < columns_.size(); ++c) {
+    headers.push_back(columns_[c].header);
+    int64_t width = display_width(headers[c]);
+    for (const auto& row : rows_) width = std::max(width, display_width(row[c]));
+    widths.push_back(width);
+  }
+
+  std::string out;
+  const auto add_line = [&](const std::vector<std::string>& cells) {
+    std::string line;
+    for (size_t c = 0; c < cells.size(); ++c)
+      line += (c ? "  " : "") + padded(cells[c], widths[c], columns_[c].align);
+    line.erase(line.find_last_not_of(' ') + 1);
+    out += line + '\n';
+  };
+
+  if (!std::all_of(headers.begin(), headers.end(),
+                   [](const std::string& header) { return header.empty(); })) {
+    add_line(headers);
+    for (size_t c = 0; c < widths.size(); ++c) {
+      if (c) out += "  ";
+      for (int64_t i = 0; i < widths[c]; ++i) out += "─";
+    }
+    out += '\n';
+  }
+  for (const auto& row : rows_) add_line(row);
+  for (const auto& note : notes_) out += note + '\n';
+  return out;
+}
+
+std::string format_number(double value) {
+  if (!std::isfinite(value)) return "–";
+  if (value == 0) return "0";
+  // The exponent after rounding to three digits: 9.996 is "10.0".
+  const std::string scientific = fmt::format("{:.2e}", value);
+  const int exponent = std::stoi(scientific.substr(scientific.find('e') + 1));
+  return fmt::format("{:.{}f}", value, std::clamp(2 - exponent, 0, 12));
+}
+
+std::string format_bytes(double bytes) {
+  static constexpr Unit units[] = {{1e12, "TB"}, {1e9, "GB"}, {1e6, "MB"}, {1e3, "kB"}};
+  if (std::isfinite(bytes) && std::abs(bytes) < 1000) return fmt::format("{:.0f} B", bytes);
+  return in_units(bytes, units);
+}
+
+std::string format_seconds(double seconds) {
+  static constexpr Unit units[] = {{1, "s"}, {1e-3, "ms"}, {1e-6, "µs"}, {1e-9, "ns"}};
+  if (std::isfinite(seconds) && seconds >= 99.5) {
+    const int64_t whole = std::llround(seconds);
+    return fmt::format("{} min {} s", whole / 60, whole % 60);
+  }
+  return in_units(seconds, units);
+}
+
+std::string format_percent(double fraction) { return format_number(100 * fraction) + " %"; }
+
+std::string format_rate(double value, std::string_view unit) {
+  return fmt::format("{} {}", format_number(value), unit);
+}
+
+}  // namespace whittle

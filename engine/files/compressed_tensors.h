@@ -1,0 +1,41 @@
+#pragma once
+// The tensors that hold one quantized module in the compressed-tensors conventions, and the matrix that they
+// stand for.
+//
+// N rows (outputs), K columns (inputs), groups of g inputs; G = ceil(K / g) scales a row, the last group
+// shorter where g does not divide K (our extension: other writers refuse that).
+//   int-quantized    weight         I8  [N, K]
+//   pack-quantized   weight_packed  I32 [N, ceil(K / 8)], eight codes a word, the first in the lowest bits,
+//   code + 8
+//                    weight_shape   I64 [2] = N, K
+//   both             weight_scale   of either sign; F16, BF16 or F32: [1] a matrix, [N, 1] a row, [N, G] a
+//   group asymmetric       weight_zero_point, shaped like the scales: I8; pack-quantized by row or group
+//   packs it along the
+//                    rows: I32 [ceil(N / 8), G], zero point + 8
+
+#include <string>
+#include <vector>
+
+#include "engine/files/quantization_config.h"
+#include "engine/files/safetensors_writer.h"
+#include "kernels/weight_matrix.h"
+
+namespace whittle {
+
+class ModelFile;
+
+// The matrix of `module`, which is [rows, cols] in the model. Codes are borrowed from the file's mapping.
+// Throws Error that names file and tensor for a wrong dtype or shape, an infinite or NaN scale, a zero point
+// out of range or that `scheme` does not have, and columns in another order than their groups (weight_g_idx).
+WeightMatrix read_quantized(const ModelFile& file, const std::string& module,
+                            const QuantizationScheme& scheme, int64_t rows, int64_t cols);
+
+// The tensors that write_quantized() writes. `scale_dtype` is F32, F16 or BF16.
+std::vector<TensorInfo> quantized_tensors(const std::string& module, const QuantizationScheme& scheme,
+                                          int64_t rows, int64_t cols, DType scale_dtype);
+
+// Writes them all. Scales must be exact in `scale_dtype`; strategies are `channel` and `group`.
+void write_quantized(SafetensorsWriter& writer, const std::string& module, const QuantizationScheme& scheme,
+                     const WeightMatrix& weight, DType scale_dtype);
+
+}  // namespace whittle

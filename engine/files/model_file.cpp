@@ -1,0 +1,178 @@
+#include "engine/files/model_file.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "engine/files/compressed_tensors.h"
+#include "engine/files/float_tensor.h"
+#include "engine/files/json_file.h"
+#include "kernels/error.h"
+
+namespace whittle {
+
+namespace {
+
+constexpr int64_t max_config_bytes = 16 << 20;
+constexpr int64_t max_index_bytes = 100 << 20;
+constexpr const char* single_name = "model.safetensors";
+constexpr const char* index_name = "model.safetensors.index.json";
+
+// Opens the shards that the index names and holds each to what the index says of it.
+std::vector<SafetensorsFile> open_shards(const std::filesystem::path& folder) {
+  const std::string index = (folder / index_name).string();
+  const nlohmann::json content = read_json_file(index, max_index_bytes);
+  const JsonFields map = JsonFields(content, index).object("weight_map");
+  std::map<std::string, std::set<std::string, std::less<>>> shards;
+  for (const auto& [tensor, unused] : map.object().items()) {
+    const std::string file = map.string(tensor.c_str());
+    if (file.empty() || file == "." || file == ".." ||
+        file.find_first_of(std::string_view("/\\\0", 3)) != file.npos) {
+      fail("{}: field \"weight_map\": tensor {}: {} is not a plain file name", index, quote(tensor),
+           quote(file));
+    }
+    shards[file].insert(tensor);
+  }
+  if (shards.empty()) fail("{}: field \"weight_map\": empty", index);
+  std::vector<SafetensorsFile> files;
+  for (const auto& [name, tensors] : shards) {
+    const SafetensorsFile& file = files.emplace_back(folder / name);
+    for (const TensorView& tensor : file.tensors()) {
+      if (!tensors.contains(tensor.name)) {
+        fail("{}: tensor {}: field \"weight_map\" of {} does not place it in this file", file.path().string(),
+             quote(tensor.name), index_name);
+      }
+    }
+    for (const std::string& tensor : tensors) {
+      if (!std::ranges::binary_search(file.tensors(), tensor, {}, &TensorView::name)) {
+        fail("{}: field \"weight_map\": tensor {} is not in {}", index, quote(tensor), name);
+      }
+    }
+  }
+  return files;
+}
+
+std::vector<SafetensorsFile> open_weights(const std::filesystem::path& folder) {
+  if (!std::filesystem::exists(folder / single_name)) {
+    if (std::filesystem::exists(folder / index_name)) return open_shards(folder);
+    fail("{}: neither {} nor {} is there", folder.string(), single_name, index_name);
+  }
+  std::vector<SafetensorsFile> files;
+  files.emplace_back(folder / single_name);
+  return files;
+}
+
+bool contains(std::span<const std::byte> outer, std::span<const std::byte> inner) {
+  const std::less_equal<> le;  // a total order, also over pointers into different mappings
+  return le(outer.data(), inner.data()) && le(inner.data() + inner.size(), outer.data() + outer.size());
+}
+
+}  // namespace
+
+struct ModelFile::Impl {
+  std::filesystem::path folder;
+  nlohmann::json config, generation_config = nlohmann::json::object();
+  QuantizationConfig quantization;
+  std::vector<SafetensorsFile> files;
+  std::vector<TensorView> tensors;
+};
+
+ModelFile::ModelFile(const std::filesystem::path& folder) : impl_(std::make_unique<Impl>()) {
+  impl_->folder = folder;
+  if (!std::filesystem::is_directory(folder)) fail("{}: not a folder", folder.string());
+  const auto config_path = folder / "config.json";
+  impl_->config = read_json_file(config_path, max_config_bytes);
+  const JsonFields config(impl_->config, config_path.string());
+  if (config.has("compression_config"))
+    config.reject("compression_config", "not supported, expected \"quantization_config\"");
+  if (config.has("quantization_config")) {
+    const JsonFields quantization = config.object("quantization_config");
+    impl_->quantization = QuantizationConfig(quantization.object(), quantization.what());
+  }
+  if (const auto path = folder / "generation_config.json"; std::filesystem::exists(path)) {
+    impl_->generation_config = read_json_file(path, max_config_bytes);
+    JsonFields(impl_->generation_config, path.string());
+  }
+  impl_->files = open_weights(folder);
+  for (const SafetensorsFile& file : impl_->files) {
+    impl_->tensors.insert(impl_->tensors.end(), file.tensors().begin(), file.tensors().end());
+  }
+  std::ranges::sort(impl_->tensors, {}, &TensorView::name);
+}
+
+ModelFile::~ModelFile() = default;
+ModelFile::ModelFile(ModelFile&&) noexcept = default;
+
+const std::filesystem::path& ModelFile::folder() const { return impl_->folder; }
+const nlohmann::json& ModelFile::config() const { return impl_->config; }
+const nlohmann::json& ModelFile::generation_config() const { return impl_->generation_config; }
+std::span<const TensorView> ModelFile::tensors() const { return impl_->tensors; }
+
+const TensorView* ModelFile::find(std::string_view name) const {
+  const auto found = std::ranges::lower_bound(impl_->tensors, name, {}, &TensorView::name);
+  return found != impl_->tensors.end() && found->name == name ? &*found : nullptr;
+}
+
+const TensorView& ModelFile::get(std::string_view name) const {
+  if (const TensorView* tensor = find(name)) return *tensor;
+  fail("{}: tensor {} is missing",
+       (impl_->folder / (impl_->files.size() == 1 ? impl_->files[0].path().filename() : index_name)).string(),
+       quote(name));
+}
+
+int64_t ModelFile::disk_bytes() const {
+  int64_t total = 0;
+  for (const SafetensorsFile& file : impl_->files) total += file.disk_bytes();
+  return total;
+}
+
+WeightMatrix ModelFile::weight(const std::string& module, int64_t rows, int64_t cols) const {
+  if (const QuantizationScheme* scheme = impl_->quantization.find(module)) {
+    return read_quantized(*this, module, *scheme, rows, cols);
+  }
+  const TensorView& tensor = get(module + ".weight");
+  const auto format = float_format(tensor.dtype);
+  if (!format || tensor.shape != std::vector{rows, cols}) {
+    fail(
+        "{}: tensor {}: expected F32, F16 or BF16 [{}, {}], as no quantization_config covers it, found {} {}",
+        tensor.file->string(), quote(tensor.name), rows, cols, name(tensor.dtype), shape_text(tensor.shape));
+  }
+  WeightMatrix weight;
+  weight.format = *format;
+  weight.rows = rows;
+  weight.cols = cols;
+  weight.codes = tensor.bytes;
+  return weight;
+}
+
+bool ModelFile::has_weight(const std::string& module) const {
+  return find(module + ".weight") || find(module + ".weight_packed");
+}
+
+std::vector<float> ModelFile::vector(const std::string& name, int64_t size) const {
+  const TensorView& tensor = get(name);
+  if (tensor.shape != std::vector{size}) {
+    fail("{}: tensor {}: expected shape [{}], found {}", tensor.file->string(), quote(name), size,
+         shape_text(tensor.shape));
+  }
+  std::vector<float> values = read_floats(tensor);
+  const auto bad = std::ranges::find_if_not(values, [](float value) { return std::isfinite(value); });
+  if (bad != values.end()) {
+    fail("{}: tensor {}: index {}: expected a finite number, found {}", tensor.file->string(), quote(name),
+         bad - values.begin(), *bad);
+  }
+  return values;
+}
+
+int64_t ModelFile::activation_group_size(const std::string& module) const {
+  const QuantizationScheme* scheme = impl_->quantization.find(module);
+  return scheme ? scheme->activation_group_size : 0;
+}
+
+void ModelFile::drop_pages(std::span<const std::byte> bytes) const {
+  for (const SafetensorsFile& file : impl_->files) {
+    if (contains(file.mapping().bytes(), bytes)) file.mapping().drop_pages(bytes);
+  }
+}
+
+}  // namespace whittle

@@ -1,0 +1,179 @@
+#include "quant/inspection.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "bench/reports/table.h"
+#include "engine/files/float_tensor.h"
+#include "engine/files/model_file.h"
+#include "engine/kv_cache.h"
+#include "kernels/packed_weight.h"
+
+namespace whittle {
+namespace {
+
+// The matrices of a model by module: [rows, cols].
+std::map<std::string, std::pair<int64_t, int64_t>> matrices(const ModelFile& file, const ModelSpec& spec) {
+  std::map<std::string, std::pair<int64_t, int64_t>> found;
+  for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
+    for (const LinearShape& linear : layer_linears(spec, layer))
+      found[linear.name] = {linear.rows, linear.cols};
+  const EmbeddingModules shared = embedding_modules(file, spec);
+  for (const std::string& module : {shared.input, shared.output})
+    found[module] = {spec.vocab_size, spec.hidden_size};
+  return found;
+}
+
+double zero_fraction(const WeightMatrix& matrix, const Team& team) {
+  std::vector<int64_t> zeros(static_cast<size_t>(matrix.rows));
+  const int64_t bytes = row_bytes(matrix.format, matrix.cols);
+  team.for_each(matrix.rows, [&](int64_t row) {
+    std::vector<float> codes(static_cast<size_t>(matrix.cols));
+    info(matrix.format).decode_row(matrix.codes.data() + row * bytes, matrix.cols, codes.data());
+    for (int64_t k = 0; k < matrix.cols; ++k) {
+      float zero = 0;
+      bool scaled = true;
+      if (matrix.groups()) {
+        const auto at = static_cast<size_t>(row * matrix.groups() + k / matrix.group_size);
+        if (!matrix.zero_points.empty()) zero = matrix.zero_points[at];
+        scaled = matrix.scales[at] != 0;
+      }
+      zeros[static_cast<size_t>(row)] += codes[static_cast<size_t>(k)] == zero || !scaled;
+    }
+  });
+  int64_t total = 0;
+  for (const int64_t count : zeros) total += count;
+  return static_cast<double>(total) / static_cast<double>(std::max<int64_t>(1, matrix.rows * matrix.cols));
+}
+
+InspectedTensor inspect_matrix(const ModelFile& file, const std::string& module, const WeightMatrix& matrix,
+                               const Team& team) {
+  InspectedTensor out;
+  out.name = module + ".weight";
+  out.shape = {matrix.rows, matrix.cols};
+  out.format = info(matrix.format).name;
+  if (matrix.groups()) out.group = matrix.groups() == 1 ? "row" : fmt::format("g{}", matrix.group_size);
+  out.symmetric = matrix.zero_points.empty();
+  for (const char* part :
+       {".weight", ".weight_packed", ".weight_scale", ".weight_shape", ".weight_zero_point", ".weight_g_idx"})
+    if (const TensorView* tensor = file.find(module + part))
+      out.bytes += static_cast<int64_t>(tensor->bytes.size());
+  out.bits_per_weight = 8.0 * static_cast<double>(out.bytes) / static_cast<double>(matrix.rows * matrix.cols);
+  out.zeros = zero_fraction(matrix, team);
+  return out;
+}
+
+InspectedTensor inspect_vector(const TensorView& tensor) {
+  InspectedTensor out;
+  out.name = tensor.name;
+  out.shape = tensor.shape;
+  out.bytes = static_cast<int64_t>(tensor.bytes.size());
+  const std::optional<WeightFormat> format = float_format(tensor.dtype);
+  out.format = format ? info(*format).name : name(tensor.dtype);
+  out.bits_per_weight = bits(tensor.dtype);
+  if (format && tensor.elements()) {
+    const std::vector<float> values = read_floats(tensor);
+    out.zeros = static_cast<double>(std::count(values.begin(), values.end(), 0.0f)) /
+                static_cast<double>(values.size());
+  }
+  return out;
+}
+
+}  // namespace
+
+Inspection inspect(const std::filesystem::path& folder, int64_t context, KvFormat kv_cache,
+                   const Team& team) {
+  const ModelFile file(folder);
+  Inspection out;
+  out.spec = read_model_spec(file);
+  out.size = model_size(file, out.spec);
+  out.context = context ? context : out.spec.max_position_embeddings;
+  out.kv_cache_bytes = KvCache::bytes(out.spec, kv_cache, out.context);
+  const EmbeddingModules shared = embedding_modules(file, out.spec);
+  const auto modules = matrices(file, out.spec);
+  for (const auto& [module, shape] : modules) {
+    const WeightMatrix matrix = file.weight(module, shape.first, shape.second);
+    out.tensors.push_back(inspect_matrix(file, module, matrix, team));
+    // An embedding of its own stays in the file: only the rows of the tokens in use are read.
+    if (module != shared.input || shared.input == shared.output)
+      out.packed_bytes += Packer(matrix).take().bytes();
+    file.drop_pages(matrix.codes);
+  }
+  for (const TensorView& tensor : file.tensors()) {
+    const std::string module = tensor.name.substr(0, tensor.name.rfind('.'));
+    const bool part =
+        tensor.name.size() > module.size() && tensor.name.compare(module.size(), 7, ".weight") == 0;
+    if (!part || !modules.contains(module)) out.tensors.push_back(inspect_vector(tensor));
+  }
+  std::sort(out.tensors.begin(), out.tensors.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
+  return out;
+}
+
+nlohmann::json inspection_json(const Inspection& inspection) {
+  const ModelSpec& spec = inspection.spec;
+  nlohmann::json tensors = nlohmann::json::array();
+  for (const InspectedTensor& tensor : inspection.tensors)
+    tensors.push_back(
+        {{"name", tensor.name},
+         {"shape", tensor.shape},
+         {"format", tensor.format},
+         {"group", tensor.group.empty() ? nlohmann::json(nullptr) : nlohmann::json(tensor.group)},
+         {"symmetric", tensor.symmetric},
+         {"bytes", tensor.bytes},
+         {"bits_per_weight", tensor.bits_per_weight},
+         {"zeros_percent", 100 * tensor.zeros}});
+  return {{"architecture",
+           {{"model_type", spec.model_type},
+            {"hidden_size", spec.hidden_size},
+            {"intermediate_size", spec.intermediate_size},
+            {"num_hidden_layers", spec.num_hidden_layers},
+            {"num_attention_heads", spec.num_attention_heads},
+            {"num_key_value_heads", spec.num_key_value_heads},
+            {"head_dim", spec.head_dim},
+            {"vocab_size", spec.vocab_size},
+            {"max_position_embeddings", spec.max_position_embeddings},
+            {"tie_word_embeddings", spec.tie_word_embeddings}}},
+          {"tensors", tensors},
+          {"weights", inspection.size.weights},
+          {"bits_per_weight", inspection.size.bits_per_weight()},
+          {"disk_bytes", inspection.size.disk_bytes},
+          {"memory",
+           {{"context", inspection.context},
+            {"weights_bytes", inspection.packed_bytes},
+            {"kv_cache_bytes", inspection.kv_cache_bytes}}}};
+}
+
+std::string inspection_text(const Inspection& inspection) {
+  const ModelSpec& spec = inspection.spec;
+  Table table({{"tensor", Align::left},
+               {"shape", Align::left},
+               {"format", Align::left},
+               {"scales", Align::left},
+               {"bits/weight", Align::right},
+               {"zeros", Align::right},
+               {"size", Align::right}});
+  for (const InspectedTensor& tensor : inspection.tensors)
+    table.add_row({tensor.name, shape_text(tensor.shape),
+                   tensor.format + (tensor.symmetric ? "" : " asymmetric"), tensor.group,
+                   fmt::format("{:.3f}", tensor.bits_per_weight), format_percent(tensor.zeros),
+                   format_bytes(static_cast<double>(tensor.bytes))});
+  table.add_note(fmt::format(
+      "{}: {} layers, hidden_size {}, intermediate_size {}, {} heads over {} key/value heads of {}, "
+      "vocabulary {}{}, context {}",
+      spec.model_type, spec.num_hidden_layers, spec.hidden_size, spec.intermediate_size,
+      spec.num_attention_heads, spec.num_key_value_heads, spec.head_dim, spec.vocab_size,
+      spec.tie_word_embeddings ? " (tied)" : "", spec.max_position_embeddings));
+  table.add_note(fmt::format("{} weights at {:.3f} bits; {} on disk", inspection.size.weights,
+                             inspection.size.bits_per_weight(),
+                             format_bytes(static_cast<double>(inspection.size.disk_bytes))));
+  table.add_note(fmt::format("memory to run: {} packed weights + {} KV cache at context {}",
+                             format_bytes(static_cast<double>(inspection.packed_bytes)),
+                             format_bytes(static_cast<double>(inspection.kv_cache_bytes)),
+                             inspection.context));
+  return table.text();
+}
+
+}  // namespace whittle
