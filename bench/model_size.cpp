@@ -1,27 +1,24 @@
 #include "bench/model_size.h"
 
-#include <map>
 #include <string>
+
+#include "engine/inventory.h"
 
 namespace whittle {
 
 ModelSize model_size(const ModelFile& file, const ModelSpec& spec) {
-  std::map<std::string, int64_t> matrices;  // module → rows × columns
-  for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
-    for (const LinearShape& linear : layer_linears(spec, layer))
-      matrices[linear.name] = linear.rows * linear.cols;
-  const EmbeddingModules embedding = embedding_modules(file, spec);
-  matrices[embedding.input] = matrices[embedding.output] = spec.vocab_size * spec.hidden_size;
+  const Inventory inventory = inventory_of(file, spec);
 
   ModelSize size;
   size.disk_bytes = file.disk_bytes();
-  for (const auto& [module, weights] : matrices) size.weights += weights;
+  for (const Module& module : inventory.modules())
+    if (module.matrix()) size.weights += module.rows * module.cols;
   for (const TensorView& tensor : file.tensors()) {
     size.tensor_bytes += static_cast<int64_t>(tensor.bytes.size());
     // "module.weight", or one of those that stand for it: "module.weight_packed", "module.weight_scale", …
     const size_t dot = tensor.name.rfind('.');
-    const bool of_matrix = dot != std::string::npos && tensor.name.compare(dot + 1, 6, "weight") == 0 &&
-                           matrices.contains(tensor.name.substr(0, dot));
+    const Module* module = dot == std::string::npos ? nullptr : inventory.find(tensor.name.substr(0, dot));
+    const bool of_matrix = module && module->matrix() && tensor.name.compare(dot + 1, 6, "weight") == 0;
     if (!of_matrix) size.weights += tensor.elements();
   }
   return size;

@@ -61,8 +61,7 @@ class Subject {
     report.kv_cache_bytes = options_.sequences * KvCache::bytes(spec, options_.kv_cache, context());
     report.load_seconds = load_seconds_;
     report.int8 = int8();
-    const bool head_counts =
-        !int8() || model_.lm_head().weight.quantized();  // it runs for the last token alone
+    const bool head_counts = !int8() || model_.head().quantized();  // it runs for the last token alone
     const int64_t macs = (int8() ? model_.int8_macs() : model_.macs()) * options_.prompt_tokens +
                          (head_counts ? spec.vocab_size * spec.hidden_size : 0);
     report.prefill_operations = 2.0 * static_cast<double>(macs);

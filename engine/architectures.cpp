@@ -1,7 +1,9 @@
 #include "engine/architectures.h"
 
 #include <algorithm>
+#include <vector>
 
+#include "engine/families/families.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -10,70 +12,19 @@ namespace {
 
 using Fields = std::span<const std::string_view>;
 
-constexpr int64_t max_window = int64_t{1} << 31;
-constexpr int64_t default_window = 4096;
-
-// Null: no window. Left out: Hugging Face's default.
-int64_t read_window(const JsonFields& config) {
-  if (!config.object().contains("sliding_window")) return default_window;
-  return config.integer("sliding_window", 1, max_window, 0);
+// Every architecture of every family.
+std::vector<const Architecture*> all_architectures() {
+  std::vector<const Architecture*> all;
+  for (const auto family : {llama_family, gpt2_family, bloom_family})
+    for (const Architecture& row : family()) all.push_back(&row);
+  return all;
 }
 
-// "layer_types" says layer by layer what max_window_layers says in a number.
-int64_t read_full_layers(const JsonFields& config, int64_t layers) {
-  const nlohmann::json& types = config.at("layer_types");
-  if (!types.is_array() || static_cast<int64_t>(types.size()) != layers) {
-    config.reject("layer_types", fmt::format("expected an array of num_hidden_layers = {} names", layers));
-  }
-  const auto is_full = [](const nlohmann::json& type) { return type == "full_attention"; };
-  const auto is_sliding = [](const nlohmann::json& type) { return type == "sliding_attention"; };
-  const auto first = std::ranges::find_if_not(types, is_full);
-  if (!std::all_of(first, types.end(), is_sliding)) {
-    config.reject("layer_types",
-                  "expected \"full_attention\" layers, then \"sliding_attention\" ones; other orders are not "
-                  "supported");
-  }
-  return first - types.begin();
+const Architecture* find_by(std::string_view Architecture::*field, std::string_view value) {
+  const std::vector<const Architecture*> all = all_architectures();
+  const auto found = std::ranges::find_if(all, [&](const Architecture* row) { return row->*field == value; });
+  return found == all.end() ? nullptr : *found;
 }
-
-void read_llama(const JsonFields& config, ModelSpec& spec) {
-  spec.qkv_bias = spec.attention_output_bias = config.boolean("attention_bias", false);
-  spec.mlp_bias = config.boolean("mlp_bias", false);
-}
-
-void read_mistral(const JsonFields& config, ModelSpec& spec) { spec.sliding_window = read_window(config); }
-
-void read_qwen2(const JsonFields& config, ModelSpec& spec) {
-  spec.qkv_bias = true;
-  if (config.boolean("use_sliding_window", false)) spec.sliding_window = read_window(config);
-  spec.max_window_layers = config.integer("max_window_layers", 0, max_window, 28);
-  if (config.has("layer_types")) {
-    spec.max_window_layers = read_full_layers(config, spec.num_hidden_layers);
-    if (spec.sliding_window == 0 && spec.max_window_layers != spec.num_hidden_layers) {
-      config.reject("layer_types", "\"sliding_attention\" without use_sliding_window and sliding_window");
-    }
-  }
-}
-
-void read_qwen3(const JsonFields& config, ModelSpec& spec) {
-  read_qwen2(config, spec);
-  spec.qkv_bias = spec.attention_output_bias = config.boolean("attention_bias", false);
-  spec.qk_norm = true;
-}
-
-constexpr std::string_view llama_fields[] = {"attention_bias", "mlp_bias"};
-constexpr std::string_view mistral_fields[] = {"sliding_window"};
-constexpr std::string_view qwen2_fields[] = {"use_sliding_window", "sliding_window", "max_window_layers",
-                                             "layer_types"};
-constexpr std::string_view qwen3_fields[] = {"use_sliding_window", "sliding_window", "max_window_layers",
-                                             "layer_types", "attention_bias"};
-
-constexpr Architecture architectures[] = {
-    {"LlamaForCausalLM", "llama", 0, 0, 2048, read_llama, llama_fields},
-    {"MistralForCausalLM", "mistral", 8, 0, 131072, read_mistral, mistral_fields},
-    {"Qwen2ForCausalLM", "qwen2", 32, 0, 32768, read_qwen2, qwen2_fields},
-    {"Qwen3ForCausalLM", "qwen3", 32, 128, 32768, read_qwen3, qwen3_fields},
-};
 
 // Read for every architecture.
 constexpr std::string_view common_fields[] = {
@@ -82,11 +33,8 @@ constexpr std::string_view common_fields[] = {
     "num_hidden_layers",   "num_attention_heads",
     "num_key_value_heads", "head_dim",
     "vocab_size",          "max_position_embeddings",
-    "rms_norm_eps",        "rope_theta",
-    "rope_scaling",        "rope_parameters",
-    "hidden_act",          "tie_word_embeddings",
-    "bos_token_id",        "eos_token_id",
-    "quantization_config",
+    "tie_word_embeddings", "bos_token_id",
+    "eos_token_id",        "quantization_config",
 };
 
 // Training, generation defaults, bookkeeping, and how other programs run the model.
@@ -175,8 +123,10 @@ bool has(Fields fields, std::string_view field) { return std::ranges::find(field
 
 void check_fields(const JsonFields& config, const Architecture& architecture) {
   for (const auto& [field, value] : config.object().items()) {
-    if (value.is_null() || field.starts_with('_') || has(common_fields, field) ||
-        has(harmless_fields, field) || has(architecture.fields, field)) {
+    const Family& family = architecture.family;
+    const bool alias = std::ranges::find(family.aliases, field, &FieldAlias::second) != family.aliases.end();
+    if (value.is_null() || field.starts_with('_') || alias || has(common_fields, field) ||
+        has(harmless_fields, field) || has(family.fields, field) || has(architecture.fields, field)) {
       continue;
     }
     const auto neutral = std::ranges::find(neutral_values, field, &NeutralValue::field);
@@ -196,7 +146,8 @@ void check_fields(const JsonFields& config, const Architecture& architecture) {
 
 std::string known_names() {
   std::string names;
-  for (const Architecture& row : architectures) names += (names.empty() ? "" : ", ") + std::string(row.name);
+  for (const Architecture* row : all_architectures())
+    names += (names.empty() ? "" : ", ") + std::string(row->name);
   return names;
 }
 
@@ -208,8 +159,8 @@ const Architecture& find_architecture(const JsonFields& config) {
     config.reject("architectures", "expected an array with one name");
   }
   const auto& name = names[0].get_ref<const std::string&>();
-  const auto found = std::ranges::find(architectures, name, &Architecture::name);
-  if (found == std::end(architectures)) {
+  const Architecture* found = find_by(&Architecture::name, name);
+  if (!found) {
     config.reject("architectures",
                   fmt::format("{} is not supported, expected one of {}", quote(name), known_names()));
   }
@@ -219,6 +170,24 @@ const Architecture& find_architecture(const JsonFields& config) {
   }
   check_fields(config, *found);
   return *found;
+}
+
+const Architecture& find_architecture(std::string_view model_type) {
+  const Architecture* found = find_by(&Architecture::model_type, model_type);
+  if (!found) fail("model_type {} is not supported", quote(model_type));
+  return *found;
+}
+
+nlohmann::json with_common_names(const JsonFields& config, const Architecture& architecture) {
+  nlohmann::json named = config.object();
+  for (const auto& [common, alias] : architecture.family.aliases) {
+    const std::string theirs(alias), ours(common);
+    if (!config.has(theirs.c_str())) continue;
+    if (config.has(ours.c_str()) && named[ours] != named[theirs])
+      config.reject(theirs.c_str(), "differs from " + ours);
+    named[ours] = named[theirs];
+  }
+  return named;
 }
 
 }  // namespace whittle

@@ -6,6 +6,24 @@
 #include "kernels/matmul.h"
 
 namespace whittle {
+namespace {
+
+int64_t group_size_of(const PackedWeight& weight, int64_t asked) {
+  if (!weight.quantized()) return 0;
+  // Groups of weights are finer than what a file may ask for its activations: their scales meet group by
+  // group.
+  if (!weight.row_scaled()) return weight.group_size;
+  return asked ? round_up(asked, 8) : weight.padded_cols;
+}
+
+}  // namespace
+
+Linear::Linear(PackedWeight weight, std::vector<float> bias, int64_t activation_group_size)
+    : weight_(std::move(weight)),
+      bias_(std::move(bias)),
+      activation_group_size_(group_size_of(weight_, activation_group_size)) {
+  if (!bias_.empty()) bias_.resize(static_cast<size_t>(weight_.padded_rows()));
+}
 
 LinearInput::LinearInput(int64_t rows, int64_t cols, const std::vector<int64_t>& group_sizes)
     : stride_(round_up(cols, panel_rows) + float_block), floats_(rows * stride_) {
@@ -30,17 +48,23 @@ void LinearInput::quantize(int64_t m, int64_t cols, int64_t group_size) {
   if (group_size) kernels().quantize_row(row(m), cols, codes(m + 1, cols, group_size), m);
 }
 
-void apply(const Linear& linear, const LinearInput& input, int64_t rows, Range panels, MatmulOutput y) {
-  const PackedWeight& w = linear.weight;
+void Linear::multiply(const LinearInput& input, int64_t rows, Range panels, MatmulOutput y) const {
   if (panels.size() <= 0) return;
-  if (w.quantized())
-    matmul(w, input.codes(rows, w.cols, linear.activation_group_size), panels, y);
+  if (quantized())
+    matmul(weight_, input.codes(rows, weight_.cols, activation_group_size_), panels, y);
   else
-    kernels().matmul_float(w, input.floats(rows), panels, y);
-  if (linear.bias.empty()) return;
+    kernels().matmul_float(weight_, input.floats(rows), panels, y);
+  if (bias_.empty()) return;
   const int64_t first = panels.begin * panel_rows;
   for (int64_t m = 0; m < rows; ++m)
-    kernels().add(y.values + m * y.stride + first, linear.bias.data() + first, panels.size() * panel_rows);
+    kernels().add(y.values + m * y.stride + first, bias_.data() + first, panels.size() * panel_rows);
+}
+
+Work Linear::work(int64_t rows, Range panels) const {
+  const int64_t header = weight_.row_scaled() ? weight_.header_bytes() : 0;
+  const int64_t bytes = panels.size() * (weight_.panel_bytes + header);
+  const int64_t operations = 2 * rows * panels.size() * panel_rows * weight_.cols;
+  return quantized() ? Work{bytes, operations, 0} : Work{bytes, 0, operations};
 }
 
 }  // namespace whittle

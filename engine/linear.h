@@ -4,17 +4,50 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/profile.h"
 #include "kernels/buffer.h"
 #include "kernels/kernel_table.h"
 #include "kernels/packed_weight.h"
 
 namespace whittle {
 
-struct Linear {
-  PackedWeight weight;
-  std::vector<float> bias;  // padded to whole panels; empty: none
+class LinearInput;
+
+// y = x · Wᵀ + bias. How the weight is packed is this class's own business: others hand out its panels of
+// outputs, and ask what they cost.
+class Linear {
+ public:
+  Linear() = default;  // no layer: the model has none
+  // `bias` has `weight.rows` values or none. activation_group_size: inputs that share an activation scale at
+  // run time, a multiple of 8; 0: all of a token. A weight with scales in groups uses its own groups.
+  Linear(PackedWeight weight, std::vector<float> bias, int64_t activation_group_size);
+
+  explicit operator bool() const { return weight_.rows != 0; }
+  int64_t rows() const { return weight_.rows; }
+  int64_t cols() const { return weight_.cols; }
+  bool quantized() const { return weight_.quantized(); }
   // Inputs that share an activation scale; 0 for float weights, whose inputs stay float32.
-  int64_t activation_group_size = 0;
+  int64_t activation_group_size() const { return activation_group_size_; }
+
+  // Outputs are computed in panels of `panel_rows`; any thread may compute any.
+  int64_t panels() const { return weight_.panel_count(); }
+  int64_t padded_rows() const { return weight_.padded_rows(); }
+  // Of the first `rows` rows of `input`, the outputs of `panels`.
+  void multiply(const LinearInput& input, int64_t rows, Range panels, MatmulOutput y) const;
+  // What that must move and compute.
+  Work work(int64_t rows, Range panels) const;
+
+  // Memory that the weight takes, which is what one step reads; and with the bias.
+  int64_t weight_bytes() const { return weight_.bytes(); }
+  int64_t bytes() const { return weight_.bytes() + static_cast<int64_t>(bias_.size() * sizeof(float)); }
+  int64_t macs() const { return weight_.rows * weight_.cols; }  // multiply-accumulates a token
+  // Row `row` of the weight as floats: out[cols()].
+  void decode_row(int64_t row, float* out) const { weight_.decode_row(row, out); }
+
+ private:
+  PackedWeight weight_;
+  std::vector<float> bias_;  // padded to whole panels; empty: none
+  int64_t activation_group_size_ = 0;
 };
 
 // The same rows for every linear that reads them: as floats, and as int8 codes once for each group size in
@@ -46,8 +79,5 @@ class LinearInput {
   Buffer<float> floats_;
   std::vector<Codes> codes_;
 };
-
-// y = x · Wᵀ + bias for the first `rows` rows of `input` and the outputs of `panels`.
-void apply(const Linear& linear, const LinearInput& input, int64_t rows, Range panels, MatmulOutput y);
 
 }  // namespace whittle

@@ -3,37 +3,33 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
-#include "engine/files/model_file.h"
-#include "engine/linear.h"
+#include "engine/layer.h"
 #include "engine/model_spec.h"
+#include "engine/weight_source.h"
 #include "kernels/threads.h"
 
 namespace whittle {
 
-// What a decoder block holds, named as in the file.
-struct DecoderLayer {
-  std::vector<float> input_layernorm, post_attention_layernorm;  // [hidden_size]
-  std::vector<float> q_norm, k_norm;                             // [head_dim], empty without qk_norm
-  Linear q_proj, k_proj, v_proj, o_proj;
-  Linear gate_proj, up_proj, down_proj;
-};
-
 class Model {
  public:
-  // Reads and packs every weight, one tensor at a time with all threads, and lets go of each tensor's pages:
-  // the peak is one packed copy plus one tensor. Throws Error.
+  // Reads and packs every weight, one tensor at a time: the peak is one packed copy plus one tensor. Throws
+  // Error. An embedding of its own stays in the source, which the model then keeps.
   Model(const std::filesystem::path& folder, const Team& team);
+  Model(std::shared_ptr<const WeightSource> source, const Team& team);
 
-  const ModelSpec& spec() const { return spec_; }
+  const ModelSpec& spec() const { return source_->spec(); }
+  const WeightSource& source() const { return *source_; }
   const std::vector<DecoderLayer>& layers() const { return layers_; }
-  const std::vector<float>& norm() const { return norm_; }
-  const Linear& lm_head() const { return lm_head_; }
-  // The embedding of a token: out[hidden_size]. `id` is within the vocabulary.
-  void embed(int32_t id, float* out) const;
+  const std::optional<Norm>& embedding_norm() const { return embedding_norm_; }
+  const Norm& final_norm() const { return final_norm_; }
+  const Linear& head() const { return head_; }
+  // What goes into the first layer before any norm: out[hidden_size]. `id` is within the vocabulary,
+  // `position` within a table of learned ones.
+  void embed(int32_t id, int64_t position, float* out) const;
 
   // Every group size that a linear asks for; 0 when some inputs stay floats.
   const std::vector<int64_t>& activation_group_sizes() const { return group_sizes_; }
@@ -48,15 +44,15 @@ class Model {
   int64_t macs() const { return macs_; }
 
  private:
-  Linear load_linear(const Team& team, const std::string& module, int64_t rows, int64_t cols, bool bias);
+  void count(const Linear& linear);
 
-  ModelFile file_;
-  ModelSpec spec_;
-  WeightMatrix
-      embedding_;  // borrowed from file_; without codes when the head's matrix serves as embedding too
+  std::shared_ptr<const WeightSource> source_;
+  WeightMatrix embedding_;        // without codes when the head's matrix serves as embedding too
+  std::vector<float> positions_;  // learned ones, [max_position_embeddings, hidden_size], or none
+  std::optional<Norm> embedding_norm_;
   std::vector<DecoderLayer> layers_;
-  std::vector<float> norm_;
-  Linear lm_head_;
+  Norm final_norm_;
+  Linear head_;
   std::vector<int64_t> group_sizes_;
   int64_t weight_bytes_ = 0, decode_bytes_ = 0, int8_macs_ = 0, macs_ = 0;
 };

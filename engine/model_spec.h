@@ -2,6 +2,8 @@
 // What tells one decoder from another: plain data with Hugging Face's names, read from config.json.
 
 #include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -18,8 +20,29 @@ struct RopeScaling {
   int64_t original_max_position_embeddings = 0;      // llama3
 };
 
+enum class NormType : uint8_t {
+  rms,    // x / sqrt(mean(x²) + eps) · weight
+  layer,  // (x − mean) / sqrt(variance + eps) · weight + bias
+};
+// How a token learns where it stands.
+enum class Positions : uint8_t {
+  rope,     // queries and keys are rotated
+  learned,  // a row of a table is added to the token's embedding
+  alibi,    // scores fall with the distance, at a slope a head
+};
+// How the rows of the query, key and value projections lie in the file.
+enum class QkvLayout : uint8_t {
+  separate,  // three linears
+  by_part,   // one: all of q, then k, then v
+  by_head,   // one: q, k and v of the first head, then of the next
+};
+enum class Activation : uint8_t {
+  silu,       // v / (1 + exp(−v))
+  gelu_tanh,  // v / 2 · (1 + tanh(√(2/π) · (v + 0.044715 v³))), "gelu_new"
+};
+
 struct ModelSpec {
-  std::string model_type;  // "llama", "mistral", "qwen2", "qwen3"
+  std::string model_type;  // "llama", "mistral", "qwen2", "qwen3", "gpt2", "bloom"
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
   int64_t num_hidden_layers = 0;
@@ -28,43 +51,43 @@ struct ModelSpec {
   int64_t head_dim = 0;
   int64_t vocab_size = 0;
   int64_t max_position_embeddings = 0;
-  float rms_norm_eps = 0;
+
+  NormType norm = NormType::rms;
+  float norm_eps = 0;
+  bool embedding_norm = false;  // after the embedding
+
+  Positions positions = Positions::rope;
   double rope_theta = 0;
   RopeScaling rope_scaling;
-  int64_t sliding_window = 0;  // positions a token may look back over, itself included; 0: all
-  int64_t max_window_layers =
-      0;                  // layers below this index attend over everything even when sliding_window is set
-  bool qkv_bias = false;  // q_proj, k_proj and v_proj
-  bool attention_output_bias = false;  // o_proj
+
+  QkvLayout qkv_layout = QkvLayout::separate;
+  bool qkv_bias = false;
+  bool attention_output_bias = false;
+  bool qk_norm = false;           // RMSNorm over head_dim of each query and key head before RoPE
+  int64_t sliding_window = 0;     // positions a token may look back over, itself included; 0: all
+  int64_t max_window_layers = 0;  // layers below this index attend over everything even so
+
+  bool gated_mlp = true;  // down(act(gate(x)) · up(x)); else down(act(up(x)))
+  Activation activation = Activation::silu;
   bool mlp_bias = false;
-  bool qk_norm = false;  // RMSNorm over head_dim of each query and key head before RoPE
+
+  bool conv1d = false;  // the layers' linears lie as [inputs, outputs] in a float file
   bool tie_word_embeddings = false;
   int32_t bos_token_id = -1;           // −1: none
   std::vector<int32_t> eos_token_ids;  // generation_config.json's where it exists, else config.json's
 
   int64_t q_size() const { return num_attention_heads * head_dim; }
   int64_t kv_size() const { return num_key_value_heads * head_dim; }
+  // Positions that a token of `layer` may look back over, itself included; 0: all.
+  int64_t window(int64_t layer) const { return layer >= max_window_layers ? sliding_window : 0; }
 };
 
 // Errors name the file and the field or tensor: a missing or out-of-range value, an unknown architecture, any
 // field that would change the computation in a way that we do not honour, a missing tensor, and one that the
 // spec has no place for.
 ModelSpec read_model_spec(const ModelFile& file);
-
-// One linear layer of a decoder block, in the order in which a token meets them.
-struct LinearShape {
-  std::string name;  // "model.layers.3.self_attn.q_proj": its tensors are name + ".weight", …
-  int64_t rows = 0, cols = 0;
-  bool bias = false;
-};
-// The seven linears of a layer: q, k, v, o, gate, up, down.
-std::vector<LinearShape> layer_linears(const ModelSpec& spec, int64_t layer);
-
-// The modules that hold the [vocab_size, hidden_size] matrices. Tied, both are the one that the file has, and
-// model.embed_tokens where it has both.
-struct EmbeddingModules {
-  std::string input, output;
-};
-EmbeddingModules embedding_modules(const ModelFile& file, const ModelSpec& spec);
+// The spec alone, tensors unchecked. `config` and `generation` are objects; `folder` names them in errors.
+ModelSpec read_config(const nlohmann::json& config, const nlohmann::json& generation,
+                      const std::filesystem::path& folder);
 
 }  // namespace whittle

@@ -60,6 +60,8 @@ struct Query {
   const float* values = nullptr;  // [head_dim], already scaled by 1/sqrt(head_dim)
   float* output = nullptr;        // [head_dim]
   int64_t begin = 0, end = 0;
+  // ALiBi (Press et al., 2021): a score falls by this much for each position that the key is before the last.
+  float slope = 0;
 };
 inline constexpr int max_queries = 16;
 
@@ -81,11 +83,15 @@ struct KernelTable {
 
   // y = x / sqrt(mean(x²) + eps) · weight, over n values.
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* y);
+  // y = (x − mean) / sqrt(variance + eps) · weight + bias, over n values.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t n, float eps, float* y);
   // One row of `cols` floats to row m of `out`: per group scale = max|x| / 127, round to nearest even;
   // a group whose max|x| is below 2^-100 gets zeros.
   void (*quantize_row)(const float* x, int64_t cols, const QuantizedRows& out, int64_t m);
   // gate = silu(gate) · up, silu(v) = v / (1 + exp(−v)).
   void (*silu_mul)(float* gate, const float* up, int64_t n);
+  // x = gelu(x), gelu(v) = v / 2 · (1 + tanh(√(2/π) · (v + 0.044715 v³))).
+  void (*gelu_tanh)(float* x, int64_t n);
   // x += y.
   void (*add)(float* x, const float* y, int64_t n);
   // Rotates the pairs (i, i + head_dim / 2) of one head by the angles whose cosines and sines [head_dim / 2]

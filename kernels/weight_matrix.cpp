@@ -1,6 +1,29 @@
 #include "kernels/weight_matrix.h"
 
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
 namespace whittle {
+namespace {
+
+// The matrix with codes of its own in place of those that it borrowed.
+WeightMatrix with_codes(WeightMatrix matrix, std::vector<std::byte> codes) {
+  matrix.owned = std::make_shared<const std::vector<std::byte>>(std::move(codes));
+  matrix.codes = *matrix.owned;
+  return matrix;
+}
+
+template <typename T>
+std::vector<T> rows_of(const std::vector<T>& values, int64_t width, std::span<const int64_t> rows) {
+  std::vector<T> taken;
+  if (values.empty()) return taken;
+  for (const int64_t row : rows)
+    taken.insert(taken.end(), values.begin() + row * width, values.begin() + (row + 1) * width);
+  return taken;
+}
+
+}  // namespace
 
 void WeightMatrix::decode_row(int64_t row, float* out) const {
   info(format).decode_row(codes.data() + row * row_bytes(format, cols), cols, out);
@@ -10,6 +33,40 @@ void WeightMatrix::decode_row(int64_t row, float* out) const {
     const float zero_point = zero_points.empty() ? 0.0f : zero_points[at];
     out[k] = (out[k] - zero_point) * scales[at];
   }
+}
+
+WeightMatrix take_rows(const WeightMatrix& matrix, std::span<const int64_t> rows) {
+  const auto width = static_cast<size_t>(row_bytes(matrix.format, matrix.cols));
+  std::vector<std::byte> codes(rows.size() * width);
+  for (size_t i = 0; i < rows.size(); ++i)
+    std::memcpy(codes.data() + i * width, matrix.codes.data() + static_cast<size_t>(rows[i]) * width, width);
+  WeightMatrix taken;
+  taken.format = matrix.format;
+  taken.rows = static_cast<int64_t>(rows.size());
+  taken.cols = matrix.cols;
+  taken.group_size = matrix.group_size;
+  taken.scales = rows_of(matrix.scales, matrix.groups(), rows);
+  taken.zero_points = rows_of(matrix.zero_points, matrix.groups(), rows);
+  return with_codes(std::move(taken), std::move(codes));
+}
+
+WeightMatrix transpose(const WeightMatrix& matrix) {
+  assert(matrix.scales.empty());
+  const int64_t bytes = info(matrix.format).bits / 8;
+  std::vector<std::byte> codes(matrix.codes.size());
+  // In squares, so that the lines of both sides stay in cache.
+  constexpr int64_t square = 32;
+  for (int64_t n0 = 0; n0 < matrix.rows; n0 += square)
+    for (int64_t k0 = 0; k0 < matrix.cols; k0 += square)
+      for (int64_t n = n0; n < std::min(n0 + square, matrix.rows); ++n)
+        for (int64_t k = k0; k < std::min(k0 + square, matrix.cols); ++k)
+          std::memcpy(codes.data() + (k * matrix.rows + n) * bytes,
+                      matrix.codes.data() + (n * matrix.cols + k) * bytes, static_cast<size_t>(bytes));
+  WeightMatrix turned;
+  turned.format = matrix.format;
+  turned.rows = matrix.cols;
+  turned.cols = matrix.rows;
+  return with_codes(std::move(turned), std::move(codes));
 }
 
 }  // namespace whittle

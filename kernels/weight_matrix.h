@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -16,15 +17,21 @@ struct WeightMatrix {
   int64_t rows = 0;        // N, output features
   int64_t cols = 0;        // K, input features
   int64_t group_size = 0;  // inputs that share a scale; `cols` when a row has one scale; unused for floats
-  std::span<const std::byte>
-      codes;  // row-major, rows × row_bytes(format, cols); borrowed, often from a mapped file
-  std::vector<float> scales;  // [rows, groups()], empty for floats
-  std::vector<int8_t>
-      zero_points;  // [rows, groups()], empty when symmetric; int4 in −8..7, int8 in −128..127
+  // Row-major, rows × row_bytes(format, cols); borrowed, often from a mapped file, unless they lie in
+  // `owned`.
+  std::span<const std::byte> codes;
+  std::shared_ptr<const std::vector<std::byte>> owned;
+  std::vector<float> scales;        // [rows, groups()], empty for floats
+  std::vector<int8_t> zero_points;  // [rows, groups()], empty when symmetric; int4 −8..7, int8 −128..127
 
   int64_t groups() const { return group_size ? (cols + group_size - 1) / group_size : 0; }
   // The values that row `row` stands for, to out[cols].
   void decode_row(int64_t row, float* out) const;
 };
+
+// These rows, in this order, in memory of their own.
+WeightMatrix take_rows(const WeightMatrix& matrix, std::span<const int64_t> rows);
+// A matrix of floats with rows and columns exchanged, in memory of its own.
+WeightMatrix transpose(const WeightMatrix& matrix);
 
 }  // namespace whittle

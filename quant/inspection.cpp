@@ -3,28 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 
 #include "bench/reports/table.h"
 #include "engine/files/float_tensor.h"
-#include "engine/files/model_file.h"
 #include "engine/kv_cache.h"
+#include "engine/weight_source.h"
 #include "kernels/packed_weight.h"
 
 namespace whittle {
 namespace {
-
-// The matrices of a model by module: [rows, cols].
-std::map<std::string, std::pair<int64_t, int64_t>> matrices(const ModelFile& file, const ModelSpec& spec) {
-  std::map<std::string, std::pair<int64_t, int64_t>> found;
-  for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
-    for (const LinearShape& linear : layer_linears(spec, layer))
-      found[linear.name] = {linear.rows, linear.cols};
-  const EmbeddingModules shared = embedding_modules(file, spec);
-  for (const std::string& module : {shared.input, shared.output})
-    found[module] = {spec.vocab_size, spec.hidden_size};
-  return found;
-}
 
 double zero_fraction(const WeightMatrix& matrix, const Team& team) {
   std::vector<int64_t> zeros(static_cast<size_t>(matrix.rows));
@@ -85,27 +72,28 @@ InspectedTensor inspect_vector(const TensorView& tensor) {
 
 Inspection inspect(const std::filesystem::path& folder, int64_t context, KvFormat kv_cache,
                    const Team& team) {
-  const ModelFile file(folder);
+  const FolderWeights weights(folder);
+  const ModelFile& file = weights.file();
   Inspection out;
-  out.spec = read_model_spec(file);
+  out.spec = weights.spec();
   out.size = model_size(file, out.spec);
   out.context = context ? context : out.spec.max_position_embeddings;
   out.kv_cache_bytes = KvCache::bytes(out.spec, kv_cache, out.context);
-  const EmbeddingModules shared = embedding_modules(file, out.spec);
-  const auto modules = matrices(file, out.spec);
-  for (const auto& [module, shape] : modules) {
-    const WeightMatrix matrix = file.weight(module, shape.first, shape.second);
-    out.tensors.push_back(inspect_matrix(file, module, matrix, team));
+  const Inventory& inventory = weights.inventory();
+  for (const Module& module : inventory.modules()) {
+    if (!module.matrix()) continue;
+    const WeightMatrix matrix = weights.matrix(module);
+    out.tensors.push_back(inspect_matrix(file, module.name, matrix, team));
     // An embedding of its own stays in the file: only the rows of the tokens in use are read.
-    if (module != shared.input || shared.input == shared.output)
+    if (module.kind() == ModuleKind::linear || inventory.tied())
       out.packed_bytes += Packer(matrix).take().bytes();
-    file.drop_pages(matrix.codes);
+    weights.release(matrix);
   }
   for (const TensorView& tensor : file.tensors()) {
-    const std::string module = tensor.name.substr(0, tensor.name.rfind('.'));
-    const bool part =
-        tensor.name.size() > module.size() && tensor.name.compare(module.size(), 7, ".weight") == 0;
-    if (!part || !modules.contains(module)) out.tensors.push_back(inspect_vector(tensor));
+    const std::string name = tensor.name.substr(0, tensor.name.rfind('.'));
+    const bool part = tensor.name.size() > name.size() && tensor.name.compare(name.size(), 7, ".weight") == 0;
+    const Module* module = inventory.find(name);
+    if (!part || !module || !module->matrix()) out.tensors.push_back(inspect_vector(tensor));
   }
   std::sort(out.tensors.begin(), out.tensors.end(),
             [](const auto& a, const auto& b) { return a.name < b.name; });

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/inventory.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -63,7 +64,7 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const ModelFile& file, 
     else
       plan.kept.push_back(module);
   };
-  const EmbeddingModules shared = embedding_modules(file, spec);
+  const Inventory inventory = inventory_of(file, spec);
   std::optional<QuantizationScheme> embedding, head;
   if (recipe.embedding) embedding = linear_scheme(recipe, *recipe.embedding, 0);
   if (recipe.lm_head) {
@@ -71,19 +72,24 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const ModelFile& file, 
     head = linear_scheme(recipe, *recipe.lm_head, *recipe.lm_head == WeightFormat::int4 ? groups : 0);
     if (!head->group_size) head->activation_group_size = head_activation_group_size;
   }
-  if (shared.input != shared.output) {
-    add(shared.input, embedding);
-  } else if (recipe.embedding == recipe.lm_head) {
-    add(shared.output, head);
-  } else {  // one matrix with two treatments
-    const std::string other = shared.output == "lm_head" ? "model.embed_tokens" : "lm_head";
-    plan.copies[other] = shared.output;
-    add("model.embed_tokens", embedding);
+  const bool split = inventory.tied() && recipe.embedding != recipe.lm_head;  // one matrix, two treatments
+  if (split) {
+    const std::string& stored = inventory.embedding().name;
+    plan.copies[stored == inventory.head_name() ? inventory.embedding_name() : inventory.head_name()] =
+        stored;
   }
-  for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
-    for (const LinearShape& linear : layer_linears(spec, layer))
-      add(linear.name, linear_scheme(recipe, recipe.weights, recipe.group_size));
-  if (shared.input != shared.output || !plan.copies.empty()) add("lm_head", head);
+  for (const Module& module : inventory.modules()) {
+    if (!module.matrix()) continue;
+    if (module.role == Role::embedding)
+      add(split ? inventory.embedding_name() : module.name, inventory.tied() && !split ? head : embedding);
+    else if (module.role == Role::head)
+      add(module.name, head);
+    else if (module.kind() == ModuleKind::linear)
+      add(module.name, linear_scheme(recipe, recipe.weights, recipe.group_size));
+    else
+      add(module.name, std::nullopt);
+  }
+  if (split) add(inventory.head_name(), head);
   if (plan.modules.empty())
     fail("{}: nothing is left to quantize: --exclude keeps every module", config.string());
   return plan;

@@ -6,6 +6,7 @@
 
 #include "engine/files/output_folder.h"
 #include "engine/files/safetensors_writer.h"
+#include "engine/inventory.h"
 #include "engine/model_spec.h"
 #include "kernels/error.h"
 #include "kernels/float16.h"
@@ -14,7 +15,7 @@ namespace whittle {
 namespace {
 
 // clang-format off
-constexpr std::array<ModelShape, 8> shapes = {{
+constexpr std::array<ModelShape, 10> shapes = {{
     {"smollm-135m",    "LlamaForCausalLM",   "llama",   576,  1536, 30,  9,  3,  64,  49152,   2048,   1e4, 1e-5, true},
     {"qwen2.5-0.5b",   "Qwen2ForCausalLM",   "qwen2",   896,  4864, 24, 14,  2,  64, 151936,  32768,   1e6, 1e-6, true},
     {"qwen3-0.6b",     "Qwen3ForCausalLM",   "qwen3",  1024,  3072, 28, 16,  8, 128, 151936,  40960,   1e6, 1e-6, true},
@@ -23,25 +24,37 @@ constexpr std::array<ModelShape, 8> shapes = {{
     {"llama-2-7b",     "LlamaForCausalLM",   "llama",  4096, 11008, 32, 32, 32, 128,  32000,   4096,   1e4, 1e-5, false},
     {"mistral-7b",     "MistralForCausalLM", "mistral", 4096, 14336, 32, 32,  8, 128,  32000, 32768,   1e4, 1e-5, false},
     {"llama-3.1-8b",   "LlamaForCausalLM",   "llama",  4096, 14336, 32, 32,  8, 128, 128256, 131072,   5e5, 1e-5, false},
+    {"gpt2",           "GPT2LMHeadModel",    "gpt2",    768,  3072, 12, 12, 12,  64,  50257,   1024,     0, 1e-5, true},
+    {"bloom-560m",     "BloomForCausalLM",   "bloom",  1024,  4096, 24, 16, 16,  64, 250880,   2048,     0, 1e-5, true},
 }};
 // clang-format on
 
 nlohmann::json config_of(const ModelShape& shape, DType dtype) {
   nlohmann::json config = {{"architectures", {shape.architecture}},
                            {"model_type", shape.model_type},
-                           {"hidden_size", shape.hidden_size},
-                           {"intermediate_size", shape.intermediate_size},
-                           {"num_hidden_layers", shape.num_hidden_layers},
-                           {"num_attention_heads", shape.num_attention_heads},
-                           {"num_key_value_heads", shape.num_key_value_heads},
-                           {"head_dim", shape.head_dim},
                            {"vocab_size", shape.vocab_size},
-                           {"max_position_embeddings", shape.max_position_embeddings},
-                           {"rope_theta", shape.rope_theta},
-                           {"rms_norm_eps", shape.rms_norm_eps},
-                           {"hidden_act", "silu"},
                            {"tie_word_embeddings", shape.tied},
                            {"torch_dtype", dtype == DType::F16 ? "float16" : "bfloat16"}};
+  const auto set = [&](const char* field, auto value) { config[field] = value; };
+  if (shape.model_type == "gpt2" || shape.model_type == "bloom") {
+    const bool gpt2 = shape.model_type == "gpt2";
+    set(gpt2 ? "n_embd" : "n_embed", shape.hidden_size);
+    set("n_layer", shape.num_hidden_layers);
+    set("n_head", shape.num_attention_heads);
+    set(gpt2 ? "n_positions" : "seq_length", shape.max_position_embeddings);
+    set("layer_norm_epsilon", shape.norm_eps);
+    return config;
+  }
+  set("hidden_size", shape.hidden_size);
+  set("intermediate_size", shape.intermediate_size);
+  set("num_hidden_layers", shape.num_hidden_layers);
+  set("num_attention_heads", shape.num_attention_heads);
+  set("num_key_value_heads", shape.num_key_value_heads);
+  set("head_dim", shape.head_dim);
+  set("max_position_embeddings", shape.max_position_embeddings);
+  set("rope_theta", shape.rope_theta);
+  set("rms_norm_eps", shape.norm_eps);
+  set("hidden_act", "silu");
   // A checkpoint of Llama 3.1 and later is trained on with stretched frequencies.
   if (shape.model_type == "llama" && shape.max_position_embeddings == 131072)
     config["rope_scaling"] = {{"rope_type", "llama3"},
@@ -52,34 +65,16 @@ nlohmann::json config_of(const ModelShape& shape, DType dtype) {
   return config;
 }
 
-std::vector<TensorInfo> tensors_of(const ModelShape& shape, DType dtype) {
+std::vector<TensorInfo> tensors_of(const Inventory& inventory, DType dtype) {
   std::vector<TensorInfo> tensors;
-  const auto add = [&](const std::string& name, std::vector<int64_t> size) {
-    tensors.push_back({name, dtype, std::move(size)});
-  };
-  ModelSpec spec;
-  spec.hidden_size = shape.hidden_size;
-  spec.intermediate_size = shape.intermediate_size;
-  spec.num_attention_heads = shape.num_attention_heads;
-  spec.num_key_value_heads = shape.num_key_value_heads;
-  spec.head_dim = shape.head_dim;
-  spec.qkv_bias = shape.model_type == "qwen2";
-  add("model.embed_tokens.weight", {shape.vocab_size, shape.hidden_size});
-  for (int64_t layer = 0; layer < shape.num_hidden_layers; ++layer) {
-    const std::string prefix = fmt::format("model.layers.{}.", layer);
-    for (const LinearShape& linear : layer_linears(spec, layer)) {
-      add(linear.name + ".weight", {linear.rows, linear.cols});
-      if (linear.bias) add(linear.name + ".bias", {linear.rows});
-    }
-    add(prefix + "input_layernorm.weight", {shape.hidden_size});
-    add(prefix + "post_attention_layernorm.weight", {shape.hidden_size});
-    if (shape.model_type == "qwen3") {
-      add(prefix + "self_attn.q_norm.weight", {shape.head_dim});
-      add(prefix + "self_attn.k_norm.weight", {shape.head_dim});
-    }
+  for (const Module& module : inventory.modules()) {
+    std::vector<int64_t> shape = {module.cols};
+    if (module.matrix()) shape.insert(shape.begin(), module.rows);
+    if (module.transposed) std::ranges::reverse(shape);
+    tensors.push_back({module.name + ".weight", dtype, shape});
+    if (module.bias)
+      tensors.push_back({module.name + ".bias", dtype, {module.matrix() ? module.rows : module.cols}});
   }
-  add("model.norm.weight", {shape.hidden_size});
-  if (!shape.tied) add("lm_head.weight", {shape.vocab_size, shape.hidden_size});
   return tensors;
 }
 
@@ -114,7 +109,9 @@ void synthesize(std::string_view name, const std::filesystem::path& out, DType d
     for (const ModelShape& row : shapes) names += fmt::format("{}{}", names.empty() ? "" : ", ", row.name);
     fail("unknown shape {}; expected one of {}", name, names);
   }
-  const std::vector<TensorInfo> tensors = tensors_of(*shape, dtype);
+  const nlohmann::json config = config_of(*shape, dtype);
+  const Inventory inventory(read_config(config, nlohmann::json::object(), out));
+  const std::vector<TensorInfo> tensors = tensors_of(inventory, dtype);
   OutputFolder folder(out);
   SafetensorsWriter writer(folder.path() / "model.safetensors", tensors, {{"format", "pt"}});
   const auto round = dtype == DType::F16 ? float_to_f16 : float_to_bf16;
@@ -123,7 +120,7 @@ void synthesize(std::string_view name, const std::filesystem::path& out, DType d
   uint64_t first_index = 0;
   for (const TensorInfo& tensor : tensors) {
     const int64_t count = *tensor_bytes(tensor.dtype, tensor.shape) / 2;
-    const bool norm = tensor.name.ends_with("norm.weight");
+    const bool norm = tensor.shape.size() == 1 && tensor.name.ends_with(".weight");
     constexpr int64_t piece = 1 << 20;
     team.for_each((count + piece - 1) / piece, [&](int64_t i) {
       std::vector<uint16_t> values(static_cast<size_t>(std::min(piece, count - i * piece)));
@@ -137,7 +134,7 @@ void synthesize(std::string_view name, const std::filesystem::path& out, DType d
     if (progress) progress(done, total);
   }
   writer.finish();
-  folder.commit(config_of(*shape, dtype));
+  folder.commit(config);
 }
 
 }  // namespace whittle

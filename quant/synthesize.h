@@ -21,7 +21,7 @@ struct ModelShape {
   int64_t hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads,
       head_dim;
   int64_t vocab_size, max_position_embeddings;
-  double rope_theta, rms_norm_eps;
+  double rope_theta, norm_eps;
   bool tied;
 };
 

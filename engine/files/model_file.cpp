@@ -149,6 +149,10 @@ bool ModelFile::has_weight(const std::string& module) const {
   return find(module + ".weight") || find(module + ".weight_packed");
 }
 
+bool ModelFile::is_quantized(const std::string& module) const {
+  return impl_->quantization.find(module) != nullptr;
+}
+
 std::vector<float> ModelFile::vector(const std::string& name, int64_t size) const {
   const TensorView& tensor = get(name);
   if (tensor.shape != std::vector{size}) {

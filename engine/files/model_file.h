@@ -38,6 +38,7 @@ class ModelFile {
   // mapping.
   WeightMatrix weight(const std::string& module, int64_t rows, int64_t cols) const;
   bool has_weight(const std::string& module) const;  // `.weight` or `.weight_packed` exists
+  bool is_quantized(const std::string& module) const;  // as quantization_config says
   // A float tensor of `size` elements (a norm or a bias), as float32.
   std::vector<float> vector(const std::string& name, int64_t size) const;
   // Inputs that share one activation scale at run time, as quantization_config asks for `module`; 0: one

@@ -13,6 +13,27 @@
   for (int64_t i = whole; i < n; ++i) y[i] = x[i] * factor * weight[i];
 }
 
+[[gnu::flatten]] void layer_norm(const float* x, const float* weight, const float* bias, int64_t n, float eps,
+                                 float* y) {
+  const int64_t whole = n / lanes * lanes;
+  F sum = splat(0);
+  for (int64_t i = 0; i < whole; i += lanes) sum = sum + load(x + i);
+  float total = reduce_add(sum);
+  for (int64_t i = whole; i < n; ++i) total += x[i];
+  const float mean = total / static_cast<float>(n);
+  F squares = splat(0);
+  for (int64_t i = 0; i < whole; i += lanes) {
+    const F difference = load(x + i) - splat(mean);
+    squares = fma(difference, difference, squares);
+  }
+  float variance = reduce_add(squares);
+  for (int64_t i = whole; i < n; ++i) variance += (x[i] - mean) * (x[i] - mean);
+  const float factor = 1.0f / __builtin_sqrtf(variance / static_cast<float>(n) + eps);
+  for (int64_t i = 0; i < whole; i += lanes)
+    store(y + i, fma((load(x + i) - splat(mean)) * splat(factor), load(weight + i), load(bias + i)));
+  for (int64_t i = whole; i < n; ++i) y[i] = (x[i] - mean) * factor * weight[i] + bias[i];
+}
+
 // What turns a group whose largest magnitude is `top` into codes. Numbers below any that a model computes
 // with count as zeros: the factor would not be finite.
 inline float code_factor(float top) { return top > 0x1p-100f ? 127.0f / top : 0.0f; }
@@ -54,6 +75,16 @@ inline float code_factor(float top) { return top > 0x1p-100f ? 127.0f / top : 0.
   for (int64_t i = 0; i < n; i += lanes) {
     const F v = load(gate + i);
     store(gate + i, v / (splat(1) + exp(splat(0) - v)) * load(up + i));
+  }
+}
+
+[[gnu::flatten]] void gelu_tanh(float* x, int64_t n) {
+  // 1 + tanh(z) = 2 / (1 + exp(−2z)).
+  constexpr float twice_root = 1.5957691216057308f, cubic = 0.044715f;
+  for (int64_t i = 0; i < n; i += lanes) {
+    const F v = load(x + i);
+    const F z = v * splat(twice_root) * fma(v * v, splat(cubic), splat(1));
+    store(x + i, v / (splat(1) + exp(splat(0) - z)));
   }
 }
 

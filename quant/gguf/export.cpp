@@ -15,9 +15,9 @@ namespace {
 
 class Run {
  public:
-  Run(const ModelFile& file, const std::vector<ExportedTensor>& tensors, const Team& team,
+  Run(const FolderWeights& source, const std::vector<ExportedTensor>& tensors, const Team& team,
       const GgufProgress& progress)
-      : file_(file), tensors_(tensors), team_(team), progress_(progress) {
+      : source_(source), tensors_(tensors), team_(team), progress_(progress) {
     for (const ExportedTensor& tensor : tensors_) total_ += tensor.target.bytes();
   }
 
@@ -28,8 +28,9 @@ class Run {
 
  private:
   void write_vector(const ExportedTensor& tensor, GgufWriter& writer) {
-    const std::vector<float> read =
-        tensor.source.empty() ? tensor.values : file_.vector(tensor.source, tensor.target.cols);
+    const std::vector<float> read = !tensor.module ? tensor.values
+                                    : tensor.bias  ? source_.bias(*tensor.module)
+                                                   : source_.weight_vector(*tensor.module);
     std::vector<float> values(read.size());
     for (size_t i = 0; i < values.size(); ++i)
       values[i] = read[static_cast<size_t>(tensor.source_row(static_cast<int64_t>(i)))];
@@ -40,7 +41,7 @@ class Run {
   // A piece at a time: rows in parallel, then to the disk.
   void write_matrix(const ExportedTensor& tensor, GgufWriter& writer) {
     const auto& [name, type, rows, cols] = tensor.target;
-    const WeightMatrix weight = file_.weight(tensor.source, rows, cols);
+    const WeightMatrix weight = source_.matrix(*tensor.module);
     const GgufTypeInfo& target = info(type);
     const int64_t row_size = tensor.target.row_bytes();
     const int64_t piece = std::clamp(piece_bytes / row_size, int64_t{1}, rows);
@@ -60,7 +61,7 @@ class Run {
       writer.write(std::span(bytes).first(static_cast<size_t>(count * row_size)));
       advance(tensor, count * row_size);
     }
-    file_.drop_pages(weight.codes);
+    source_.release(weight);
   }
 
   void check_values(std::span<const float> values, const ExportedTensor& tensor, int64_t row,
@@ -68,8 +69,8 @@ class Run {
     const auto bad =
         std::ranges::find_if_not(values, [&](float value) { return std::abs(value) < target.limit; });
     if (bad == values.end()) return;
-    fail("{}: tensor {}: row {}, column {}: {} has no {}", file_.folder().string(), quote(tensor.source), row,
-         bad - values.begin(), *bad, target.name);
+    fail("{}: tensor {}: row {}, column {}: {} has no {}", source_.file().folder().string(),
+         quote(tensor.source_name()), row, bad - values.begin(), *bad, target.name);
   }
 
   void advance(const ExportedTensor& tensor, int64_t bytes) {
@@ -80,7 +81,7 @@ class Run {
 
   static constexpr int64_t piece_bytes = 16 << 20;
 
-  const ModelFile& file_;
+  const FolderWeights& source_;
   const std::vector<ExportedTensor>& tensors_;
   const Team& team_;
   const GgufProgress& progress_;
@@ -91,20 +92,19 @@ class Run {
 
 GgufReport export_gguf(const std::filesystem::path& source, const std::filesystem::path& out, GgufType type,
                        const Team& team, const std::string& version, const GgufProgress& progress) {
-  const ModelFile file(source);
-  const ModelSpec spec = read_model_spec(file);
-  GgufMetadata metadata = model_metadata(file, spec);
+  const FolderWeights weights(source);
+  GgufMetadata metadata = model_metadata(weights);
   metadata.push_back({"general.file_type", info(type).file_type});
   metadata.push_back({"general.quantization_version", uint32_t{2}});
   metadata.push_back({"whittle.version", version});
-  const GgufMetadata tokenizer = tokenizer_metadata(source, spec);
+  const GgufMetadata tokenizer = tokenizer_metadata(source, weights.spec());
   metadata.insert(metadata.end(), tokenizer.begin(), tokenizer.end());
 
-  const std::vector<ExportedTensor> tensors = exported_tensors(file, spec, type);
+  const std::vector<ExportedTensor> tensors = exported_tensors(weights, type);
   std::vector<GgufTensor> targets;
   for (const ExportedTensor& tensor : tensors) targets.push_back(tensor.target);
   GgufWriter writer(out, metadata, targets);
-  Run(file, tensors, team, progress).write(writer);
+  Run(weights, tensors, team, progress).write(writer);
   writer.finish();
   return {static_cast<int64_t>(tensors.size()), static_cast<int64_t>(std::filesystem::file_size(out)),
           std::get<std::string>(tokenizer.front().value)};

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <iterator>
+#include <numeric>
 #include <string_view>
 
-#include "engine/rope.h"
+#include "engine/positions.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -19,18 +20,39 @@ struct Dialect {
   bool optional_tensors;  // biases of o_proj and the MLP, and rope_freqs
 };
 constexpr Dialect dialects[] = {
-    {"llama", "llama", true, true, true},
-    {"mistral", "llama", true, true, true},
-    {"qwen2", "qwen2", false, false, false},
-    {"qwen3", "qwen3", false, true, false},
+    {"llama", "llama", true, true, true},    {"mistral", "llama", true, true, true},
+    {"qwen2", "qwen2", false, false, false}, {"qwen3", "qwen3", false, true, false},
+    {"gpt2", "gpt2", false, false, true},    {"bloom", "bloom", false, false, true},
+};
+
+// llama.cpp's names of modules; those of a layer stand behind "blk.N.".
+constexpr std::pair<Role, std::string_view> names[] = {
+    {Role::embedding, "token_embd"},
+    {Role::position_embedding, "position_embd"},
+    {Role::embedding_norm, "token_embd_norm"},
+    {Role::attention_norm, "attn_norm"},
+    {Role::q, "attn_q"},
+    {Role::k, "attn_k"},
+    {Role::v, "attn_v"},
+    {Role::qkv, "attn_qkv"},
+    {Role::q_norm, "attn_q_norm"},
+    {Role::k_norm, "attn_k_norm"},
+    {Role::o, "attn_output"},
+    {Role::mlp_norm, "ffn_norm"},
+    {Role::gate, "ffn_gate"},
+    {Role::up, "ffn_up"},
+    {Role::down, "ffn_down"},
+    {Role::final_norm, "output_norm"},
+    {Role::head, "output"},
 };
 
 // Refuses what a reader would leave out in silence.
-const Dialect& dialect_of(const ModelFile& file, const ModelSpec& spec) {
+const Dialect& dialect_of(const FolderWeights& source) {
+  const ModelSpec& spec = source.spec();
   const auto found = std::ranges::find(dialects, spec.model_type, &Dialect::model_type);
   const auto reject = [&](const std::string& what) {
-    fail("{}: GGUF has no place for {} of model_type \"{}\"", (file.folder() / "config.json").string(), what,
-         spec.model_type);
+    fail("{}: GGUF has no place for {} of model_type \"{}\"",
+         (source.file().folder() / "config.json").string(), what, spec.model_type);
   };
   if (found == std::end(dialects)) reject("the tensors");
   if (!found->any_head_size && spec.q_size() != spec.hidden_size)
@@ -54,60 +76,43 @@ std::vector<float> frequency_factors(const ModelSpec& spec) {
   return factors;
 }
 
-// llama.cpp's names of the linears of a layer, in the order of layer_linears(), and their heads' rotary
-// halves.
-struct LinearName {
-  std::string_view name;
-  bool rotated;
-};
-constexpr LinearName linear_names[] = {{"attn_q", true},       {"attn_k", true},    {"attn_v", false},
-                                       {"attn_output", false}, {"ffn_gate", false}, {"ffn_up", false},
-                                       {"ffn_down", false}};
-
-class TensorList {
- public:
-  explicit TensorList(GgufType type) : type_(type) {}
-
-  void matrix(const std::string& name, const std::string& module, int64_t rows, int64_t cols,
-              int64_t head_dim = 0) {
-    ExportedTensor& tensor =
-        add(name + ".weight", cols % info(type_).block == 0 ? type_ : GgufType::f16, rows, cols);
-    tensor.source = module;
-    tensor.head_dim = head_dim;
+// The two halves of each head's rows become neighbours.
+std::vector<int64_t> adjacent_pairs(int64_t rows, int64_t head_dim) {
+  std::vector<int64_t> order(static_cast<size_t>(rows));
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t within = row % head_dim;
+    order[static_cast<size_t>(row)] = row - within + within / 2 + within % 2 * (head_dim / 2);
   }
-  void vector(const std::string& name, const std::string& source, int64_t size, int64_t head_dim = 0) {
-    ExportedTensor& tensor = add(name, GgufType::f32, 0, size);
-    tensor.source = source;
-    tensor.head_dim = head_dim;
-  }
-  void values(const std::string& name, std::vector<float> values) {
-    add(name, GgufType::f32, 0, static_cast<int64_t>(values.size())).values = std::move(values);
-  }
-  std::vector<ExportedTensor> take() { return std::move(tensors_); }
+  return order;
+}
 
- private:
-  ExportedTensor& add(const std::string& name, GgufType type, int64_t rows, int64_t cols) {
-    ExportedTensor& tensor = tensors_.emplace_back();
-    tensor.target.name = name;
-    tensor.target.type = type;
-    tensor.target.rows = rows;
-    tensor.target.cols = cols;
-    return tensor;
-  }
+// Where the rows of a module come from; empty: they stay where they are.
+std::vector<int64_t> row_order(const Module& module, const ModelSpec& spec, const Dialect& dialect) {
+  if (dialect.adjacent_pairs && (module.role == Role::q || module.role == Role::k))
+    return adjacent_pairs(module.rows, spec.head_dim);
+  std::vector<int64_t> order;
+  if (module.role == Role::qkv && spec.qkv_layout == QkvLayout::by_head)
+    for (const Role part : {Role::q, Role::k, Role::v})
+      std::ranges::copy(fused_rows(spec, part), std::back_inserter(order));
+  return order;
+}
 
-  GgufType type_;
-  std::vector<ExportedTensor> tensors_;
-};
+std::string target_name(const Module& module) {
+  const std::string_view name =
+      std::ranges::find(names, module.role, &std::pair<Role, std::string_view>::first)->second;
+  return module.layer < 0 ? std::string(name) : fmt::format("blk.{}.{}", module.layer, name);
+}
 
 }  // namespace
 
-GgufMetadata model_metadata(const ModelFile& file, const ModelSpec& spec) {
-  const std::string name(dialect_of(file, spec).name);
+GgufMetadata model_metadata(const FolderWeights& source) {
+  const ModelSpec& spec = source.spec();
+  const std::string name(dialect_of(source).name);
   GgufMetadata metadata = {{"general.architecture", name}};
   const auto add = [&](const char* key, auto value) { metadata.push_back({name + "." + key, value}); };
   const auto count = [&](const char* key, int64_t value) { add(key, static_cast<uint32_t>(value)); };
   // llama.cpp lets these architectures look back without limit. Within the window that is no difference.
-  const bool slides = spec.sliding_window > 0 && spec.max_window_layers < spec.num_hidden_layers;
+  const bool slides = spec.window(spec.num_hidden_layers - 1) > 0;
   count("context_length",
         slides ? std::min(spec.sliding_window, spec.max_position_embeddings) : spec.max_position_embeddings);
   if (slides && spec.max_window_layers == 0) count("attention.sliding_window", spec.sliding_window);
@@ -117,9 +122,13 @@ GgufMetadata model_metadata(const ModelFile& file, const ModelSpec& spec) {
   count("feed_forward_length", spec.intermediate_size);
   count("attention.head_count", spec.num_attention_heads);
   count("attention.head_count_kv", spec.num_key_value_heads);
+  if (spec.norm == NormType::layer)
+    add("attention.layer_norm_epsilon", spec.norm_eps);
+  else
+    add("attention.layer_norm_rms_epsilon", spec.norm_eps);
+  if (spec.positions != Positions::rope) return metadata;
   count("attention.key_length", spec.head_dim);
   count("attention.value_length", spec.head_dim);
-  add("attention.layer_norm_rms_epsilon", spec.rms_norm_eps);
   count("rope.dimension_count", spec.head_dim);
   add("rope.freq_base", static_cast<float>(spec.rope_theta));
   if (spec.rope_scaling.type == RopeScalingType::linear) {
@@ -129,34 +138,31 @@ GgufMetadata model_metadata(const ModelFile& file, const ModelSpec& spec) {
   return metadata;
 }
 
-std::vector<ExportedTensor> exported_tensors(const ModelFile& file, const ModelSpec& spec, GgufType type) {
-  const Dialect& dialect = dialect_of(file, spec);
-  const EmbeddingModules embedding = embedding_modules(file, spec);
-  TensorList list(type);
-  list.matrix("token_embd", embedding.input, spec.vocab_size, spec.hidden_size);
-  if (embedding.output != embedding.input)
-    list.matrix("output", embedding.output, spec.vocab_size, spec.hidden_size);
-  list.vector("output_norm.weight", "model.norm.weight", spec.hidden_size);
-  if (spec.rope_scaling.type == RopeScalingType::llama3)
-    list.values("rope_freqs.weight", frequency_factors(spec));
-  for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer) {
-    const std::string source = fmt::format("model.layers.{}.", layer), target = fmt::format("blk.{}.", layer);
-    list.vector(target + "attn_norm.weight", source + "input_layernorm.weight", spec.hidden_size);
-    list.vector(target + "ffn_norm.weight", source + "post_attention_layernorm.weight", spec.hidden_size);
-    if (spec.qk_norm) {
-      list.vector(target + "attn_q_norm.weight", source + "self_attn.q_norm.weight", spec.head_dim);
-      list.vector(target + "attn_k_norm.weight", source + "self_attn.k_norm.weight", spec.head_dim);
-    }
-    const LinearName* row = linear_names;
-    for (const LinearShape& linear : layer_linears(spec, layer)) {
-      const std::string name = target + std::string(row->name);
-      const int64_t head_dim = dialect.adjacent_pairs && row->rotated ? spec.head_dim : 0;
-      list.matrix(name, linear.name, linear.rows, linear.cols, head_dim);
-      if (linear.bias) list.vector(name + ".bias", linear.name + ".bias", linear.rows, head_dim);
-      ++row;
-    }
+std::vector<ExportedTensor> exported_tensors(const FolderWeights& source, GgufType type) {
+  const ModelSpec& spec = source.spec();
+  const Dialect& dialect = dialect_of(source);
+  std::vector<ExportedTensor> tensors;
+  for (const Module& module : source.inventory().modules()) {
+    ExportedTensor tensor;
+    tensor.module = &module;
+    tensor.order = row_order(module, spec, dialect);
+    tensor.target = {target_name(module) + ".weight", GgufType::f32, module.matrix() ? module.rows : 0,
+                     module.cols};
+    if (module.matrix() && module.role != Role::position_embedding)
+      tensor.target.type = module.cols % info(type).block == 0 ? type : GgufType::f16;
+    tensors.push_back(tensor);
+    if (!module.bias) continue;
+    tensor.bias = true;
+    tensor.target = {target_name(module) + ".bias", GgufType::f32, 0,
+                     module.matrix() ? module.rows : module.cols};
+    tensors.push_back(std::move(tensor));
   }
-  return list.take();
+  if (spec.rope_scaling.type == RopeScalingType::llama3) {
+    ExportedTensor& factors = tensors.emplace_back();
+    factors.values = frequency_factors(spec);
+    factors.target = {"rope_freqs.weight", GgufType::f32, 0, std::ssize(factors.values)};
+  }
+  return tensors;
 }
 
 }  // namespace whittle

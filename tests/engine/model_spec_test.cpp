@@ -1,3 +1,4 @@
+#include "engine/inventory.h"
 #include "engine/model_spec.h"
 
 #include <catch2/catch.hpp>
@@ -70,7 +71,7 @@ TEST_CASE("fields that config.json may leave out take Hugging Face's values") {
   CHECK(spec_without("num_key_value_heads", model).num_key_value_heads == 2);
   CHECK(spec_without("head_dim", model).head_dim == 4);
   CHECK(spec_without("rope_theta", model).rope_theta == 10000);
-  CHECK(spec_without("rms_norm_eps", model).rms_norm_eps == 1e-6f);
+  CHECK(spec_without("rms_norm_eps", model).norm_eps == 1e-6f);
   CHECK(spec_without("max_position_embeddings", model).max_position_embeddings == 2048);
   CHECK(spec_without("bos_token_id", model).bos_token_id == -1);
   CHECK(spec_without("eos_token_id", model).eos_token_ids.empty());
@@ -161,9 +162,10 @@ TEST_CASE("tied embeddings lie under either name") {
     model.tied_name = name;
     write_tiny_model(folder.path(), model);
     const ModelFile file(folder.path());
-    const auto modules = embedding_modules(file, read_model_spec(file));
-    CHECK(modules.input == name);
-    CHECK(modules.output == name);
+    const Inventory inventory = inventory_of(file, read_model_spec(file));
+    CHECK(inventory.tied());
+    CHECK(inventory.embedding().name == name);
+    CHECK(inventory.head().name == name);
   }
   // Both are there although the config says tied: Hugging Face takes embed_tokens.
   TemporaryFolder folder;
@@ -172,15 +174,16 @@ TEST_CASE("tied embeddings lie under either name") {
   write_tiny_model(folder.path(), model);
   {
     const ModelFile file(folder.path());
-    const auto modules = embedding_modules(file, read_model_spec(file));
-    CHECK(modules.input == "model.embed_tokens");
-    CHECK(modules.output == "lm_head");
+    const Inventory inventory = inventory_of(file, read_model_spec(file));
+    CHECK_FALSE(inventory.tied());
+    CHECK(inventory.embedding().name == "model.embed_tokens");
+    CHECK(inventory.head().name == "lm_head");
   }
   json config = config_of(model);
   config["tie_word_embeddings"] = true;
   write_text(folder.path() / "config.json", config.dump());
   const ModelFile file(folder.path());
-  CHECK(embedding_modules(file, read_model_spec(file)).output == "model.embed_tokens");
+  CHECK(inventory_of(file, read_model_spec(file)).head().name == "model.embed_tokens");
 }
 
 TEST_CASE("harmless fields pass, others do not") {
@@ -210,19 +213,6 @@ TEST_CASE("a tensor without a place in the computation is an error") {
   CHECK_THROWS_WITH(spec_with({{"tie_word_embeddings", false}}), Contains("lm_head.weight"));
 }
 
-TEST_CASE("the seven linears of a layer stand in the file with these shapes") {
-  TemporaryFolder folder;
-  write_tiny_model(folder.path());
-  const ModelFile file(folder.path());
-  const ModelSpec spec = read_model_spec(file);
-  for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer) {
-    const auto linears = layer_linears(spec, layer);
-    REQUIRE(linears.size() == 7);
-    for (const LinearShape& linear : linears)
-      CHECK(file.weight(linear.name, linear.rows, linear.cols).rows == linear.rows);
-  }
-}
-
 TEST_CASE("the reference model and its tensors") {
   const ModelFile file(reference_model());
   const ModelSpec spec = read_model_spec(file);
@@ -232,10 +222,11 @@ TEST_CASE("the reference model and its tensors") {
   CHECK(spec.head_dim == 32);
   CHECK(spec.tie_word_embeddings);
   CHECK(spec.bos_token_id == 0);
-  CHECK(file.weight(embedding_modules(file, spec).output, 4096, 256).format == WeightFormat::f16);
+  const Inventory inventory = inventory_of(file, spec);
+  CHECK(file.weight(inventory.head().name, 4096, 256).format == WeightFormat::f16);
   CHECK(file.vector("model.norm.weight", 256).size() == 256);
-  for (const LinearShape& linear : layer_linears(spec, 7))
-    CHECK_NOTHROW(file.weight(linear.name, linear.rows, linear.cols));
+  for (const Module& module : inventory.layer(7))
+    if (module.matrix()) CHECK_NOTHROW(file.weight(module.name, module.rows, module.cols));
 }
 
 TEST_CASE("a model that stores only lm_head") {
@@ -243,8 +234,9 @@ TEST_CASE("a model that stores only lm_head") {
   const ModelFile file(shared / "data" / "models" / "tinystories-656k");
   const ModelSpec spec = read_model_spec(file);
   CHECK(spec.num_hidden_layers == 2);
-  CHECK(embedding_modules(file, spec).input == "lm_head");
+  const Inventory inventory = inventory_of(file, spec);
+  CHECK(inventory.embedding().name == "lm_head");
   CHECK(file.weight("lm_head", 2048, 128).format == WeightFormat::f32);
-  for (const LinearShape& linear : layer_linears(spec, 1))
-    CHECK_NOTHROW(file.weight(linear.name, linear.rows, linear.cols));
+  for (const Module& module : inventory.layer(1))
+    if (module.matrix()) CHECK_NOTHROW(file.weight(module.name, module.rows, module.cols));
 }

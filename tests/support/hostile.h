@@ -7,24 +7,20 @@
 #include <string>
 #include <vector>
 
-#include "engine/files/model_file.h"
-#include "engine/model_spec.h"
+#include "engine/weight_source.h"
 #include "kernels/error.h"
 
 namespace whittle::test {
 
 // Reads all that an engine would.
 inline void load(const std::filesystem::path& folder) {
-  const ModelFile file(folder);
-  const ModelSpec spec = read_model_spec(file);
-  const EmbeddingModules embedding = embedding_modules(file, spec);
-  file.weight(embedding.input, spec.vocab_size, spec.hidden_size);
-  file.weight(embedding.output, spec.vocab_size, spec.hidden_size);
-  file.vector("model.norm.weight", spec.hidden_size);
-  for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer) {
-    for (const LinearShape& linear : layer_linears(spec, layer)) {
-      file.weight(linear.name, linear.rows, linear.cols);
-    }
+  const FolderWeights weights(folder);
+  for (const Module& module : weights.inventory().modules()) {
+    if (module.matrix())
+      weights.matrix(module);
+    else
+      weights.weight_vector(module);
+    if (module.bias) weights.bias(module);
   }
 }
 

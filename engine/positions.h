@@ -1,5 +1,5 @@
 #pragma once
-// Rotary position embedding (Su et al., 2021, "RoFormer"), with Hugging Face's pairing (i, i + head_dim / 2).
+// How a token learns where it stands: by rotation of queries and keys, or by a slope of the scores.
 
 #include <cstdint>
 #include <span>
@@ -9,6 +9,7 @@
 
 namespace whittle {
 
+// Rotary position embedding (Su et al., 2021, "RoFormer"), with Hugging Face's pairing (i, i + head_dim / 2).
 class Rope {
  public:
   explicit Rope(const ModelSpec& spec);
@@ -21,5 +22,9 @@ class Rope {
  private:
   std::vector<float> inverse_frequencies_;
 };
+
+// ALiBi (Press et al., 2021): the slope of each head, as BLOOM's code takes them where heads are no power of
+// two.
+std::vector<float> alibi_slopes(int64_t heads);
 
 }  // namespace whittle

@@ -1,4 +1,4 @@
-#include "engine/rope.h"
+#include "engine/positions.h"
 
 #include <cmath>
 #include <numbers>
@@ -39,6 +39,21 @@ void Rope::angles(int64_t position, float* cosines, float* sines) const {
     cosines[i] = static_cast<float>(std::cos(static_cast<double>(angle)));
     sines[i] = static_cast<float>(std::sin(static_cast<double>(angle)));
   }
+}
+
+std::vector<float> alibi_slopes(int64_t heads) {
+  // 2^(-8/n), its powers, for the largest power of two n ≤ heads; then every other one of those for 2n.
+  int64_t whole = 1;
+  while (2 * whole <= heads) whole *= 2;
+  std::vector<float> slopes;
+  const auto add = [&](int64_t of, int64_t first, int64_t step, int64_t count) {
+    const double base = std::exp2(-8.0 / static_cast<double>(of));
+    for (int64_t i = 0; i < count; ++i)
+      slopes.push_back(static_cast<float>(std::pow(base, static_cast<double>(first + i * step))));
+  };
+  add(whole, 1, 1, whole);
+  add(2 * whole, 1, 2, heads - whole);
+  return slopes;
 }
 
 }  // namespace whittle

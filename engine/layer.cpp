@@ -1,0 +1,60 @@
+#include "engine/layer.h"
+
+namespace whittle {
+namespace {
+
+PackedWeight pack(const WeightMatrix& matrix, const Team& team) {
+  Packer packer(matrix);
+  team.for_each(packer.panel_count(), [&](int64_t panel) { packer.pack(panel); });
+  return packer.take();
+}
+
+// q, k or v, by itself or out of a projection that holds all three.
+Linear load_projection(const WeightSource& source, const Module& module, Role role, const Team& team) {
+  if (module.role != Role::qkv) return load_linear(source, module, team);
+  const std::vector<int64_t> rows = fused_rows(source.spec(), role);
+  const WeightMatrix matrix = source.matrix(module);
+  std::vector<float> bias;
+  if (module.bias) {
+    const std::vector<float> all = source.bias(module);
+    for (const int64_t row : rows) bias.push_back(all[static_cast<size_t>(row)]);
+  }
+  Linear linear(pack(take_rows(matrix, rows), team), std::move(bias), source.activation_group_size(module));
+  source.release(matrix);
+  return linear;
+}
+
+}  // namespace
+
+Linear load_linear(const WeightSource& source, const Module& module, const Team& team) {
+  const WeightMatrix matrix = source.matrix(module);
+  PackedWeight weight = pack(matrix, team);
+  source.release(matrix);
+  return {std::move(weight), module.bias ? source.bias(module) : std::vector<float>(),
+          source.activation_group_size(module)};
+}
+
+Norm load_norm(const WeightSource& source, const Module& module) {
+  return {source.weight_vector(module), module.bias ? source.bias(module) : std::vector<float>()};
+}
+
+DecoderLayer load_layer(const WeightSource& source, int64_t layer, const Team& team) {
+  const Inventory& inventory = source.inventory();
+  DecoderLayer out;
+  const std::pair<Role, Norm*> norms[] = {{Role::attention_norm, &out.attention_norm},
+                                          {Role::mlp_norm, &out.mlp_norm}};
+  for (const auto& [role, norm] : norms) *norm = load_norm(source, *inventory.find(layer, role));
+  const std::pair<Role, std::vector<float>*> head_norms[] = {{Role::q_norm, &out.q_norm},
+                                                             {Role::k_norm, &out.k_norm}};
+  for (const auto& [role, norm] : head_norms)
+    if (const Module* module = inventory.find(layer, role)) *norm = source.weight_vector(*module);
+  const std::pair<Role, Linear*> linears[] = {
+      {Role::q, &out.q},       {Role::k, &out.k},   {Role::v, &out.v},      {Role::o, &out.o},
+      {Role::gate, &out.gate}, {Role::up, &out.up}, {Role::down, &out.down}};
+  for (const auto& [role, linear] : linears)
+    if (const Module* module = inventory.find(layer, role))
+      *linear = load_projection(source, *module, role, team);
+  return out;
+}
+
+}  // namespace whittle

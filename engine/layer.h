@@ -1,0 +1,32 @@
+#pragma once
+// The weights of one decoder layer, packed: what a layer needs to run, with or without the rest of its model.
+
+#include <array>
+#include <vector>
+
+#include "engine/linear.h"
+#include "engine/weight_source.h"
+#include "kernels/threads.h"
+
+namespace whittle {
+
+struct Norm {
+  std::vector<float> weight, bias;  // bias: LayerNorm only
+};
+
+struct DecoderLayer {
+  Norm attention_norm, mlp_norm;      // [hidden_size]
+  std::vector<float> q_norm, k_norm;  // [head_dim], empty without qk_norm
+  Linear q, k, v, o;
+  Linear gate, up, down;  // gate: none in a plain MLP
+
+  std::array<const Linear*, 7> linears() const { return {&q, &k, &v, &o, &gate, &up, &down}; }
+};
+
+// Reads and packs with all threads, one tensor at a time, and lets go of each: the peak is one packed copy
+// plus one tensor. Throws Error.
+DecoderLayer load_layer(const WeightSource& source, int64_t layer, const Team& team);
+Linear load_linear(const WeightSource& source, const Module& module, const Team& team);
+Norm load_norm(const WeightSource& source, const Module& module);
+
+}  // namespace whittle

@@ -1,0 +1,31 @@
+#include "engine/weight_source.h"
+
+namespace whittle {
+
+FolderWeights::FolderWeights(const std::filesystem::path& folder)
+    : file_(folder), spec_(read_model_spec(file_)), inventory_(inventory_of(file_, spec_)) {}
+
+WeightMatrix FolderWeights::matrix(const Module& module) const {
+  // Codes always lie as [outputs, inputs].
+  if (!module.transposed || file_.is_quantized(module.name))
+    return file_.weight(module.name, module.rows, module.cols);
+  return transpose(file_.weight(module.name, module.cols, module.rows));
+}
+
+std::vector<float> FolderWeights::weight_vector(const Module& norm) const {
+  return file_.vector(norm.name + ".weight", norm.cols);
+}
+
+std::vector<float> FolderWeights::bias(const Module& module) const {
+  return file_.vector(module.name + ".bias", module.matrix() ? module.rows : module.cols);
+}
+
+int64_t FolderWeights::activation_group_size(const Module& linear) const {
+  return file_.activation_group_size(linear.name);
+}
+
+void FolderWeights::release(const WeightMatrix& matrix) const {
+  if (!matrix.owned) file_.drop_pages(matrix.codes);
+}
+
+}  // namespace whittle
