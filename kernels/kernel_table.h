@@ -6,6 +6,7 @@
 #include <span>
 #include <string_view>
 
+#include "kernels/kv_format.h"
 #include "kernels/packed_weight.h"
 #include "kernels/threads.h"
 
@@ -38,7 +39,6 @@ struct MatmulOutput {
   int64_t stride = 0;
 };
 
-enum class KvFormat : uint8_t { f32, f16, int8 };
 inline constexpr int64_t kv_block = 16;  // positions whose keys lie interleaved
 
 // Keys and values of one head of one layer.
