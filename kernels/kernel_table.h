@@ -67,6 +67,9 @@ struct KernelTable {
   std::string_view name;
   // How int8 products are summed; for reports.
   std::string_view int8_instruction;
+  // Products of unsigned and signed bytes are summed exactly by this instruction set, in oneDNN too.
+  // (Elsewhere two of them saturate in 16 bits.)
+  bool exact_u8s8;
 
   // y[m, n] = sum over k of x[m, k] · w[n, k] for the outputs of `panels`. Quantized weights: integer sums
   // within a group, then in group order y += float(sum) · (weight scale · activation scale). x.group_size

@@ -58,6 +58,7 @@ extern const KernelTable avx512_vnni_kernels;
 constinit const KernelTable avx512_vnni_kernels = {
     .name = "avx512_vnni",
     .int8_instruction = "vpdpbusd (512 bits)",
+    .exact_u8s8 = true,
 #include "kernels/isa/table.inl"
 };
 

@@ -136,6 +136,7 @@ extern const KernelTable scalar_kernels;
 constinit const KernelTable scalar_kernels = {
     .name = "scalar",
     .int8_instruction = "plain C++",
+    .exact_u8s8 = false,
 #include "kernels/isa/table.inl"
 };
 
