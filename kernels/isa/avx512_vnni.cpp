@@ -28,7 +28,6 @@ struct VnniDot {
     asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
     return sum;
   }
-  static Sum start(Line w, Bytes x) { return dot(zero(), w, x); }
   static I collect(I sum, Sum products) { return sum + products; }
 };
 struct Int8Dot : VnniDot {
