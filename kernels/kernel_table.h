@@ -85,7 +85,8 @@ struct KernelTable {
   // y = x / sqrt(mean(x²) + eps) · weight, over n values.
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* y);
   // One row of `cols` floats to row m of `out`: per group scale = max|x| / 127, round to nearest even;
-  // a group whose max|x| is below 2^-100 gets zeros.
+  // a group whose max|x| is below 2^-100 gets zeros. A group with a NaN or an infinity gets zeros and a scale
+  // that is NaN: products with it are NaN, too.
   void (*quantize_row)(const float* x, int64_t cols, const QuantizedRows& out, int64_t m);
   // gate = silu(gate) · up, silu(v) = v / (1 + exp(−v)).
   void (*silu_mul)(float* gate, const float* up, int64_t n);
