@@ -130,19 +130,23 @@ struct AttentionTile {
     Range shared = positions;
     for (int q = 0; q < tile; ++q) shared = common(shared, {queries[q].begin, queries[q].end});
     if (shared.size() <= 0) shared = {positions.end, positions.end};
-    for (int q = 0; q < tile; ++q)
-      mix_alone(head, queries, q, {positions.begin, shared.begin}, scores, stride);
+    const auto alone = [&](Range part) {
+      for (int q = 0; q < tile && part.size() > 0; ++q)
+        AttentionTile<Kv, 1>::mix_own(head, queries + q, part, scores + q * stride, stride);
+    };
+    if constexpr (tile > 1) alone({positions.begin, shared.begin});
     mix_all(head, queries, shared, scores, stride);
-    for (int q = 0; q < tile; ++q) mix_alone(head, queries, q, {shared.end, positions.end}, scores, stride);
+    if constexpr (tile > 1) alone({shared.end, positions.end});
   }
 
   static Range common(Range a, Range b) {
     return {a.begin > b.begin ? a.begin : b.begin, min_of(a.end, b.end)};
   }
-  static void mix_alone(const KvHead& head, const Query* queries, int q, Range positions, const float* scores,
-                        int64_t stride) {
-    const Range own = common(positions, {queries[q].begin, queries[q].end});
-    if (own.size() > 0) AttentionTile<Kv, 1>::mix_all(head, queries + q, own, scores + q * stride, stride);
+  // Those of one query; not inlined into all tiles.
+  [[gnu::noinline, gnu::flatten]] static void mix_own(const KvHead& head, const Query* query, Range positions,
+                                                      const float* scores, int64_t stride) {
+    const Range own = common(positions, {query->begin, query->end});
+    if (own.size() > 0) mix_all(head, query, own, scores, stride);
   }
   // Positions that every query of the tile sees.
   static void mix_all(const KvHead& head, const Query* queries, Range positions, const float* scores,
