@@ -11,7 +11,7 @@
 
 namespace whittle {
 
-// As on the command line and in reports: "f32", "f16", "int8".
+// As on the command line and in reports (kernels/kv_format.h).
 std::string_view name(KvFormat format);
 
 class KvCache {
@@ -33,7 +33,7 @@ class KvCache {
   int64_t context_;  // a multiple of kv_block
   int64_t head_dim_, kv_heads_;
   Buffer<std::byte> keys_, values_;          // [layer][kv_head][context × head_dim]
-  Buffer<float> key_scales_, value_scales_;  // [layer][kv_head][context], int8 only
+  Buffer<float> key_scales_, value_scales_;  // [layer][kv_head][context], of formats with scales only
 };
 
 }  // namespace whittle

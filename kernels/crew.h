@@ -14,6 +14,8 @@
 namespace whittle {
 
 class Crew {
+  struct Member;
+
  public:
   Crew(int size, int cpus) : members_(static_cast<size_t>(size)), spins_(size <= cpus ? 4000 : 0) {}
 
@@ -22,9 +24,11 @@ class Crew {
     const int64_t now = steady_ns();
     ++run_;
     done_.store(0, std::memory_order_relaxed);
+    arrived_.store(0, std::memory_order_relaxed);
     for (Member& member : members_) {
       member.operation = 0;
       member.target = 0;
+      member.barriers = 0;
       member.left.store(0, std::memory_order_relaxed);
       member.rests = now < member.rest_end_ns;
     }
@@ -80,19 +84,46 @@ class Crew {
     if (done_.fetch_add(items, std::memory_order_acq_rel) + items == target) done_.notify_all();
   }
 
-  // In a loop at first, then asleep.
   void wait_for_all(int thread) {
     Member& member = members_[static_cast<size_t>(thread)];
-    for (int i = 0; i <= spins_; ++i) {
-      if (done_.load(std::memory_order_acquire) >= member.target) return;
-      pause();
+    wait_for(done_, member.target, member);
+  }
+
+  // Counted apart from the items: a thread that rests comes here before they are done.
+  void barrier(int thread) {
+    Member& member = members_[static_cast<size_t>(thread)];
+    const int64_t all = ++member.barriers * static_cast<int64_t>(members_.size());
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == all) arrived_.notify_all();
+    wait_for(arrived_, all, member);
+  }
+
+  // Thrown by the waits of a run that cannot end, because a thread has left it by an exception.
+  struct Aborted {};
+  void abort() {
+    for (std::atomic<int64_t>* count : {&done_, &arrived_}) {
+      count->fetch_or(aborted, std::memory_order_release);
+      count->notify_all();
     }
-    const int64_t start = steady_ns();
-    for (int64_t done; (done = done_.load(std::memory_order_acquire)) < member.target;) done_.wait(done);
-    member.asleep_ns += steady_ns() - start;
   }
 
  private:
+  static constexpr int64_t aborted = int64_t{1} << 62;  // beyond any count: whoever waits is released
+
+  // In a loop at first, then asleep.
+  void wait_for(const std::atomic<int64_t>& count, int64_t target, Member& member) const {
+    int64_t seen = count.load(std::memory_order_acquire);
+    for (int i = 0; i < spins_ && seen < target; ++i) {
+      pause();
+      seen = count.load(std::memory_order_acquire);
+    }
+    if (seen < target) {
+      const int64_t start = steady_ns();
+      for (; seen < target; seen = count.load(std::memory_order_acquire)) count.wait(seen);
+      member.asleep_ns += steady_ns() - start;
+    }
+    if (seen >= aborted) throw Aborted{};
+  }
+
   static int64_t clock_ns(clockid_t clock) {
     timespec time{};
     clock_gettime(clock, &time);
@@ -119,6 +150,7 @@ class Crew {
   struct alignas(64) Member {
     uint64_t operation = 0;  // how many this thread has begun in this run
     int64_t target = 0;      // items of all of them
+    int64_t barriers = 0;    // that this thread has come to
     std::atomic<uint64_t> left = 0;
 
     // How much of the time in which it wanted to run a thread has lately had no CPU.
@@ -159,6 +191,7 @@ class Crew {
   uint32_t run_ = 0;
   std::atomic<uint32_t> run_over_ = 0;         // the last run that a thread has left
   alignas(64) std::atomic<int64_t> done_ = 0;  // items of all operations of this run
+  std::atomic<int64_t> arrived_ = 0;           // threads at all barriers of this run
 };
 
 }  // namespace whittle

@@ -6,6 +6,7 @@
 #include <span>
 #include <string_view>
 
+#include "kernels/kv_format.h"
 #include "kernels/packed_weight.h"
 #include "kernels/threads.h"
 
@@ -38,7 +39,6 @@ struct MatmulOutput {
   int64_t stride = 0;
 };
 
-enum class KvFormat : uint8_t { f32, f16, int8 };
 inline constexpr int64_t kv_block = 16;  // positions whose keys lie interleaved
 
 // Keys and values of one head of one layer.
@@ -69,6 +69,9 @@ struct KernelTable {
   std::string_view name;
   // How int8 products are summed; for reports.
   std::string_view int8_instruction;
+  // Products of unsigned and signed bytes are summed exactly by this instruction set, in oneDNN too.
+  // (Elsewhere two of them saturate in 16 bits.)
+  bool exact_u8s8;
 
   // y[m, n] = sum over k of x[m, k] · w[n, k] for the outputs of `panels`. Quantized weights: integer sums
   // within a group, then in group order y += float(sum) · (weight scale · activation scale). x.group_size
@@ -86,7 +89,8 @@ struct KernelTable {
   // y = (x − mean) / sqrt(variance + eps) · weight + bias, over n values.
   void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t n, float eps, float* y);
   // One row of `cols` floats to row m of `out`: per group scale = max|x| / 127, round to nearest even;
-  // a group whose max|x| is below 2^-100 gets zeros.
+  // a group whose max|x| is below 2^-100 gets zeros. A group with a NaN or an infinity gets zeros and a scale
+  // that is NaN: products with it are NaN, too.
   void (*quantize_row)(const float* x, int64_t cols, const QuantizedRows& out, int64_t m);
   // gate = silu(gate) · up, silu(v) = v / (1 + exp(−v)).
   void (*silu_mul)(float* gate, const float* up, int64_t n);
@@ -98,15 +102,17 @@ struct KernelTable {
   // are given.
   void (*rope)(float* head, const float* cosines, const float* sines, int64_t head_dim);
 
-  // Writes one position of a head.
+  // Writes one position of a head: as f16, finite numbers beyond ±65504 become ±65504, infinities and NaNs
+  // stay what they are; as int8, a key or value with a NaN or an infinity gets zeros and a scale that is NaN.
+  // The same bits on every instruction set.
   void (*store_kv)(const KvHead& head, int64_t position, const float* key, const float* value);
   // Softmax attention of 1..max_queries queries over one head. scores: scratch, max_queries × stride floats,
-  // stride a multiple of 16 and ≥ every query's end.
+  // stride a multiple of 16 and ≥ every query's end. A query's output depends on nothing outside its range.
   void (*attention)(const KvHead& head, std::span<const Query> queries, float* scores, int64_t scores_stride);
 
   // Offline: sum over n of (x − snap(x))² with snap(x) = (clamp(round(x / scale) + zero_point) − zero_point)
-  // · scale. The same bits on every instruction set, so that a model does not depend on the machine that
-  // quantized it.
+  // · scale; zero_point and the code's limits are whole numbers. The same bits on every instruction set, so
+  // that a model does not depend on the machine that quantized it.
   float (*rounding_error)(const float* x, int64_t n, float scale, float zero_point, float code_min,
                           float code_max);
 };

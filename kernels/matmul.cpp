@@ -8,13 +8,13 @@
 namespace whittle {
 namespace {
 
-// oneDNN's int8 product is exact only on VNNI (elsewhere it saturates in 16 bits). Fewer rows than this are
-// bound by memory or pad oneDNN's blocks. WHITTLE_ONEDNN=0 leaves all work to our own kernels.
+// oneDNN is asked only where its int8 product is exact. Fewer rows than this are bound by memory or pad
+// oneDNN's blocks. WHITTLE_ONEDNN=0 leaves all work to our own kernels.
 constexpr int64_t onednn_rows = 32;
 
 bool onednn_wanted() {
   const char* value = std::getenv("WHITTLE_ONEDNN");
-  return kernels().name == "avx512_vnni" && !(value && std::string_view(value) == "0");
+  return kernels().exact_u8s8 && !(value && std::string_view(value) == "0");
 }
 
 }  // namespace

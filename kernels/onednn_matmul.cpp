@@ -3,9 +3,11 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <dnnl.hpp>
 #include <map>
+#include <mutex>
 #include <tuple>
 #include <vector>
 
@@ -14,11 +16,11 @@ namespace {
 
 using dnnl::memory;
 
-// A call is cut into pieces of at most this size, so that sums stay in cache and few different primitives are
-// made.
-constexpr int64_t most_rows = 256, most_panels = 16;
-constexpr int64_t rows_multiple =
-    32;  // rows are padded to a multiple: a primitive serves that many numbers of rows
+// A call is cut into pieces of at most this size, so that sums stay in cache. Their shapes are few, since
+// each takes a primitive: rows are padded to a multiple, and panels are taken by powers of two.
+constexpr int64_t most_rows = 256, rows_multiple = 32, most_panels = 16;
+static_assert(most_rows / rows_multiple * std::bit_width(static_cast<uint64_t>(most_panels)) ==
+              onednn_shapes);
 
 // oneDNN sees one thread: ours are already a team.
 class OneThread {
@@ -54,10 +56,31 @@ struct Product {
   }
 };
 
+// All products so far, made when they are first needed. Any number of threads may run one at the same time.
+class Products {
+ public:
+  const Product& get(int64_t rows, int64_t outputs, int64_t cols) {
+    const std::lock_guard lock(mutex_);
+    return products_.try_emplace({rows, outputs, cols}, rows, outputs, cols).first->second;
+  }
+  int64_t size() {
+    const std::lock_guard lock(mutex_);
+    return static_cast<int64_t>(products_.size());
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::tuple<int64_t, int64_t, int64_t>, Product> products_;
+};
+
+Products& products() {
+  static Products all;
+  return all;
+}
+
 // What a thread keeps between calls.
 struct ThreadState {
   dnnl::stream stream{cpu()};
-  std::map<std::tuple<int64_t, int64_t, int64_t>, Product> products;  // by rows, outputs, cols
   std::vector<uint8_t> x;
   std::vector<int32_t> sums;
   std::vector<std::byte> scratchpad;
@@ -71,6 +94,8 @@ void shift_codes(const QuantizedRows& x, int64_t m0, int64_t rows, std::vector<u
 }
 
 }  // namespace
+
+int64_t onednn_primitives() { return products().size(); }
 
 bool onednn_accepts(const PackedWeight& w, const QuantizedRows& x) {
   return w.format == WeightFormat::int8 && w.row_scaled() && x.groups() == 1;
@@ -89,11 +114,11 @@ void onednn_matmul(const PackedWeight& w, const QuantizedRows& x, Range panels, 
     state.x.resize(static_cast<size_t>(padded_rows * x.cols));
     shift_codes(x, m0, part.rows, state.x);
     const MatmulOutput part_y = {y.values + m0 * y.stride, y.stride};
-    for (int64_t p0 = panels.begin; p0 < panels.end; p0 += most_panels) {
-      const int64_t count = std::min(most_panels, panels.end - p0), outputs = count * panel_rows;
-      const Product& product =
-          state.products.try_emplace({padded_rows, outputs, x.cols}, padded_rows, outputs, x.cols)
-              .first->second;
+    for (int64_t p0 = panels.begin, count; p0 < panels.end; p0 += count) {
+      const auto left = static_cast<uint64_t>(std::min(most_panels, panels.end - p0));
+      count = static_cast<int64_t>(std::bit_floor(left));
+      const int64_t outputs = count * panel_rows;
+      const Product& product = products().get(padded_rows, outputs, x.cols);
       state.sums.resize(static_cast<size_t>(padded_rows * outputs));
       state.scratchpad.resize(std::max(state.scratchpad.size(), product.scratchpad.get_size()));
       auto* codes = const_cast<std::byte*>(w.panels.data() + p0 * w.panel_bytes);
@@ -106,8 +131,13 @@ void onednn_matmul(const PackedWeight& w, const QuantizedRows& x, Range panels, 
       for (int64_t p = p0; p < p0 + count; ++p) {
         int32_t* sums = state.sums.data() + (p - p0) * panel_rows;
         const int32_t* row_sums = w.row_sums.data() + p * panel_rows;
-        for (int64_t m = 0; m < part.rows; ++m)  // the 128 of every input leaves again
-          for (int64_t n = 0; n < panel_rows; ++n) sums[m * outputs + n] -= 128 * row_sums[n];
+        for (int64_t m = 0; m < part.rows;
+             ++m)  // the 128 of every input leaves again, in wrapping arithmetic
+          for (int64_t n = 0; n < panel_rows; ++n) {
+            int32_t& sum = sums[m * outputs + n];
+            sum =
+                static_cast<int32_t>(static_cast<uint32_t>(sum) - 128u * static_cast<uint32_t>(row_sums[n]));
+          }
         kernels().scale_sums(w, part, p, sums, outputs, part_y);
       }
     }

@@ -12,4 +12,9 @@ bool onednn_accepts(const PackedWeight& w, const QuantizedRows& x);
 // neighbouring products leave 16 bits. Runs on the calling thread alone.
 void onednn_matmul(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y);
 
+// oneDNN's primitives are made when they are first needed and kept for the process, which all threads share:
+// at most so many for each width (padded_cols) among the weights, however rows and panels are cut.
+inline constexpr int64_t onednn_shapes = 40;
+int64_t onednn_primitives();
+
 }  // namespace whittle

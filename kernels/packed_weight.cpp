@@ -4,8 +4,9 @@
 #include <cassert>
 #include <cstring>
 #include <numeric>
-#include <vector>
+#include <string_view>
 
+#include "kernels/error.h"
 #include "kernels/float16.h"
 
 namespace whittle {
@@ -113,6 +114,24 @@ constexpr Units unit_formats[] = {
     {8, 4, std::byte{0x88}, interleave<uint32_t, pair_nibbles, pair_nibbles>},  // int4
 };
 
+void check_groups(const WeightMatrix& weight) {
+  const bool zero_points = !weight.zero_points.empty();
+  const std::string_view name = info(weight.format).name;
+  if (weight.group_size <= 0)
+    fail("{} weight: expected a group size above 0, found {}", name, weight.group_size);
+  if (weight.group_size < weight.cols && !packable_group_size(weight.format, weight.group_size))
+    fail("{} weight: expected groups of a multiple of 8 inputs, {} at most, found groups of {}", name,
+         longest_sum(weight.format, true), weight.group_size);
+  const int64_t summed = std::min(weight.group_size, weight.cols),
+                most = longest_sum(weight.format, zero_points);
+  if (summed > most)
+    fail(
+        "{} weight{}: expected a scale for every {} inputs or fewer, whose products fit into 32 bits, found "
+        "one "
+        "for {}",
+        name, zero_points ? " with zero points" : "", most, summed);
+}
+
 }  // namespace
 
 Packer::Packer(const WeightMatrix& weight) : weight_(weight) {
@@ -124,7 +143,7 @@ Packer::Packer(const WeightMatrix& weight) : weight_(weight) {
     p.padded_cols = p.cols;
     p.panel_bytes = p.code_bytes(p.cols);
   } else {
-    assert(weight.group_size == weight.cols || weight.group_size % 8 == 0);
+    check_groups(weight);
     p.padded_cols = round_up(p.cols, cols_block);
     p.group_size = weight.groups() == 1 ? p.padded_cols : weight.group_size;
     p.has_zero_points = !weight.zero_points.empty();

@@ -24,6 +24,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "kernels/buffer.h"
 #include "kernels/weight_matrix.h"
@@ -77,9 +78,26 @@ struct PackedWeight {
   void decode_row(int64_t row, float* out) const;
 };
 
-// Reorders `weight`. Group sizes of quantized weights must be multiples of 8 (checked by the loader).
-// Called by one thread: tensors are packed in parallel, each by one, or panel range by panel range through
-// Packer.
+// The most inputs whose products kernels sum in one int32, which are those of one scale: of a group, or of a
+// whole row that has one scale (activations may then have one scale a token, too). A product is (code − zero
+// point) · activation code, of at most 128 · 127 for int8, 255 · 127 for int8 with zero points, and 15 · 127
+// for int4, whose codes are stored as code + 8. What int8 codes are shifted by on the way (VNNI: code + 128;
+// oneDNN: activation + 128) wraps and leaves again: only the sum itself must fit.
+constexpr int64_t longest_sum(WeightFormat format, bool zero_points) {
+  const int64_t code = format == WeightFormat::int4 ? 15 : zero_points ? 255 : 128;
+  return INT32_MAX / (code * 127);
+}
+
+// Whether kernels can read rows of `format` with more than one group, of this many inputs each. (Rows with
+// one scale may have any number of inputs up to longest_sum. Floats have no groups.)
+constexpr bool packable_group_size(WeightFormat format, int64_t group_size) {
+  const bool quantized = format == WeightFormat::int8 || format == WeightFormat::int4;
+  return quantized && group_size > 0 && group_size % 8 == 0 && group_size <= longest_sum(format, true);
+}
+
+// Reorders `weight`. Throws Error where the weight's group size is not packable, or a row's one scale has
+// more inputs than longest_sum; whoever knows the weight's name catches that earlier, or adds it. Called by
+// one thread: tensors are packed in parallel, each by one, or panel range by panel range through Packer.
 class Packer {
  public:
   explicit Packer(const WeightMatrix& weight);

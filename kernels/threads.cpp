@@ -13,6 +13,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kernels/crew.h"
@@ -103,9 +104,7 @@ void Worker::finish(Range piece) const { crew->finish(index, piece.size()); }
 void Worker::wait_for_all() const { crew->wait_for_all(index); }
 
 void Worker::barrier() const {
-  if (count > 1) {
-#pragma omp barrier
-  }
+  if (count > 1) crew->barrier(index);
 }
 
 Team::Team(int threads) : size_(threads == 0 ? physical_cores() : threads) {
@@ -125,22 +124,29 @@ Team::Team(int threads) : size_(threads == 0 ? physical_cores() : threads) {
 Team::~Team() { unpin_current_thread(); }
 
 void Team::run(const std::function<void(const Worker&)>& body) const {
+  thread_local const Team* inside = nullptr;  // the team that this thread works for
+  if (inside == this) fail("a team of {} threads was asked by one of them to run something else", size_);
+  const std::lock_guard turn(running_);
   std::exception_ptr error;
   crew_->begin_run();
 #pragma omp parallel num_threads(size_)
   {
     const int thread = omp_get_thread_num();
+    const Team* const outside = std::exchange(inside, this);
     crew_->enter(thread);
     try {
       if (omp_get_num_threads() != size_)
         fail("OpenMP gave {} threads where {} were asked for: is OMP_THREAD_LIMIT set?",
              omp_get_num_threads(), size_);
       body(Worker{thread, size_, crew_.get()});
+    } catch (const Crew::Aborted&) {  // another thread's exception is the one to tell
     } catch (...) {
 #pragma omp critical(whittle_team_error)
       if (!error) error = std::current_exception();
+      crew_->abort();
     }
     crew_->leave(thread);
+    inside = outside;
   }
   crew_->end_run();
   if (error) std::rethrow_exception(error);
@@ -149,7 +155,12 @@ void Team::run(const std::function<void(const Worker&)>& body) const {
 void Team::for_each(int64_t items, const std::function<void(int64_t)>& body) const {
   std::atomic<int64_t> next = 0;
   run([&](const Worker&) {
-    for (int64_t i = next++; i < items; i = next++) body(i);
+    try {
+      for (int64_t i = next++; i < items; i = next++) body(i);
+    } catch (...) {
+      next = items;
+      throw;
+    }
   });
 }
 

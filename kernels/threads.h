@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 namespace whittle {
@@ -39,7 +40,8 @@ struct Worker {
   // Calls body(piece) for pieces of [0, total), total < 2^21: from this thread's share, front to back, then
   // from the ends of the shares of others that are behind. Returns when the team has done all pieces. Nobody
   // waits for a thread that holds none: one that lost its CPU finds its part done. Every thread of the team
-  // must make the same calls in the same order.
+  // must make the same calls in the same order. When a thread leaves the run by an exception, the others are
+  // not kept waiting: this call and barrier() throw, and what they throw is for Team::run alone to catch.
   template <class Body>
   void hand_out(int64_t total, Body body) const {
     if (!begin_operation(total)) return;
@@ -75,15 +77,17 @@ class Team {
   Team& operator=(const Team&) = delete;
   int size() const { return size_; }
   // Runs body once on every thread. A thread that has lately lost much of its CPU to other processes takes
-  // nothing of what is handed out for a while: it would only keep the others waiting. An exception on any
-  // thread is rethrown here after all have left, so a body that may throw must not wait for the others after
-  // the point where it may.
+  // nothing of what is handed out for a while: it would only keep the others waiting. After an exception on
+  // any thread the others leave at their next wait; the first one is rethrown here when all have left, and
+  // the team is as good as new. Callers on different threads take turns (the team is pinned for the one that
+  // made it); a body that runs its own team again gets an Error.
   void run(const std::function<void(const Worker&)>& body) const;
-  // Items handed out one at a time, for work outside of a run.
+  // Items handed out one at a time, for work outside of a run. After an exception no more are.
   void for_each(int64_t items, const std::function<void(int64_t)>& body) const;
 
  private:
   int size_;
+  mutable std::mutex running_;
   std::unique_ptr<Crew> crew_;
 };
 

@@ -1,7 +1,7 @@
 // Softmax attention over one head, and the KV cache's writes. Included like elementwise.inl.
 //
-// Each query's scores, maximum, sum and output are computed in one order that depends only on its own range
-// of positions: a tile shares loads between queries, never sums.
+// Each query's scores, maximum, sum and output are computed in one order from its own range of positions
+// alone: a tile shares loads between queries, never sums.
 
 struct KvF32 {
   using Stored = float;
@@ -15,6 +15,15 @@ struct KvInt8 {
   using Stored = int8_t;
   static F load_row(const Stored* p) { return load_int8(p); }
 };
+// Calls work.template operator()<Kv>().
+template <class Work>
+inline void with_format(KvFormat format, Work work) {
+  switch (format) {
+    case KvFormat::f32: return work.template operator()<KvF32>();
+    case KvFormat::f16: return work.template operator()<KvF16>();
+    case KvFormat::int8: return work.template operator()<KvInt8>();
+  }
+}
 
 constexpr int64_t query_tile = 4;  // queries that share registers
 constexpr int block_vectors = static_cast<int>(kv_block) / lanes;
@@ -113,7 +122,35 @@ struct AttentionTile {
     for (; at < positions.end; at += kv_block) score_blocks<Kv, tile, 1>(head, queries, at, scores, stride);
   }
 
-  static void mix(const KvHead& head, const Query* queries, Range positions, float* scores, int64_t stride) {
+  // A position outside of a query's range takes no part in its output, not even with a weight of zero: zero
+  // times an infinite value is NaN. So the positions that all queries see are mixed together, those before
+  // and after for each query alone.
+  static void mix(const KvHead& head, const Query* queries, Range positions, const float* scores,
+                  int64_t stride) {
+    Range shared = positions;
+    for (int q = 0; q < tile; ++q) shared = common(shared, {queries[q].begin, queries[q].end});
+    if (shared.size() <= 0) shared = {positions.end, positions.end};
+    const auto alone = [&](Range part) {
+      for (int q = 0; q < tile && part.size() > 0; ++q)
+        AttentionTile<Kv, 1>::mix_own(head, queries + q, part, scores + q * stride, stride);
+    };
+    if constexpr (tile > 1) alone({positions.begin, shared.begin});
+    mix_all(head, queries, shared, scores, stride);
+    if constexpr (tile > 1) alone({shared.end, positions.end});
+  }
+
+  static Range common(Range a, Range b) {
+    return {a.begin > b.begin ? a.begin : b.begin, min_of(a.end, b.end)};
+  }
+  // Those of one query; not inlined into all tiles.
+  [[gnu::noinline, gnu::flatten]] static void mix_own(const KvHead& head, const Query* query, Range positions,
+                                                      const float* scores, int64_t stride) {
+    const Range own = common(positions, {query->begin, query->end});
+    if (own.size() > 0) mix_all(head, query, own, scores, stride);
+  }
+  // Positions that every query of the tile sees.
+  static void mix_all(const KvHead& head, const Query* queries, Range positions, const float* scores,
+                      int64_t stride) {
     int64_t d = 0;
     for (; d + width * lanes <= head.head_dim; d += width * lanes)
       mix_values<Kv, tile, width>(head, queries, positions, d, scores, stride);
@@ -200,23 +237,35 @@ void attend(const KvHead& head, std::span<const Query> queries, float* scores, i
 
 [[gnu::flatten]] void attention(const KvHead& head, std::span<const Query> queries, float* scores,
                                 int64_t scores_stride) {
-  switch (head.format) {
-    case KvFormat::f32: return attend<KvF32>(head, queries, scores, scores_stride);
-    case KvFormat::f16: return attend<KvF16>(head, queries, scores, scores_stride);
-    case KvFormat::int8: return attend<KvInt8>(head, queries, scores, scores_stride);
+  with_format(head.format, [&]<class Kv>() { attend<Kv>(head, queries, scores, scores_stride); });
+}
+
+// What of a number can be stored: f16 has its finite ones up to 65504, and one NaN; int8 has no NaN.
+template <typename Stored>
+inline float storable(float value) {
+  const float most = 65504, magnitude = __builtin_fabsf(value);
+  if constexpr (sizeof(Stored) == 1) return value == value ? value : 0;
+  if constexpr (sizeof(Stored) == 2) {
+    if (value != value) return __builtin_copysignf(__builtin_nanf(""), value);
+    if (magnitude > most && magnitude < __builtin_inff()) return __builtin_copysignf(most, value);
   }
+  return value;
 }
 
 // Writes one vector of head_dim floats, elements `step` apart.
 template <typename Stored>
 void scatter(const float* source, int64_t n, Stored* target, int64_t step, float factor) {
-  for (int64_t i = 0; i < n; ++i) target[i * step] = narrow<Stored>(source[i] * factor);
+  for (int64_t i = 0; i < n; ++i) target[i * step] = narrow<Stored>(storable<Stored>(source[i] * factor));
 }
 
+// NaN when not all are finite.
 inline float largest_magnitude(const float* x, int64_t n) {
-  float top = 0;
-  for (int64_t i = 0; i < n; ++i) top = __builtin_fabsf(x[i]) > top ? __builtin_fabsf(x[i]) : top;
-  return top;
+  float top = 0, zero = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    top = __builtin_fabsf(x[i]) > top ? __builtin_fabsf(x[i]) : top;
+    zero += x[i] * 0.0f;
+  }
+  return top + zero;
 }
 
 template <typename Stored>
@@ -237,9 +286,5 @@ void store_as(const KvHead& head, int64_t position, const float* key, const floa
 }
 
 [[gnu::flatten]] void store_kv(const KvHead& head, int64_t position, const float* key, const float* value) {
-  switch (head.format) {
-    case KvFormat::f32: return store_as<float>(head, position, key, value);
-    case KvFormat::f16: return store_as<uint16_t>(head, position, key, value);
-    case KvFormat::int8: return store_as<int8_t>(head, position, key, value);
-  }
+  with_format(head.format, [&]<class Kv>() { store_as<typename Kv::Stored>(head, position, key, value); });
 }

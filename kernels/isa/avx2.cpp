@@ -98,6 +98,7 @@ extern const KernelTable avx2_kernels;
 constinit const KernelTable avx2_kernels = {
     .name = "avx2",
     .int8_instruction = "vpmaddubsw, vpmaddwd",
+    .exact_u8s8 = false,
 #include "kernels/isa/table.inl"
 };
 

@@ -44,6 +44,7 @@ extern const KernelTable avx512_kernels;
 constinit const KernelTable avx512_kernels = {
     .name = "avx512",
     .int8_instruction = "vpmaddubsw, vpmaddwd (512 bits)",
+    .exact_u8s8 = false,
 #include "kernels/isa/table.inl"
 };
 

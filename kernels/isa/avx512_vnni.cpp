@@ -28,7 +28,6 @@ struct VnniDot {
     asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
     return sum;
   }
-  static Sum start(Line w, Bytes x) { return dot(zero(), w, x); }
   static I collect(I sum, Sum products) { return sum + products; }
 };
 struct Int8Dot : VnniDot {
@@ -58,6 +57,7 @@ extern const KernelTable avx512_vnni_kernels;
 constinit const KernelTable avx512_vnni_kernels = {
     .name = "avx512_vnni",
     .int8_instruction = "vpdpbusd (512 bits)",
+    .exact_u8s8 = true,
 #include "kernels/isa/table.inl"
 };
 

@@ -45,15 +45,19 @@ constexpr int64_t tiles_of(int64_t rows) {
 template <int most, class Work>
 inline void for_tiles(int64_t rows, Work work) {
   static_assert(most <= 6);
+  // Tiles larger than `most` never come; their cases must not make kernels for them.
+  const auto tile_at = [&]<int tile>(int64_t m) {
+    if constexpr (tile <= most) work.template operator()<tile>(m);
+  };
   int64_t m = 0;
   for (; rows - m >= 2 * most; m += most) work.template operator()<most>(m);
   for (int64_t tile = rows - m > most ? (rows - m + 1) / 2 : rows - m; m < rows; m += tile, tile = rows - m)
     switch (tile) {
-      case 1: work.template operator()<1>(m); break;
-      case 2: work.template operator()<min_of(most, 2)>(m); break;
-      case 3: work.template operator()<min_of(most, 3)>(m); break;
-      case 4: work.template operator()<min_of(most, 4)>(m); break;
-      case 5: work.template operator()<min_of(most, 5)>(m); break;
-      case 6: work.template operator()<min_of(most, 6)>(m); break;
+      case 1: tile_at.template operator()<1>(m); break;
+      case 2: tile_at.template operator()<2>(m); break;
+      case 3: tile_at.template operator()<3>(m); break;
+      case 4: tile_at.template operator()<4>(m); break;
+      case 5: tile_at.template operator()<5>(m); break;
+      case 6: tile_at.template operator()<6>(m); break;
     }
 }

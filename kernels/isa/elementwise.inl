@@ -46,10 +46,22 @@ inline float code_factor(float top) { return top > 0x1p-100f ? 127.0f / top : 0.
     const int64_t padded_end = begin + out.group_size < out.cols ? begin + out.group_size : out.cols;
     const int64_t end = padded_end < cols ? padded_end : cols;
     const int64_t whole = begin + (end > begin ? (end - begin) / lanes * lanes : 0);
-    F largest = splat(0);
-    for (int64_t i = begin; i < whole; i += lanes) largest = max(largest, abs(load(x + i)));
-    float top = reduce_max(largest);
-    for (int64_t i = whole; i < end; ++i) top = __builtin_fabsf(x[i]) > top ? __builtin_fabsf(x[i]) : top;
+    F largest = splat(0), zeros = splat(0);
+    for (int64_t i = begin; i < whole; i += lanes) {
+      largest = max(largest, abs(load(x + i)));
+      zeros = fma(load(x + i), splat(0), zeros);
+    }
+    float top = reduce_max(largest), zero = reduce_add(zeros);
+    for (int64_t i = whole; i < end; ++i) {
+      top = __builtin_fabsf(x[i]) > top ? __builtin_fabsf(x[i]) : top;
+      zero += x[i] * 0.0f;
+    }
+    if (zero != 0) {  // NaN: not all are numbers, and what is none has no code
+      __builtin_memset(codes + begin, 0, static_cast<size_t>(padded_end - begin));
+      out.scales[m * groups + g] = __builtin_nanf("");
+      out.sums[m * groups + g] = 0;
+      continue;
+    }
     const float inverse = code_factor(top);
     int32_t sum = 0;
     I sums = zero_int();
@@ -111,24 +123,25 @@ inline float code_factor(float top) { return top > 0x1p-100f ? 127.0f / top : 0.
                                       float code_min, float code_max) {
   constexpr int parts = 16 / lanes;
   const float inverse = scale != 0 ? 1.0f / scale : 0.0f;
+  // Bounds are whole numbers: a number is within them before it is rounded, and so fits an integer.
+  const F least = splat(code_min - zero_point), most = splat(code_max - zero_point);
   F sums[parts];
   for (F& sum : sums) sum = splat(0);
   int64_t i = 0;
   for (; i + 16 <= n; i += 16) {
     for (int part = 0; part < parts; ++part) {
       const F value = load(x + i + part * lanes);
-      const F rounded = to_float(round_to_int(value * splat(inverse))) + splat(zero_point);
-      const F code = min(max(rounded, splat(code_min)), splat(code_max));
-      const F difference = value - (code - splat(zero_point)) * splat(scale);
+      const F steps = to_float(round_to_int(min(max(value * splat(inverse), least), most)));
+      const F difference = value - steps * splat(scale);
       sums[part] = sums[part] + difference * difference;
     }
   }
   float lane[16];
   for (int part = 0; part < parts; ++part) store(lane + part * lanes, sums[part]);
   for (; i < n; ++i) {
-    const float rounded = __builtin_rintf(x[i] * inverse) + zero_point;
-    const float code = rounded < code_min ? code_min : rounded > code_max ? code_max : rounded;
-    const float difference = x[i] - (code - zero_point) * scale;
+    const float low = code_min - zero_point, high = code_max - zero_point, steps = x[i] * inverse;
+    const float bounded = steps > low ? (steps < high ? steps : high) : low;  // a NaN is low, as above
+    const float difference = x[i] - __builtin_rintf(bounded) * scale;
     lane[i % 16] += difference * difference;
   }
   float total = 0;

@@ -17,7 +17,6 @@ struct Int8Dot {
 
   static Line line(const std::byte* codes) { return {codes, magnitudes_of(load_bytes(codes))}; }
   static Sum zero() { return Bytes{}; }
-  static Sum start(const Line& w, Bytes x) { return dot(zero(), w, x); }
   static Sum dot(Sum sum, const Line& w, Bytes x) {
     return multiply_add_signed(sum, w.codes, w.magnitudes, x);
   }

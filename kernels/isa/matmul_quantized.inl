@@ -113,6 +113,16 @@ inline void unpack_nibbles(const std::byte* codes, int64_t cols, std::byte* byte
     }
 }
 
+// The first products of a sum: by an instruction of their own where adding them to zero would take one more.
+template <class Dot>
+[[gnu::always_inline]] inline typename Dot::Sum first_products(const typename Dot::Line& line,
+                                                               const Bytes& input) {
+  if constexpr (requires { Dot::start(line, input); })
+    return Dot::start(line, input);
+  else
+    return Dot::dot(Dot::zero(), line, input);
+}
+
 // products[tile] (+)= one step: four inputs of each row of x by their codes, which are the `half`th of two
 // steps' at `codes`.
 template <class Dot, int tile, Codes stored, bool start>
@@ -133,7 +143,8 @@ template <class Dot, int tile, Codes stored, bool start>
     const Bytes input = splat_dword(x + i * x_stride + half * 4);
 #pragma GCC unroll 8
     for (int v = 0; v < Dot::vectors; ++v)
-      products[i][v] = start ? Dot::start(lines[v], input) : Dot::dot(products[i][v], lines[v], input);
+      products[i][v] =
+          start ? first_products<Dot>(lines[v], input) : Dot::dot(products[i][v], lines[v], input);
   }
 }
 

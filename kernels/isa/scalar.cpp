@@ -37,6 +37,7 @@ inline float reduce_max(F a) {
   const float low = a[0] > a[1] ? a[0] : a[1], high = a[2] > a[3] ? a[2] : a[3];
   return low > high ? low : high;
 }
+// Of numbers within int32.
 inline I round_to_int(F a) {
   const auto round = [](float x) { return static_cast<int32_t>(__builtin_rintf(x)); };
   return I{round(a[0]), round(a[1]), round(a[2]), round(a[3])};
@@ -108,7 +109,6 @@ struct Int8Dot {
 
   static Line line(const std::byte* codes) { return load_bytes(codes); }
   static Sum zero() { return zero_int(); }
-  static Sum start(const Line& w, const Bytes& x) { return dot(zero(), w, x); }
   static Sum dot(Sum sum, const Line& w, const Bytes& x) {
     for (int i = 0; i < 4 * lanes; ++i) sum[i / 4] += w.values[i] * x.values[i];
     return sum;
@@ -136,6 +136,7 @@ extern const KernelTable scalar_kernels;
 constinit const KernelTable scalar_kernels = {
     .name = "scalar",
     .int8_instruction = "plain C++",
+    .exact_u8s8 = false,
 #include "kernels/isa/table.inl"
 };
 

@@ -206,3 +206,110 @@ TEST_CASE("a query gets the bits that it gets alone, whatever queries come with 
       }
   });
 }
+
+namespace {
+
+// A copy in which nothing outside of `range` is a number.
+Cache spoiled_outside(const Cache& cache, Range range) {
+  const auto positions = static_cast<int64_t>(cache.key_scales.size());
+  Cache spoiled(cache.head.format, cache.head.head_dim, positions);
+  std::copy(cache.keys.begin(), cache.keys.end(), spoiled.keys.begin());
+  std::copy(cache.values.begin(), cache.values.end(), spoiled.values.begin());
+  spoiled.key_scales.assign(cache.key_scales.begin(), cache.key_scales.end());
+  spoiled.value_scales.assign(cache.value_scales.begin(), cache.value_scales.end());
+  spoiled.head.key_scales = spoiled.key_scales.data();
+  spoiled.head.value_scales = spoiled.value_scales.data();
+  const auto spoil = [&](std::byte* elements, int64_t element, float number) {
+    if (cache.head.format == KvFormat::f32) reinterpret_cast<float*>(elements)[element] = number;
+    if (cache.head.format == KvFormat::f16)
+      reinterpret_cast<uint16_t*>(elements)[element] = float_to_f16(number);
+  };
+  for (int64_t p = 0; p < positions; ++p) {
+    if (p >= range.begin && p < range.end) continue;
+    const float none = p % 3 == 0 ? NAN : p % 3 == 1 ? INFINITY : -INFINITY;
+    spoiled.key_scales[static_cast<size_t>(p)] = spoiled.value_scales[static_cast<size_t>(p)] = none;
+    for (int64_t d = 0; d < cache.head.head_dim; ++d) {
+      spoil(spoiled.head.keys, (p / kv_block * cache.head.head_dim + d) * kv_block + p % kv_block, none);
+      spoil(spoiled.head.values, p * cache.head.head_dim + d, none);
+    }
+  }
+  return spoiled;
+}
+
+}  // namespace
+
+TEST_CASE("what stands outside of a query's range does not reach it, even when it is no number") {
+  Random random(33);
+  for_each_isa([&](const KernelTable& table) {
+    for (KvFormat format : formats)
+      for (int64_t head_dim : head_dims) {
+        const Cache cache = filled(table, format, head_dim, 300, random);
+        for (const std::vector<Range>& ranges : std::vector<std::vector<Range>>{
+                 {{20, 90}},
+                 {{0, 98}, {0, 99}},
+                 {{0, 31}, {0, 32}, {0, 33}},
+                 {{0, 127}, {0, 128}, {0, 129}, {0, 130}},             // causal, across blocks
+                 {{61, 130}, {62, 131}, {63, 132}, {64, 133}},         // sliding window
+                 {{3, 100}, {90, 91}, {0, 20}, {50, 64}, {200, 300}},  // nothing in common
+                 {{0, 1}, {0, 2}, {0, 3}, {0, 4}, {0, 5}, {0, 6}, {0, 7}}}) {
+          std::vector<std::vector<float>> queries;
+          for (size_t q = 0; q < ranges.size(); ++q) queries.push_back(random.floats(head_dim, -2, 2));
+          for (size_t q = 0; q < ranges.size(); ++q) {
+            INFO("format " << static_cast<int>(format) << " head_dim " << head_dim << " query " << q << " of "
+                           << ranges.size() << ", positions " << ranges[q].begin << ".." << ranges[q].end);
+            const auto together = attend(table, spoiled_outside(cache, ranges[q]), queries, ranges);
+            CHECK(difference(together[q], attend(table, cache, {queries[q]}, {ranges[q]})[0]) == "");
+          }
+        }
+      }
+  });
+}
+
+TEST_CASE("an f16 cache keeps what is finite finite, with the same bits on every instruction set") {
+  const std::vector<float> numbers = {65504,
+                                      -65504,
+                                      65519.996f,
+                                      65520,
+                                      -65520,
+                                      1e6f,
+                                      -1e30f,
+                                      std::numeric_limits<float>::max(),
+                                      INFINITY,
+                                      -INFINITY,
+                                      NAN,
+                                      -NAN,
+                                      std::bit_cast<float>(0x7f812345u),
+                                      1,
+                                      0x1p-24f,
+                                      -0.0f};
+  const std::vector<uint16_t> expected = {0x7bff, 0xfbff, 0x7bff, 0x7bff, 0xfbff, 0x7bff, 0xfbff, 0x7bff,
+                                          0x7c00, 0xfc00, 0x7e00, 0xfe00, 0x7e00, 0x3c00, 0x0001, 0x8000};
+  for_each_isa([&](const KernelTable& table) {
+    Cache cache(KvFormat::f16, 16, 16);
+    table.store_kv(cache.head, 3, numbers.data(), numbers.data());
+    for (size_t d = 0; d < numbers.size(); ++d) {
+      INFO(numbers[d]);
+      CHECK(reinterpret_cast<const uint16_t*>(cache.keys.data())[d * 16 + 3] == expected[d]);
+      CHECK(reinterpret_cast<const uint16_t*>(cache.values.data())[3 * 16 + d] == expected[d]);
+    }
+  });
+}
+
+TEST_CASE("an int8 cache says of a key or value with a NaN or an infinity that it is no number") {
+  for_each_isa([&](const KernelTable& table) {
+    for (float none : {NAN, INFINITY, -INFINITY})
+      for (size_t place : {size_t{0}, size_t{7}, size_t{15}}) {
+        Cache cache(KvFormat::int8, 16, 16);
+        const std::vector<float> key(16, 1.0f);
+        std::vector<float> value(16, 2.0f);
+        value[place] = none;
+        table.store_kv(cache.head, 0, key.data(), value.data());
+        CHECK(cache.key_scales[0] == 1.0f / 127.0f);
+        CHECK(std::isnan(cache.value_scales[0]));
+        CHECK(std::all_of(cache.values.begin(), cache.values.begin() + 16,
+                          [](std::byte code) { return code == std::byte{0}; }));
+        const std::vector<float> output = attend(table, cache, {key}, {{0, 1}})[0];
+        CHECK(std::all_of(output.begin(), output.end(), [](float number) { return std::isnan(number); }));
+      }
+  });
+}

@@ -212,3 +212,59 @@ TEST_CASE("rounding_error is the same bits on every instruction set, and close t
         CHECK(std::abs(expected - sum) <= tolerance);
       }
 }
+
+TEST_CASE("quantize_row gives a group with a NaN or an infinity no codes, and its products are NaN") {
+  Random random(27);
+  const int64_t cols = 90, padded = round_up(cols, cols_block);
+  const OwnedWeight weight = make_weight({WeightFormat::int8, 64, cols}, random);
+  const PackedWeight packed = pack(weight.matrix);
+  for_each_isa([&](const KernelTable& table) {
+    for (int64_t group : {int64_t{32}, padded})
+      for (float none : {NAN, -NAN, INFINITY, -INFINITY})
+        for (int64_t place : {0, 5, 31, 32, 64, 79, 80, 89}) {  // in whole registers, and after them
+          INFO("group " << group << ", " << none << " at " << place);
+          OwnedRows x(2, padded, group), clean(2, padded, group);
+          std::fill(x.codes.begin(), x.codes.end(), int8_t{99});
+          std::vector<float> values = random.floats(cols, -4, 4);
+          for (int64_t m = 0; m < 2; ++m) table.quantize_row(values.data(), cols, clean.view, m);
+          table.quantize_row(values.data(), cols, x.view, 1);
+          values[static_cast<size_t>(place)] = none;
+          table.quantize_row(values.data(), cols, x.view, 0);
+          int wrong = 0;
+          for (int64_t k = 0; k < padded; ++k)
+            wrong += x.view.codes[k] != (k / group == place / group ? 0 : clean.view.codes[k]);
+          CHECK(wrong == 0);
+          for (int64_t g = 0; g < x.view.groups(); ++g) {
+            const bool spoiled = g == place / group;
+            CHECK(std::isnan(x.view.scales[g]) == spoiled);
+            CHECK(x.view.sums[g] == (spoiled ? 0 : clean.view.sums[g]));
+          }
+          std::vector<float> y(2 * panel_rows), expected(2 * panel_rows);
+          table.matmul_quantized(packed, x.view, {0, 1}, {y.data(), panel_rows});
+          table.matmul_quantized(packed, clean.view, {0, 1}, {expected.data(), panel_rows});
+          CHECK(std::all_of(y.begin(), y.begin() + panel_rows, [](float v) { return std::isnan(v); }));
+          CHECK(std::equal(y.begin() + panel_rows, y.end(), expected.begin() + panel_rows));
+        }
+  });
+}
+
+TEST_CASE("rounding_error snaps to the nearest end what no integer holds, and a NaN stays one") {
+  for_each_isa([&](const KernelTable& table) {
+    for (int64_t n : {1, 16, 40})
+      for (float number : {1e12f, -1e12f, 3e30f, -3e30f, INFINITY, NAN}) {
+        std::vector<float> x(static_cast<size_t>(n), 0.0f);
+        for (size_t place : {size_t{0}, x.size() - 1}) {
+          INFO(number << " at " << place << " of " << n);
+          x[place] = number;
+          const float end = number > 0 ? 7 - 3 : -8 - 3;
+          const float difference = number - end * 0.5f,
+                      found = table.rounding_error(x.data(), n, 0.5f, 3, -8, 7);
+          if (std::isnan(number))
+            CHECK(std::isnan(found));
+          else
+            CHECK(found == difference * difference);
+          x[place] = 0;
+        }
+      }
+  });
+}

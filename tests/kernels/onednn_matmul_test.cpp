@@ -70,6 +70,33 @@ TEST_CASE("every thread of a team runs oneDNN for panels of its own") {
   CHECK(omp_get_max_threads() == threads_before);
 }
 
+TEST_CASE("however rows and panels are cut, oneDNN's primitives stay few and the bits the same") {
+  Random random(44);
+  const int64_t cols = 200, most_rows = 600;
+  const OwnedWeight weight = small_weight(37 * panel_rows, cols, true, random);
+  const PackedWeight packed = pack(weight.matrix);
+  const OwnedRows x = make_rows(most_rows, cols, 0, Fill::random, random);
+  const Team team(3);
+  const int64_t before = onednn_primitives();
+  for (int64_t rows : {1, 32, 33, 70, 100, 130, 190, 200, 256, 257, 600}) {
+    const QuantizedRows part = x.slice(0, rows);
+    const auto ours = outputs(packed, rows, [&](MatmulOutput y) {
+      kernels().matmul_quantized(packed, part, {0, packed.panel_count()}, y);
+    });
+    for (int64_t piece = 1; piece <= packed.panel_count(); piece += rows < 100 ? 1 : 7) {
+      const auto theirs = outputs(packed, rows, [&](MatmulOutput y) {
+        team.for_each((packed.panel_count() + piece - 1) / piece, [&](int64_t i) {
+          const int64_t end = std::min((i + 1) * piece, packed.panel_count());
+          onednn_matmul(packed, part, {i * piece, end}, y);
+        });
+      });
+      CHECK(difference(theirs, ours) == "");
+    }
+  }
+  CHECK(onednn_primitives() > before);
+  CHECK(onednn_primitives() <= before + onednn_shapes);
+}
+
 TEST_CASE("oneDNN is not asked for what it cannot do") {
   Random random(42);
   const PackedWeight int8_row = pack(make_weight({WeightFormat::int8, 64, 128}, random).matrix);

@@ -1,7 +1,9 @@
 #include "kernels/packed_weight.h"
 
 #include <dnnl.hpp>
+#include <string>
 
+#include "kernels/error.h"
 #include "tests/support/reference_kernels.h"
 
 using namespace whittle;
@@ -79,4 +81,26 @@ TEST_CASE("int8 panels with one scale a row are oneDNN's blocked layout BA16a64b
     stream.wait();
     CHECK(std::memcmp(target.get_data_handle(), packed.panels.data(), packed.panels.bytes()) == 0);
   }
+}
+
+TEST_CASE("group sizes that kernels cannot read are refused, with the numbers") {
+  Random random(6);
+  for (WeightFormat format : {WeightFormat::int8, WeightFormat::int4}) {
+    for (int64_t group : {-8, 0, 1, 2, 4, 7, 12, 20, 36, 100}) {
+      INFO(info(format).name << " group " << group);
+      CHECK_FALSE(packable_group_size(format, group));
+      OwnedWeight weight = make_weight({format, 8, 120, group < 1 ? 8 : group}, random);
+      weight.matrix.group_size = group;
+      CHECK_THROWS_WITH(pack(weight.matrix), Catch::Contains(std::to_string(group)));
+      CHECK_THROWS_AS(pack(weight.matrix), Error);
+    }
+    for (int64_t group : {8, 16, 24, 32, 104}) {
+      CHECK(packable_group_size(format, group));
+      CHECK_NOTHROW(pack(make_weight({format, 8, 120, group}, random).matrix));
+    }
+    CHECK_FALSE(packable_group_size(format, longest_sum(format, true) / 8 * 8 + 8));
+    CHECK_NOTHROW(pack(make_weight({format, 8, 100, 100}, random).matrix));  // one scale a row
+    CHECK_NOTHROW(pack(make_weight({format, 8, 100, 999}, random).matrix));
+  }
+  CHECK_FALSE(packable_group_size(WeightFormat::f16, 32));
 }

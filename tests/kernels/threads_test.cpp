@@ -5,6 +5,9 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <new>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "kernels/error.h"
@@ -161,4 +164,102 @@ TEST_CASE("the calling thread has its CPUs back when its team is gone") {
   { const Team team(1); }
   REQUIRE(sched_getaffinity(0, sizeof after, &after) == 0);
   CHECK(CPU_EQUAL(&before, &after));
+}
+
+// In each of them some thread leaves while the others wait for it, or are about to.
+TEST_CASE("after an exception in a step of many operations all threads leave, and the team works on") {
+  constexpr int operations = 40;
+  constexpr int64_t items = 30;
+  for (int threads : {1, 2, 3, 4}) {
+    const Team team(threads);
+    for (int failing : {0, operations / 2, operations - 1}) {
+      INFO(threads << " threads, operation " << failing);
+      for (int64_t item : {int64_t{0}, items / 2, items - 1})  // of the first thread's share, or another's
+        CHECK_THROWS_WITH(team.run([&](const Worker& worker) {
+          for (int operation = 0; operation < operations; ++operation)
+            worker.hand_out(items, [&](Range piece) {
+              if (operation == failing && piece.begin <= item && item < piece.end) fail("item {}", item);
+            });
+        }),
+                          "item " + std::to_string(item));
+      for (int thrower = 0; thrower < threads; ++thrower)
+        for (bool at_barriers : {false, true})
+          CHECK_THROWS_WITH(team.run([&](const Worker& worker) {
+            for (int operation = 0; operation < operations; ++operation) {
+              if (operation == failing && worker.index == thrower) fail("thread {}", thrower);
+              if (at_barriers) worker.barrier();
+              worker.hand_out(items, [&](Range) {});
+            }
+          }),
+                            "thread " + std::to_string(thrower));
+      CHECK_THROWS_AS(team.run([&](const Worker& worker) {
+        worker.hand_out(threads, [](Range) { throw std::bad_alloc(); });  // several at once
+      }),
+                      std::bad_alloc);
+      std::atomic<int64_t> done = 0;
+      team.run([&](const Worker& worker) {
+        for (int operation = 0; operation < operations; ++operation)
+          worker.hand_out(items, [&](Range piece) { done += piece.size(); });
+        worker.barrier();
+      });
+      CHECK(done == operations * items);
+    }
+  }
+}
+
+TEST_CASE("callers on several threads take turns") {
+  const Team team(2);
+  constexpr int callers = 3, runs = 50, operations = 5;
+  std::atomic<int> inside = 0, together = 0, lost = 0;
+  std::vector<std::thread> threads;
+  for (int caller = 0; caller < callers; ++caller)
+    threads.emplace_back([&] {
+      for (int run = 0; run < runs; ++run) {
+        std::atomic<int64_t> done = 0;
+        try {
+          team.run([&](const Worker& worker) {
+            if (worker.index == 0 && ++inside != 1) ++together;
+            for (int operation = 0; operation < operations; ++operation)
+              worker.hand_out(20, [&](Range piece) { done += piece.size(); });
+            if (worker.index == 0) --inside;
+            worker.barrier();
+            if (run % 10 == 9) fail("now and then");
+          });
+        } catch (const Error&) {
+          lost += run % 10 != 9;
+        }
+        lost += done != operations * 20;
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  CHECK(together == 0);
+  CHECK(lost == 0);
+}
+
+TEST_CASE("a team that is asked by one of its own threads says so") {
+  for (int threads : {1, 2}) {
+    const Team team(threads);
+    CHECK_THROWS_AS(team.run([&](const Worker& worker) {
+      if (worker.index == threads - 1) team.run([](const Worker&) {});
+    }),
+                    Error);
+    const Team other(1);
+    int runs = 0;
+    team.run([&](const Worker& worker) {
+      if (worker.index == 0) other.run([&](const Worker&) { ++runs; });
+    });
+    CHECK(runs == 1);
+  }
+}
+
+TEST_CASE("for_each hands out no more after an exception") {
+  const Team team(2);
+  std::atomic<int64_t> visited = 0;
+  CHECK_THROWS_AS(team.for_each(int64_t{1} << 40,
+                                [&](int64_t i) {
+                                  ++visited;
+                                  if (i == 1000) fail("item");
+                                }),
+                  Error);
+  CHECK(visited < 10'000'000);
 }
