@@ -10,14 +10,13 @@
 //   f32           1                256            row
 //   f16, bf16     1                128            row
 //   int8          4                256            row, then input: a 32-bit lane holds four inputs of one row
-//   int4          8                256            as int8; the low nibble is input j, the high nibble input j
-//   + 4
+//   int4          8                256            as int8; low nibble: input j, high nibble: input j + 4
 //
 // A panel is one linear stream from its first to its last byte. When rows have a scale per group of inputs,
 // each group's scales (and zero points) stand in the stream just before the group's codes:
 //
-//   panel = group*          group = scale[64] (f16, or f32 where f16 would round) zero_point[64] (int8, if
-//   any) step*
+//   panel = group*
+//   group = scale[64] (f16, or f32 where f16 would round) zero_point[64] (int8, if any) step*
 //
 // With one scale a row, scales and zero points stand apart, and int8 panels are exactly the blocked layout
 // BA16a64b4a that oneDNN chooses for the weights of an int8 matmul: both read the same bytes.
@@ -43,13 +42,12 @@ struct PackedWeight {
   WeightFormat format = WeightFormat::f32;
   int64_t rows = 0, cols = 0;  // N and K as the model knows them
   int64_t padded_cols = 0;     // K as stored
-  int64_t group_size =
-      0;  // inputs that share a scale; padded_cols when a row has one scale; unused for floats
-  bool f16_scales = false;  // scales are f16, else f32
+  int64_t group_size = 0;      // inputs that share a scale; padded_cols: all of a row; unused for floats
+  bool f16_scales = false;     // scales are f16, else f32
   bool has_zero_points = false;
   Buffer<std::byte> panels;  // panel_count() × panel_bytes
-  Buffer<std::byte>
-      row_header;  // scales and zero points a row, when they stand apart: panel_count() × header_bytes()
+  // Scales and zero points a row, when they stand apart: panel_count() × header_bytes().
+  Buffer<std::byte> row_header;
   Buffer<int32_t> row_sums;  // sum of a row's codes, [panel_count() × 64]; int8 with one scale a row only
   int64_t panel_bytes = 0;
 

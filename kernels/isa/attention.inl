@@ -61,11 +61,14 @@ inline void score_blocks(const KvHead& head, const Query* queries, int64_t posit
 
 // Turns one query's scores over what its tile has seen into weights: exp(score − max), zero outside its own
 // range, with the value's scale folded in. Returns the sum of the weights before that.
-float soften(const KvHead& head, const Query& query, Range seen, float* scores) {
+float softmax(const KvHead& head, const Query& query, Range seen, float* scores) {
   const float outside = -__builtin_inff();
   const int64_t first = seen.begin, last = (seen.end + kv_block - 1) / kv_block * kv_block;
   for (int64_t i = first; i < query.begin; ++i) scores[i] = outside;
   for (int64_t i = query.end; i < last; ++i) scores[i] = outside;
+  if (query.slope != 0)
+    for (int64_t i = query.begin; i < query.end; ++i)
+      scores[i] -= query.slope * static_cast<float>(query.end - 1 - i);
   F largest = splat(outside);
   for (int64_t i = first; i < last; i += lanes) largest = max(largest, load(scores + i));
   const F top = splat(reduce_max(largest));
@@ -224,7 +227,7 @@ void attend(const KvHead& head, std::span<const Query> queries, float* scores, i
   float sums[max_queries];
   for (int64_t q = 0; q < count; ++q) {
     const Query& query = queries[static_cast<size_t>(q)];
-    sums[q] = soften(head, query, tile_of(queries, q).seen, scores + q * stride);
+    sums[q] = softmax(head, query, tile_of(queries, q).seen, scores + q * stride);
     __builtin_memset(query.output, 0, static_cast<size_t>(head.head_dim) * sizeof(float));
   }
   for_blocks(queries, scores, stride,
