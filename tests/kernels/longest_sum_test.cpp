@@ -75,14 +75,16 @@ TEST_CASE("the longest sums are exact on every instruction set") {
   CHECK(longest_sum(WeightFormat::int8, true) == 66'311);
   for (const Extreme& extreme : extremes) {
     const int64_t most = longest_sum(extreme.format, extreme.zero_point != 0);
+    const bool int8 = extreme.format == WeightFormat::int8;
     for (int code : {127, -127}) {
-      check(extreme, most, 0, code, 2);
-      if (extreme.format == WeightFormat::int4) continue;
+      if (!int8 && !extreme.zero_point) continue;  // not the largest of int4
       check(extreme, most, 0, code, 1);
-      check(extreme, most, 0, code, 33);
+      if (!int8) continue;
+      check(extreme, most, 0, code, 2);
       const int64_t group = longest_sum(extreme.format, true) / 8 * 8;
       check(extreme, 2 * group, group, code, 2);
     }
+    if (int8 && extreme.code < 0) check(extreme, most, 0, -127, 33);  // oneDNN too
   }
 }
 
