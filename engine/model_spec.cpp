@@ -152,6 +152,13 @@ std::map<std::string, Module> expected_modules(const ModelFile& file, const Mode
   return modules;
 }
 
+bool is_frequencies(const std::string& tensor, int64_t layers) {
+  if (tensor == "model.rotary_emb.inv_freq") return true;
+  for (int64_t layer = 0; layer < layers; ++layer)
+    if (tensor == fmt::format("model.layers.{}.self_attn.rotary_emb.inv_freq", layer)) return true;
+  return false;
+}
+
 // A tensor that the spec has no place for, such as a bias that config.json does not mention, would be left
 // out of the computation in silence.
 void check_tensors(const ModelFile& file, const ModelSpec& spec) {
@@ -165,15 +172,15 @@ void check_tensors(const ModelFile& file, const ModelSpec& spec) {
   for (const TensorView& tensor : file.tensors()) {
     const size_t dot = std::min(tensor.name.rfind('.'), tensor.name.size() - 1);
     const std::string name = tensor.name.substr(0, dot), part = tensor.name.substr(dot + 1);
-    if (part == "inv_freq" || (spec.tie_word_embeddings && name == "lm_head"))
-      continue;  // stands for what we compute
+    const bool of_matrix = std::ranges::find(matrix_tensors, part) != std::end(matrix_tensors);
+    // Stands for what we compute: RoPE's frequencies, of a layer or of all, and the head that is the
+    // embedding.
+    if (part == "inv_freq" && is_frequencies(tensor.name, spec.num_hidden_layers)) continue;
+    if (spec.tie_word_embeddings && name == "lm_head" && of_matrix) continue;
     const auto module = modules.find(name);
     const bool known =
         module != modules.end() &&
-        (part == "bias"
-             ? module->second.bias
-             : part == "weight" || (module->second.matrix &&
-                                    std::ranges::find(matrix_tensors, part) != std::end(matrix_tensors)));
+        (part == "bias" ? module->second.bias : part == "weight" || (module->second.matrix && of_matrix));
     if (!known) {
       fail("{}: tensor {}: config.json has no place for it: it would be left out of the computation",
            tensor.file->string(), quote(tensor.name));
