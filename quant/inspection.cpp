@@ -7,6 +7,7 @@
 
 #include "bench/reports/table.h"
 #include "engine/files/float_tensor.h"
+#include "engine/files/json_file.h"
 #include "engine/files/model_file.h"
 #include "engine/kv_cache.h"
 #include "kernels/packed_weight.h"
@@ -89,6 +90,7 @@ Inspection inspect(const std::filesystem::path& folder, int64_t context, KvForma
   Inspection out;
   out.spec = read_model_spec(file);
   out.size = model_size(file, out.spec);
+  out.notes = file.notes();
   out.context = context ? context : out.spec.max_position_embeddings;
   out.kv_cache_bytes = KvCache::bytes(out.spec, kv_cache, out.context);
   const EmbeddingModules shared = embedding_modules(file, out.spec);
@@ -143,7 +145,8 @@ nlohmann::json inspection_json(const Inspection& inspection) {
           {"memory",
            {{"context", inspection.context},
             {"weights_bytes", inspection.packed_bytes},
-            {"kv_cache_bytes", inspection.kv_cache_bytes}}}};
+            {"kv_cache_bytes", inspection.kv_cache_bytes}}},
+          {"notes", inspection.notes}};
 }
 
 std::string inspection_text(const Inspection& inspection) {
@@ -173,6 +176,7 @@ std::string inspection_text(const Inspection& inspection) {
                              format_bytes(static_cast<double>(inspection.packed_bytes)),
                              format_bytes(static_cast<double>(inspection.kv_cache_bytes)),
                              inspection.context));
+  for (const std::string& note : inspection.notes) table.add_note(printable(note));
   return table.text();
 }
 

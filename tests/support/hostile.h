@@ -7,25 +7,18 @@
 #include <string>
 #include <vector>
 
-#include "engine/files/model_file.h"
-#include "engine/model_spec.h"
+#include "engine/model.h"
 #include "kernels/error.h"
+#include "kernels/threads.h"
 
 namespace whittle::test {
 
-// Reads all that an engine would.
+// Reads and packs all that an engine does.
 inline void load(const std::filesystem::path& folder) {
-  const ModelFile file(folder);
-  const ModelSpec spec = read_model_spec(file);
-  const EmbeddingModules embedding = embedding_modules(file, spec);
-  file.weight(embedding.input, spec.vocab_size, spec.hidden_size);
-  file.weight(embedding.output, spec.vocab_size, spec.hidden_size);
-  file.vector("model.norm.weight", spec.hidden_size);
-  for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer) {
-    for (const LinearShape& linear : layer_linears(spec, layer)) {
-      file.weight(linear.name, linear.rows, linear.cols);
-    }
-  }
+  static const Team team(1);
+  const Model model(folder, team);
+  std::vector<float> row(static_cast<size_t>(model.spec().hidden_size));
+  model.embed(0, row.data());
 }
 
 // `names`: what the message must contain.
