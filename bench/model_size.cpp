@@ -14,6 +14,9 @@ ModelSize model_size(const ModelFile& file, const ModelSpec& spec) {
   for (const Module& module : inventory.modules())
     if (module.matrix()) size.weights += module.rows * module.cols;
   for (const TensorView& tensor : file.tensors()) {
+    // A head that the config ties to the embedding is not read, and counts nowhere but on the disk.
+    const bool tied = spec.tie_word_embeddings && embedding.output != "lm_head";
+    if (tied && tensor.name.starts_with("lm_head.")) continue;
     size.tensor_bytes += static_cast<int64_t>(tensor.bytes.size());
     // "module.weight", or one of those that stand for it: "module.weight_packed", "module.weight_scale", …
     const size_t dot = tensor.name.rfind('.');

@@ -111,16 +111,13 @@ void check_tensors(const ModelFile& file, const ModelSpec& spec) {
     const std::string_view whole = tensor.name;
     const size_t dot = std::min(whole.rfind('.'), whole.size() - 1);
     const std::string_view name = whole.substr(0, dot), part = whole.substr(dot + 1);
-    if (is_buffer(family, whole) ||
-        (inventory.tied() && (name == inventory.embedding_name() || name == inventory.head_name())))
-      continue;
+    const bool of_matrix = std::ranges::find(matrix_tensors, part) != std::end(matrix_tensors);
+    const bool shared = name == inventory.embedding_name() || name == inventory.head_name();
+    if (is_buffer(family, whole) || (inventory.tied() && shared && of_matrix)) continue;
     const auto found = modules.find(name);
     const bool known =
         found != modules.end() &&
-        (part == "bias"
-             ? found->second->bias
-             : part == "weight" || (found->second->matrix() &&
-                                    std::ranges::find(matrix_tensors, part) != std::end(matrix_tensors)));
+        (part == "bias" ? found->second->bias : part == "weight" || (found->second->matrix() && of_matrix));
     if (!known) {
       fail("{}: tensor {}: config.json has no place for it: it would be left out of the computation",
            tensor.file->string(), quote(tensor.name));

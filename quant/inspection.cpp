@@ -6,6 +6,7 @@
 
 #include "bench/reports/table.h"
 #include "engine/files/float_tensor.h"
+#include "engine/files/json_file.h"
 #include "engine/kv_cache.h"
 #include "engine/weight_source.h"
 #include "kernels/packed_weight.h"
@@ -77,6 +78,7 @@ Inspection inspect(const std::filesystem::path& folder, int64_t context, KvForma
   Inspection out;
   out.spec = weights.spec();
   out.size = model_size(file, out.spec);
+  out.notes = file.notes();
   out.context = context ? context : out.spec.max_position_embeddings;
   out.kv_cache_bytes = KvCache::bytes(out.spec, kv_cache, out.context);
   const Inventory& inventory = weights.inventory();
@@ -131,7 +133,8 @@ nlohmann::json inspection_json(const Inspection& inspection) {
           {"memory",
            {{"context", inspection.context},
             {"weights_bytes", inspection.packed_bytes},
-            {"kv_cache_bytes", inspection.kv_cache_bytes}}}};
+            {"kv_cache_bytes", inspection.kv_cache_bytes}}},
+          {"notes", inspection.notes}};
 }
 
 std::string inspection_text(const Inspection& inspection) {
@@ -161,6 +164,7 @@ std::string inspection_text(const Inspection& inspection) {
                              format_bytes(static_cast<double>(inspection.packed_bytes)),
                              format_bytes(static_cast<double>(inspection.kv_cache_bytes)),
                              inspection.context));
+  for (const std::string& note : inspection.notes) table.add_note(printable(note));
   return table.text();
 }
 

@@ -33,6 +33,7 @@ struct Inspection {
   int64_t context = 0;                   // for which memory is estimated
   int64_t packed_bytes = 0;              // linears and head as the kernels want them
   int64_t kv_cache_bytes = 0;
+  std::vector<std::string> notes;  // what the engine does otherwise than the files ask
 };
 
 // context = 0: the model's own. Reads every weight once. Throws Error for anything that would not load.

@@ -5,6 +5,7 @@
 
 #include "engine/files/compressed_tensors.h"
 #include "engine/files/float_tensor.h"
+#include "engine/files/json_file.h"
 #include "engine/files/output_folder.h"
 #include "engine/files/safetensors_writer.h"
 #include "kernels/buffer.h"
@@ -17,11 +18,11 @@ namespace {
 void require_finite(const float* values, int64_t count, const TensorView& tensor, int64_t first_index) {
   for (int64_t i = 0; i < count; ++i)
     if (!std::isfinite(values[i]))
-      fail("{}: tensor {}: element {} is {}; a weight must be finite", tensor.file->string(), tensor.name,
-           first_index + i, values[i]);
+      fail("{}: tensor {}: element {} is {}; a weight must be finite", tensor.file->string(),
+           quote(tensor.name), first_index + i, values[i]);
 }
 
-// Group scales are stored in 16 bits; one a row costs nothing in 32.
+// Group scales are stored in 16 bits, BF16 where F16 does not reach; one a row costs nothing in 32.
 DType scale_dtype(const QuantizationScheme& scheme) {
   return scheme.strategy == ScaleStrategy::group ? DType::F16 : DType::F32;
 }
@@ -34,7 +35,8 @@ class Run {
  public:
   Run(const ModelFile& file, const QuantizationPlan& plan, const Team& team, const Progress& progress)
       : file_(file), plan_(plan), team_(team), progress_(progress) {
-    for (const TensorView& tensor : file.tensors()) total_bytes_ += static_cast<int64_t>(tensor.bytes.size());
+    for (const TensorView& tensor : file.tensors())
+      if (module_of(tensor) != plan.unused) total_bytes_ += static_cast<int64_t>(tensor.bytes.size());
     for (const auto& [target, source] : plan.copies)
       total_bytes_ += static_cast<int64_t>(file.get(source + ".weight").bytes.size());
   }
@@ -80,14 +82,16 @@ class Run {
     const auto copy = plan_.copies.find(module);
     return file_.get((copy == plan_.copies.end() ? module : copy->second) + ".weight");
   }
+  static std::string module_of(const TensorView& tensor) {
+    return tensor.name.substr(0, tensor.name.rfind('.'));
+  }
   bool kept(const TensorView& tensor) const {
-    const std::string_view suffix = ".weight";
-    const std::string_view name = tensor.name;
-    return !name.ends_with(suffix) || !is_quantized(std::string(name.substr(0, name.size() - suffix.size())));
+    const std::string module = module_of(tensor);
+    return module != plan_.unused && (!tensor.name.ends_with(".weight") || !is_quantized(module));
   }
   static Shape shape_of(const TensorView& tensor) {
     if (tensor.shape.size() != 2)
-      fail("{}: tensor {}: expected a matrix, found shape {}", tensor.file->string(), tensor.name,
+      fail("{}: tensor {}: expected a matrix, found shape {}", tensor.file->string(), quote(tensor.name),
            shape_text(tensor.shape));
     return {tensor.shape[0], tensor.shape[1]};
   }
@@ -119,52 +123,93 @@ class Run {
     advance(tensor, name);
   }
 
-  void quantize_module(const QuantizedModule& module, SafetensorsWriter& writer) {
-    const TensorView& tensor = source_tensor(module.name);
+  // A matrix of a module, rounded.
+  struct Rounded {
+    Buffer<std::byte> codes;
+    WeightMatrix matrix;  // borrows them
+    ScaleFit fit = ScaleFit::good;
+    int64_t row = 0, group = 0;  // that fits worst
+    double error = 0, power = 0;
+  };
+
+  Rounded round(const TensorView& tensor, const QuantizationScheme& scheme, DType scale_type) const {
     const auto [rows, cols] = shape_of(tensor);
     const std::optional<WeightFormat> source = float_format(tensor.dtype);
     if (!source)
-      fail("{}: tensor {}: expected F32, F16 or BF16, found {}", tensor.file->string(), tensor.name,
+      fail("{}: tensor {}: expected F32, F16 or BF16, found {}", tensor.file->string(), quote(tensor.name),
            name(tensor.dtype));
-    const QuantizationScheme& scheme = module.scheme;
-    WeightMatrix matrix;
+    Rounded out;
+    WeightMatrix& matrix = out.matrix;
     matrix.format = scheme.format;
     matrix.rows = rows;
     matrix.cols = cols;
     matrix.group_size = scheme.group_size ? scheme.group_size : cols;
     const int64_t code_row = row_bytes(matrix.format, cols), source_row = row_bytes(*source, cols);
-    Buffer<std::byte> codes(rows * code_row);
-    matrix.codes = codes.span();
+    out.codes = Buffer<std::byte>(rows * code_row);
+    matrix.codes = out.codes.span();
     matrix.scales.resize(static_cast<size_t>(rows * matrix.groups()));
     if (!scheme.symmetric) matrix.zero_points.resize(matrix.scales.size());
 
     // Errors are summed row by row and then in order, so that the report does not depend on the threads.
     std::vector<double> errors(static_cast<size_t>(rows)), powers(errors.size());
+    std::vector<RowFit> fits(errors.size());
     team_.for_each(rows, [&](int64_t row) {
+      const auto at_row = static_cast<size_t>(row);
       std::vector<float> values(static_cast<size_t>(cols)), restored(values.size());
       info(*source).decode_row(tensor.bytes.data() + row * source_row, cols, values.data());
       require_finite(values.data(), cols, tensor, row * cols);
       float* scales = matrix.scales.data() + row * matrix.groups();
       int8_t* zero_points = scheme.symmetric ? nullptr : matrix.zero_points.data() + row * matrix.groups();
-      round_row(values.data(), cols, scheme, scale_dtype(scheme),
-                {codes.data() + row * code_row, scales, zero_points});
-      info(matrix.format).decode_row(codes.data() + row * code_row, cols, restored.data());
+      fits[at_row] = round_row(values.data(), cols, scheme, scale_type,
+                               {out.codes.data() + row * code_row, scales, zero_points});
+      info(matrix.format).decode_row(out.codes.data() + row * code_row, cols, restored.data());
       for (int64_t k = 0; k < cols; ++k) {
         const int64_t g = k / matrix.group_size;
         const auto at = static_cast<size_t>(k);
         const double value = static_cast<double>(values[at]);
         const double kept =
             static_cast<double>((restored[at] - (zero_points ? zero_points[g] : 0)) * scales[g]);
-        errors[static_cast<size_t>(row)] += (value - kept) * (value - kept);
-        powers[static_cast<size_t>(row)] += value * value;
+        errors[at_row] += (value - kept) * (value - kept);
+        powers[at_row] += value * value;
       }
     });
-    for (const double error : errors) error_ += error;
-    for (const double power : powers) power_ += power;
-    write_quantized(writer, module.name, scheme, matrix, scale_dtype(scheme));
-    for (const TensorInfo& part : quantized_tensors(module.name, scheme, rows, cols, scale_dtype(scheme)))
+    for (size_t row = 0; row < fits.size(); ++row) {
+      out.error += errors[row];
+      out.power += powers[row];
+      if (fits[row].fit > out.fit) {
+        out.fit = fits[row].fit;
+        out.row = static_cast<int64_t>(row);
+        out.group = fits[row].group;
+      }
+    }
+    return out;
+  }
+
+  void quantize_module(const QuantizedModule& module, SafetensorsWriter& writer) {
+    const TensorView& tensor = source_tensor(module.name);
+    const QuantizationScheme& scheme = module.scheme;
+    DType scale_type = scale_dtype(scheme);
+    Rounded rounded = round(tensor, scheme, scale_type);
+    if (scale_type == DType::F16 && rounded.fit != ScaleFit::good) {
+      // BF16 reaches as far as F32, with fewer bits: a few tiny groups are no reason to take it.
+      Rounded other = round(tensor, scheme, DType::BF16);
+      if (rounded.fit == ScaleFit::lost || other.error < rounded.error) {
+        rounded = std::move(other);
+        scale_type = DType::BF16;
+        writer.make_bf16(module.name + ".weight_scale");
+      }
+    }
+    if (rounded.fit == ScaleFit::lost)
+      fail("{}: tensor {}: row {}, group {}: no scale in {} stands for weights of this size",
+           tensor.file->string(), quote(tensor.name), rounded.row, rounded.group, name(scale_type));
+    error_ += rounded.error;
+    power_ += rounded.power;
+    const WeightMatrix& matrix = rounded.matrix;
+    write_quantized(writer, module.name, scheme, matrix, scale_type);
+    for (const TensorInfo& part :
+         quantized_tensors(module.name, scheme, matrix.rows, matrix.cols, scale_type))
       stored_bytes_ += *tensor_bytes(part.dtype, part.shape);
-    weights_ += rows * cols;
+    weights_ += matrix.rows * matrix.cols;
     file_.drop_pages(tensor.bytes);
     advance(tensor, module.name);
   }
@@ -191,6 +236,7 @@ QuantizationReport quantize(const std::filesystem::path& source, const std::file
 
   Run run(file, plan, team, progress);
   QuantizationReport report;
+  report.notes = plan.notes(spec);
   const std::filesystem::path weights = folder.path() / "model.safetensors";
   {
     SafetensorsWriter writer(weights, run.outline(),

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "kernels/threads.h"
 #include "quant/recipe.h"
@@ -17,14 +18,15 @@ struct QuantizationReport {
   // Over the quantized weights: stored bits each, scales and zero points included, and Σ(w − ŵ)² / Σw².
   double bits_per_weight = 0;
   double relative_error = 0;
+  std::vector<std::string> notes;  // what other readers of the format will not take, a sentence each
 };
 
 // Called from one thread with the source bytes done so far and in all, and the module being worked on.
 using Progress = std::function<void(int64_t done, int64_t total, const std::string& module)>;
 
 // Peak memory is one tensor and its codes whatever the model's size. `version` goes into the provenance.
-// Throws Error for anything wrong with the source (a NaN names tensor and index) or the disk; then `out` does
-// not exist.
+// Throws Error for anything wrong with the source (a NaN names tensor and index, weights that no scale stands
+// for tensor, row and group) or the disk; then `out` does not exist.
 QuantizationReport quantize(const std::filesystem::path& source, const std::filesystem::path& out,
                             const Recipe& recipe, const Team& team, const std::string& version,
                             const Progress& progress);

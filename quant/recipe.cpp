@@ -25,6 +25,24 @@ QuantizationScheme linear_scheme(const Recipe& recipe, WeightFormat format, int6
   return scheme;
 }
 
+// What would not load once it is written must not be written: every tensor as a run of the model reads it.
+void check_shapes(const ModelFile& file, const ModelSpec& spec) {
+  const EmbeddingModules embedding = embedding_modules(file, spec);
+  for (const std::string& module : {embedding.input, embedding.output})
+    file.weight(module, spec.vocab_size, spec.hidden_size);
+  for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
+    for (const LinearShape& linear : layer_linears(spec, layer)) {
+      file.weight(linear.name, linear.rows, linear.cols);
+      if (linear.bias) file.vector(linear.name + ".bias", linear.rows);
+    }
+  for (const TensorView& tensor : file.tensors()) {
+    const std::string_view name = tensor.name;
+    if (!name.ends_with("norm.weight")) continue;
+    const bool of_heads = name.ends_with(".q_norm.weight") || name.ends_with(".k_norm.weight");
+    file.vector(tensor.name, of_heads ? spec.head_dim : spec.hidden_size);
+  }
+}
+
 std::string scale_text(int64_t group_size) { return group_size ? fmt::format("g{}", group_size) : "channel"; }
 
 }  // namespace
@@ -49,6 +67,7 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const ModelFile& file, 
          config.string());
   if (recipe.weights == WeightFormat::int4 && recipe.group_size == 0)
     fail("--group-size channel: int4 needs groups; expected 32, 64 or 128");
+  check_shapes(file, spec);
   std::vector<NamePattern> exclude;
   for (const std::string& pattern : recipe.exclude)
     exclude.emplace_back("re:.*(?:" + pattern + ")", "--exclude " + pattern);
@@ -90,9 +109,37 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const ModelFile& file, 
       add(module.name, std::nullopt);
   }
   if (split) add(inventory.head_name(), head);
+  if (inventory.tied() && !split) {
+    const std::string& absent = inventory.embedding().name == inventory.head_name()
+                                    ? inventory.embedding_name()
+                                    : inventory.head_name();
+    if (absent == inventory.head_name()) plan.kept.push_back(absent);
+    if (file.has_weight(absent)) plan.unused = absent;
+  }
   if (plan.modules.empty())
     fail("{}: nothing is left to quantize: --exclude keeps every module", config.string());
   return plan;
+}
+
+std::vector<std::string> QuantizationPlan::notes(const ModelSpec& spec) const {
+  std::vector<std::string> notes;
+  std::map<std::string, int64_t> cols = {{"lm_head", spec.hidden_size}};
+  for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
+    for (const LinearShape& linear : layer_linears(spec, layer)) cols[linear.name] = linear.cols;
+  std::string first;
+  int64_t uneven = 0;
+  for (const auto& [name, scheme] : modules) {
+    if (module_class(name) == "Embedding")
+      notes.push_back(fmt::format("{} is quantized: other readers of compressed-tensors take floats", name));
+    else if (scheme.group_size && cols.at(name) % scheme.group_size != 0 && uneven++ == 0)
+      first = fmt::format("{} has {} inputs, in groups of {}", name, cols.at(name), scheme.group_size);
+  }
+  if (uneven)
+    notes.push_back(
+        fmt::format("{} modules have a last group that is shorter ({}): other readers of "
+                    "compressed-tensors refuse them",
+                    uneven, first));
+  return notes;
 }
 
 }  // namespace whittle

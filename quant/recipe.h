@@ -29,12 +29,20 @@ struct Recipe {
 // The recipe applied to one model.
 struct QuantizationPlan {
   std::vector<QuantizedModule> modules;  // in the model's order
-  std::vector<std::string> kept;         // modules that hold a matrix and stay floats
+  // Linears and embeddings that stay floats, and "lm_head" where a tied embedding stands for it: readers that
+  // make a linear of every "Linear" must be told that it has no codes.
+  std::vector<std::string> kept;
   // Modules written from another module's matrix: a tied head and embedding that are to be treated
   // differently become two. Target module to source module.
   std::map<std::string, std::string> copies;
+  // A head in the file that nobody reads, because the config ties it to the embedding: not written.
+  std::string unused;
+
+  // What other readers of the format will not take, a sentence each.
+  std::vector<std::string> notes(const ModelSpec& spec) const;
 };
-// Throws Error when the model is quantized already, or a choice does not fit it.
+// Throws Error when the model is quantized already, when a choice does not fit it, and when a tensor's shape
+// is not the one that config.json implies.
 QuantizationPlan plan_quantization(const Recipe& recipe, const ModelFile& file, const ModelSpec& spec);
 
 }  // namespace whittle

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/float16.h"
 #include "kernels/kernel_table.h"
@@ -15,20 +16,39 @@ struct Grid {
   float error = 0;  // squared, summed over the group
 };
 
+// What scales come out as in their stored type, and from which magnitude on they are as precise as in BF16.
+struct ScaleType {
+  DType dtype;
+  float (*round)(float);
+  float smallest, precise_from;
+};
+constexpr float smallest_normal = std::numeric_limits<float>::min();
+constexpr ScaleType scale_types[] = {
+    {DType::F16, [](float scale) { return f16_to_float(float_to_f16(scale)); }, 0x1p-24f, 0x1p-16f},
+    {DType::BF16, [](float scale) { return bf16_to_float(float_to_bf16(scale)); }, smallest_normal,
+     smallest_normal},
+    {DType::F32, [](float scale) { return scale; }, smallest_normal, smallest_normal},
+};
+
 class GroupSearch {
  public:
-  GroupSearch(const float* values, int64_t count, const QuantizationScheme& scheme, DType scale_dtype)
-      : values_(values),
-        count_(count),
+  GroupSearch(const float* values, int64_t count, const QuantizationScheme& scheme, const ScaleType& type)
+      : type_(type),
         symmetric_(scheme.symmetric),
         four_bits_(scheme.format == WeightFormat::int4),
         code_min_(static_cast<float>(info(scheme.format).code_min)),
-        code_max_(static_cast<float>(info(scheme.format).code_max)),
-        f16_scale_(scale_dtype == DType::F16) {
+        code_max_(static_cast<float>(info(scheme.format).code_max)) {
     for (int64_t k = 0; k < count; ++k) {
       low_ = std::min(low_, values[k]);
       high_ = std::max(high_, values[k]);
     }
+    if (low_ == high_) return;
+    // Squares of very large or small values are no floats: the search works on values near 1.
+    unit_ = std::ldexp(1.0f, std::clamp(std::ilogb(std::max(high_, -low_)), -126, 126));
+    values_.assign(values, values + count);
+    for (float& value : values_) value /= unit_;
+    low_ /= unit_;
+    high_ /= unit_;
   }
 
   Grid best() {
@@ -44,17 +64,29 @@ class GroupSearch {
     return best_;
   }
 
+  // Of the best grid.
+  ScaleFit fit() const {
+    if (low_ == high_) return ScaleFit::good;
+    if (!found_) return ScaleFit::lost;
+    return refused_ || std::abs(best_.scale) < type_.precise_from ? ScaleFit::coarse : ScaleFit::good;
+  }
+
  private:
   static float ratio(int i, int steps, float narrowest) {
     return 1 - (1 - narrowest) * static_cast<float>(i) / static_cast<float>(steps);
   }
 
-  // Keeps the grid if it is better. A scale that was rounded to zero is no grid for a group that is not all
-  // zero.
+  // Keeps the grid if it is better, and if all of it can be stored.
   bool offer(float scale, float zero_point) {
-    if (f16_scale_) scale = f16_to_float(float_to_f16(scale));
-    if (scale == 0 || !std::isfinite(scale)) return false;
-    const float error = kernels().rounding_error(values_, count_, scale, zero_point, code_min_, code_max_);
+    scale = type_.round(scale * unit_);
+    const float ends[] = {(code_min_ - zero_point) * scale, (code_max_ - zero_point) * scale};
+    if (std::abs(scale) < type_.smallest || !std::isfinite(scale) || !std::isfinite(ends[0]) ||
+        !std::isfinite(ends[1])) {
+      refused_ = true;
+      return false;
+    }
+    const float error = kernels().rounding_error(values_.data(), static_cast<int64_t>(values_.size()),
+                                                 scale / unit_, zero_point, code_min_, code_max_);
     if (found_ && error >= best_.error) return false;
     found_ = true;
     best_ = {scale, zero_point, error};
@@ -84,27 +116,31 @@ class GroupSearch {
     return four_bits_ && high_ > -low_ ? -top : top;
   }
 
-  const float* values_;
-  int64_t count_;
+  const ScaleType& type_;
   bool symmetric_, four_bits_;
   float code_min_, code_max_;
-  bool f16_scale_;
   float low_ = 0, high_ = 0;  // zero is always representable
-  bool found_ = false;
+  float unit_ = 1;            // a power of two; values, low and high are multiples of it
+  std::vector<float> values_;
+  bool found_ = false, refused_ = false;
   Grid best_;
 };
 
 }  // namespace
 
-void round_row(const float* row, int64_t cols, const QuantizationScheme& scheme, DType scale_dtype,
-               RoundedRow out) {
+RowFit round_row(const float* row, int64_t cols, const QuantizationScheme& scheme, DType scale_dtype,
+                 RoundedRow out) {
+  const ScaleType& type = *std::ranges::find(scale_types, scale_dtype, &ScaleType::dtype);
+  RowFit worst;
   const int64_t group_size = scheme.group_size ? scheme.group_size : cols;
   const WeightFormatInfo& format = info(scheme.format);
   const auto code_min = static_cast<float>(format.code_min), code_max = static_cast<float>(format.code_max);
   std::vector<float> codes(static_cast<size_t>(cols));
   for (int64_t g = 0, begin = 0; begin < cols; ++g, begin += group_size) {
     const int64_t end = std::min(begin + group_size, cols);
-    const Grid grid = GroupSearch(row + begin, end - begin, scheme, scale_dtype).best();
+    GroupSearch search(row + begin, end - begin, scheme, type);
+    const Grid grid = search.best();
+    if (search.fit() > worst.fit) worst = {search.fit(), g};
     const float inverse = grid.scale != 0 ? 1.0f / grid.scale : 0.0f;
     for (int64_t k = begin; k < end; ++k)
       codes[static_cast<size_t>(k)] =
@@ -113,6 +149,7 @@ void round_row(const float* row, int64_t cols, const QuantizationScheme& scheme,
     if (out.zero_points) out.zero_points[g] = static_cast<int8_t>(grid.zero_point);
   }
   format.encode_row(codes.data(), cols, out.codes);
+  return worst;
 }
 
 }  // namespace whittle

@@ -23,8 +23,18 @@ struct RoundedRow {
   int8_t* zero_points = nullptr;  // [groups], or nullptr for a symmetric scheme
 };
 
-// Quantizes one row. Scales come out exact in `scale_dtype` (F16 or F32). Values must be finite.
-void round_row(const float* row, int64_t cols, const QuantizationScheme& scheme, DType scale_dtype,
-               RoundedRow out);
+// How well a group's scale can be stored. `coarse`: in F16, with fewer bits than BF16 has, or not without
+// clipping more than is best. `lost`: no scale of that type stands for any of the group's values.
+enum class ScaleFit : uint8_t { good, coarse, lost };
+
+struct RowFit {
+  ScaleFit fit = ScaleFit::good;  // of the worst group
+  int64_t group = 0;              // the first such group
+};
+
+// Quantizes one row. Scales come out exact in `scale_dtype` (F16, BF16 or F32); those of lost groups are 0.
+// Values must be finite. All of them times a power of two give the same codes, as long as scales fit.
+RowFit round_row(const float* row, int64_t cols, const QuantizationScheme& scheme, DType scale_dtype,
+                 RoundedRow out);
 
 }  // namespace whittle

@@ -7,6 +7,7 @@
 #include "bench/summary.h"
 #include "engine/kv_cache.h"
 #include "tools/commands.h"
+#include "tools/model_options.h"
 #include "tools/options.h"
 #include "tools/progress.h"
 #include "tools/text_file.h"
@@ -27,21 +28,22 @@ struct BenchFlags {
 
 // This program again, for one model and nothing else.
 std::vector<std::string> memory_child(const BenchFlags& flags, const std::filesystem::path& model) {
-  return {"/proc/self/exe",
-          "bench",
-          memory_flag,
-          "--prompt-tokens",
-          std::to_string(flags.speed.prompt_tokens),
-          "--gen-tokens",
-          std::to_string(flags.speed.gen_tokens),
-          "--sequences",
-          std::to_string(flags.speed.sequences),
-          "--kv-cache",
-          std::string(name(flags.speed.kv_cache)),
-          "--threads",
-          std::to_string(flags.threads),
-          "--",
-          model.string()};
+  std::vector<std::string> command = {"/proc/self/exe",
+                                      "bench",
+                                      memory_flag,
+                                      "--prompt-tokens",
+                                      std::to_string(flags.speed.prompt_tokens),
+                                      "--gen-tokens",
+                                      std::to_string(flags.speed.gen_tokens),
+                                      "--sequences",
+                                      std::to_string(flags.speed.sequences),
+                                      "--kv-cache",
+                                      std::string(name(flags.speed.kv_cache)),
+                                      "--threads",
+                                      std::to_string(flags.threads)};
+  for (const std::string& field : allowed_fields()) command.insert(command.end(), {"--allow-field", field});
+  command.insert(command.end(), {"--", model.string()});
+  return command;
 }
 
 void run(const BenchFlags& flags) {
@@ -57,6 +59,7 @@ void run(const BenchFlags& flags) {
   options.threads = flags.threads;
   options.memory_child = [&](const std::filesystem::path& model) { return memory_child(flags, model); };
 
+  for (const std::string& model : flags.models) print_notes(model);
   std::optional<ProgressLine> line;
   std::string running;
   const BenchReport report = measure_models(
@@ -110,6 +113,7 @@ void add_bench(CLI::App& app) {
       ->type_name("FILE");
   command->add_flag(memory_flag, flags.own_peak_memory)->group("");
   add_kv_cache(*command, flags.speed.kv_cache);
+  add_allow_field(*command);
   add_threads(*command, flags.threads);
   add_json(*command, flags.json);
   command->footer(

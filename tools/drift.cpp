@@ -11,6 +11,7 @@
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
 #include "tools/commands.h"
+#include "tools/model_options.h"
 #include "tools/options.h"
 #include "tools/progress.h"
 #include "tools/text_file.h"
@@ -41,6 +42,7 @@ void run(const DriftOptions& options) {
   }
   const Model baseline(options.baseline, team);
   const Model model(options.model, team);
+  print_notes(options.model);
   ProgressLine progress("drift");
   const DriftReport report =
       measure_drift(baseline, model, team, windows, options.kv_cache, tokenizer ? &*tokenizer : nullptr,
@@ -92,6 +94,7 @@ void add_drift(CLI::App& app) {
       ->type_name("PERCENT")
       ->check(CLI::NonNegativeNumber);
   add_kv_cache(*command, options.kv_cache);
+  add_allow_field(*command);
   add_threads(*command, options.threads);
   add_json(*command, options.json);
   command->footer(

@@ -4,6 +4,7 @@
 
 #include "bench/reports/table.h"
 #include "tools/commands.h"
+#include "tools/model_options.h"
 #include "tools/options.h"
 #include "tools/progress.h"
 
@@ -24,6 +25,7 @@ void add_export(CLI::App& app) {
           "Type of the matrices; those whose rows are not a multiple of 32 stay f16, vectors are f32")
       ->capture_default_str()
       ->check(CLI::IsMember({"f16", "q8_0", "q4_0"}));
+  add_allow_field(*command);
   add_threads(*command, threads);
   command->footer(
       "The embedding and the head are written in the same type. The file holds the tokenizer too; without "

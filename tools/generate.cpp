@@ -10,6 +10,7 @@
 #include "engine/generator.h"
 #include "kernels/error.h"
 #include "tools/commands.h"
+#include "tools/model_options.h"
 #include "tools/options.h"
 #include "tools/text_file.h"
 
@@ -50,6 +51,7 @@ void run(const GenerateOptions& options) {
   if (options.token_ids.empty() || has_tokenizer(options.model)) tokenizer = Tokenizer::open(options.model);
   if (!tokenizer && !options.generation.stop.empty()) fail("--stop: {} has no tokenizer", options.model);
 
+  print_notes(options.model);
   const auto start = std::chrono::steady_clock::now();
   std::vector<int32_t> prompt;
   if (!options.token_ids.empty())
@@ -130,6 +132,7 @@ void add_generate(CLI::App& app) {
   command->add_option("--context", options.context, "Positions to keep; 0: what prompt and --max-tokens need")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 30));
   add_kv_cache(*command, options.kv_cache);
+  add_allow_field(*command);
   add_threads(*command, options.threads);
   add_json(*command, options.json);
   command->footer(

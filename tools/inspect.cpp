@@ -3,6 +3,7 @@
 #include "bench/reports/json_report.h"
 #include "quant/inspection.h"
 #include "tools/commands.h"
+#include "tools/model_options.h"
 #include "tools/options.h"
 
 namespace whittle {
@@ -18,6 +19,7 @@ void add_inspect(CLI::App& app) {
   command->add_option("--context", context, "Positions to estimate memory for; 0: the model's own")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 30));
   add_kv_cache(*command, kv_cache);
+  add_allow_field(*command);
   add_threads(*command, threads);
   add_json(*command, json);
   command->footer(

@@ -2,6 +2,8 @@
 #include <iostream>
 #include <new>
 
+#include "engine/files/cut_file.h"
+#include "engine/files/json_file.h"
 #include "engine/files/output_folder.h"
 #include "tools/commands.h"
 
@@ -30,6 +32,7 @@ int main(int argc, char** argv) {
   add_synthesize(app);
   try {
     catch_interrupts();
+    catch_cut_files();
     app.parse(argc, argv);
     return exit_done;
   } catch (const CLI::RuntimeError& error) {
@@ -39,7 +42,7 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     std::cerr << "whittle: out of memory\n";
   } catch (const std::exception& error) {
-    std::cerr << "whittle: " << error.what() << '\n';
+    std::cerr << "whittle: " << printable(error.what()) << '\n';
   }
   return exit_failed;
 }

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "bench/reports/table.h"
+#include "engine/files/json_file.h"
 
 namespace whittle {
 
@@ -27,7 +28,7 @@ class ProgressLine {
     const double fraction = static_cast<double>(done) / static_cast<double>(total);
     const double elapsed = std::chrono::duration<double>(now - start_).count();
     const std::string left = done > 0 ? format_seconds(elapsed / fraction - elapsed) : "–";
-    fmt::print(stderr, "\r\033[K{} {:3.0f} %  {} left  {}", title_, 100 * fraction, left, what);
+    fmt::print(stderr, "\r\033[K{} {:3.0f} %  {} left  {}", title_, 100 * fraction, left, printable(what));
     std::fflush(stderr);
     written_ = true;
   }

@@ -7,6 +7,7 @@
 #include "kernels/error.h"
 #include "quant/pipeline.h"
 #include "tools/commands.h"
+#include "tools/model_options.h"
 #include "tools/options.h"
 #include "tools/progress.h"
 
@@ -47,6 +48,7 @@ void run(QuantizeOptions options) {
       options.source, options.out, recipe, team, WHITTLE_VERSION,
       [&](int64_t done, int64_t total, const std::string& module) { progress.update(done, total, module); });
   progress.finish();
+  for (const std::string& note : report.notes) fmt::print(stderr, "whittle: {}\n", note);
   if (options.json != "-") {
     fmt::print(
         "{}: {}\n{} modules quantized at {:.3f} bits per weight; relative error of their weights {:.3e}\n"
@@ -95,6 +97,7 @@ void add_quantize(CLI::App& app) {
   command->add_option("--embedding", options.embedding, "The input matrix: int8 a row")
       ->capture_default_str()
       ->check(CLI::IsMember({"int8", "keep"}));
+  add_allow_field(*command);
   add_threads(*command, options.threads);
   add_json(*command, options.json);
   command->footer(

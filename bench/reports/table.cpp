@@ -7,6 +7,8 @@
 #include <cmath>
 #include <span>
 
+#include "engine/files/json_file.h"
+
 namespace whittle {
 
 namespace {
@@ -77,6 +79,7 @@ int64_t display_width(std::string_view text) {
 
 void Table::add_row(std::vector<std::string> cells) {
   assert(cells.size() == columns_.size());
+  for (std::string& cell : cells) cell = printable(cell);  // names come from files and folders
   rows_.push_back(std::move(cells));
 }
 

@@ -25,7 +25,7 @@ constexpr std::pair<Role, std::string_view> modules[] = {
     {Role::final_norm, "norm"},
     {Role::head, "lm_head"},
 };
-constexpr std::string_view buffers[] = {"self_attn.rotary_emb.inv_freq"};
+constexpr std::string_view buffers[] = {"self_attn.rotary_emb.inv_freq", "rotary_emb.inv_freq"};
 
 constexpr int64_t max_window = int64_t{1} << 31;
 constexpr int64_t default_window = 4096;

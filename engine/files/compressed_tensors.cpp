@@ -136,6 +136,19 @@ void check_columns_in_order(const TensorView& tensor, int64_t cols, int64_t grou
   }
 }
 
+// Kernels take eight inputs of a row at a time, which must share a scale. A group as long as the row is the
+// row.
+int64_t read_group_size(const TensorView& scale, const QuantizationScheme& scheme, int64_t cols) {
+  if (scheme.strategy != ScaleStrategy::group || scheme.group_size >= cols) return cols;
+  if (scheme.group_size % 8 != 0) {
+    fail(
+        "{}: field \"group_size\" of quantization_config: groups of {} inputs are not supported, expected a "
+        "multiple of 8, or all {}",
+        label(scale), scheme.group_size, cols);
+  }
+  return scheme.group_size;
+}
+
 std::span<const std::byte> read_codes(const ModelFile& file, const std::string& module,
                                       const QuantizationScheme& scheme, int64_t rows, int64_t cols) {
   if (scheme.format == WeightFormat::int8)
@@ -157,9 +170,10 @@ WeightMatrix read_quantized(const ModelFile& file, const std::string& module,
   weight.format = scheme.format;
   weight.rows = rows;
   weight.cols = cols;
-  weight.group_size = scheme.strategy == ScaleStrategy::group ? scheme.group_size : cols;
   weight.codes = read_codes(file, module, scheme, rows, cols);
-  weight.scales = read_scales(file.get(module + ".weight_scale"), scheme.strategy, rows, weight.groups());
+  const TensorView& scale = file.get(module + ".weight_scale");
+  weight.group_size = read_group_size(scale, scheme, cols);
+  weight.scales = read_scales(scale, scheme.strategy, rows, weight.groups());
   if (const TensorView* tensor = file.find(module + ".weight_zero_point")) {
     weight.zero_points = read_zero_points(*tensor, scheme, rows, weight.groups());
   } else if (!scheme.symmetric) {

@@ -26,7 +26,8 @@ class ModelFile;
 
 // The matrix of `module`, which is [rows, cols] in the model. Codes are borrowed from the file's mapping.
 // Throws Error that names file and tensor for a wrong dtype or shape, an infinite or NaN scale, a zero point
-// out of range or that `scheme` does not have, and columns in another order than their groups (weight_g_idx).
+// out of range or that `scheme` does not have, groups whose size is neither a multiple of 8 nor the whole
+// row, and columns in another order than their groups (weight_g_idx).
 WeightMatrix read_quantized(const ModelFile& file, const std::string& module,
                             const QuantizationScheme& scheme, int64_t rows, int64_t cols);
 

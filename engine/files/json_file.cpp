@@ -1,10 +1,12 @@
 #include "engine/files/json_file.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <utility>
 #include <vector>
 
+#include "engine/files/lfs_pointer.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -75,6 +77,33 @@ class Builder : public nlohmann::json_sax<json> {
   json* slot_ = nullptr;     // of the key just read
 };
 
+struct Range {
+  uint32_t first, last;
+};
+// Code points that act on a terminal instead of being seen: C0 and C1 controls (ESC and CSI among them), line
+// and paragraph separators, and the marks that change the direction of writing.
+constexpr Range unprintable[] = {{0, 0x1f},        {0x7f, 0x9f},     {0x61c, 0x61c},
+                                 {0x200e, 0x200f}, {0x2028, 0x202e}, {0x2066, 0x2069},
+                                 {0xd800, 0xdfff}, {0xfff9, 0xfffb}, {0x110000, UINT32_MAX}};
+
+// Bytes of the character that `text` begins with; 0 where it is none that may be printed.
+size_t printable_length(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(text[i])); };
+  const uint32_t first = byte(0);
+  const size_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+  if (length == 0 || length > text.size()) return 0;
+  constexpr uint32_t lead_bits[] = {0, 0x7f, 0x1f, 0x0f, 0x07}, smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+  uint32_t code = first & lead_bits[length];
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+    code = code << 6 | (byte(i) & 0x3f);
+  }
+  if (code < smallest[length] || first > 0xf4) return 0;
+  const bool acts = std::ranges::any_of(
+      unprintable, [&](const Range& range) { return range.first <= code && code <= range.last; });
+  return acts ? 0 : length;
+}
+
 }  // namespace
 
 json parse_json(std::string_view text, const std::string& what) {
@@ -94,21 +123,29 @@ json read_json_file(const std::filesystem::path& path, int64_t max_bytes) {
   std::ifstream file(path, std::ios::binary);
   std::string text(size, '\0');
   if (!file.read(text.data(), static_cast<std::streamsize>(size))) fail("{}: cannot read", path.string());
+  refuse_lfs_pointer(text, path);
   return parse_json(text, path.string());
+}
+
+std::string printable(std::string_view text) {
+  std::string result;
+  while (!text.empty()) {
+    const size_t length = printable_length(text);
+    if (length)
+      result += text.substr(0, length);
+    else
+      result += fmt::format("\\x{:02x}", static_cast<unsigned char>(text.front()));
+    text.remove_prefix(length ? length : 1);
+  }
+  return result;
 }
 
 std::string quote(std::string_view text) {
   constexpr size_t max_length = 120;
-  std::string result = "\"";
-  for (const char c : text.substr(0, max_length)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      result += fmt::format("\\x{:02x}", byte);
-    } else {
-      result += c;
-    }
-  }
-  return result + (text.size() > max_length ? "…\"" : "\"");
+  if (text.size() <= max_length) return '"' + printable(text) + '"';
+  size_t end = max_length;  // whole characters
+  while (end > max_length - 4 && (text[end] & 0xc0) == 0x80) --end;
+  return '"' + printable(text.substr(0, end)) + "…\"";
 }
 
 JsonFields::JsonFields(const json& object, std::string what) : object_(&object), what_(std::move(what)) {
@@ -116,7 +153,7 @@ JsonFields::JsonFields(const json& object, std::string what) : object_(&object),
 }
 
 void JsonFields::reject(const char* field, const std::string& message) const {
-  fail("{}: field \"{}\": {}", what_, field, message);
+  fail("{}: field {}: {}", what_, quote(field), message);
 }
 
 bool JsonFields::has(const char* field) const {
@@ -166,7 +203,7 @@ std::string JsonFields::string(const char* field, std::optional<std::string> fal
 }
 
 JsonFields JsonFields::object(const char* field) const {
-  return JsonFields(at(field), fmt::format("{}: field \"{}\"", what_, field));
+  return JsonFields(at(field), fmt::format("{}: field {}", what_, quote(field)));
 }
 
 std::string json_text(const json& value) {

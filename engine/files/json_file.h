@@ -17,8 +17,10 @@ nlohmann::json parse_json(std::string_view text, const std::string& what);
 // Throws Error also when the file is larger than `max_bytes`.
 nlohmann::json read_json_file(const std::filesystem::path& path, int64_t max_bytes);
 
-// Text from a file as messages quote it: in double quotes, control characters as \xNN, at most 120 bytes of
-// it.
+// Text from a stranger as a terminal may see it: what would move the cursor, turn the writing round or break
+// the line comes out as \xNN, byte by byte, and so does what is no UTF-8.
+std::string printable(std::string_view text);
+// The same in double quotes, at most 120 bytes of the text: how messages show what stands in a file.
 std::string quote(std::string_view text);
 // A value as messages show it: "an object", "an array", or itself.
 std::string json_text(const nlohmann::json& value);

@@ -31,11 +31,13 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
       fail("{}: cannot map: {}", path.string(), std::strerror(error));
     }
     bytes_ = {static_cast<const std::byte*>(data), size};
+    note_.emplace(bytes_, path_);
   }
   close(fd);
 }
 
 MappedFile::~MappedFile() {
+  note_.reset();
   if (!bytes_.empty()) munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 

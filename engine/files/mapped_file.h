@@ -3,7 +3,10 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <span>
+
+#include "engine/files/cut_file.h"
 
 namespace whittle {
 
@@ -23,6 +26,7 @@ class MappedFile {
 
  private:
   std::filesystem::path path_;
+  std::optional<NotedMapping> note_;
   std::span<const std::byte> bytes_;
 };
 

@@ -26,8 +26,8 @@ std::vector<SafetensorsFile> open_shards(const std::filesystem::path& folder) {
   std::map<std::string, std::set<std::string, std::less<>>> shards;
   for (const auto& [tensor, unused] : map.object().items()) {
     const std::string file = map.string(tensor.c_str());
-    if (file.empty() || file == "." || file == ".." ||
-        file.find_first_of(std::string_view("/\\\0", 3)) != file.npos) {
+    if (file.empty() || file == "." || file == ".." || file.find_first_of("/\\") != file.npos ||
+        printable(file) != file) {
       fail("{}: field \"weight_map\": tensor {}: {} is not a plain file name", index, quote(tensor),
            quote(file));
     }
@@ -171,6 +171,16 @@ std::vector<float> ModelFile::vector(const std::string& name, int64_t size) cons
 int64_t ModelFile::activation_group_size(const std::string& module) const {
   const QuantizationScheme* scheme = impl_->quantization.find(module);
   return scheme ? scheme->activation_group_size : 0;
+}
+
+std::vector<std::string> ModelFile::notes() const {
+  std::vector<std::string> notes;
+  if (impl_->quantization.asks_for_float_inputs())
+    notes.push_back(fmt::format(
+        "{}: quantization_config has no input_activations: its weights were made for float inputs; here the "
+        "inputs of quantized linears are rounded to int8 as they come",
+        (impl_->folder / "config.json").string()));
+  return notes;
 }
 
 void ModelFile::drop_pages(std::span<const std::byte> bytes) const {

@@ -44,6 +44,8 @@ class ModelFile {
   // Inputs that share one activation scale at run time, as quantization_config asks for `module`; 0: one
   // scale a token.
   int64_t activation_group_size(const std::string& module) const;
+  // What the engine does otherwise than the files ask, a sentence each.
+  std::vector<std::string> notes() const;
   // Gives the pages of a tensor back to the system: it can be read again, from disk.
   void drop_pages(std::span<const std::byte> bytes) const;
 

@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <random>
 #include <string_view>
 
 #include "kernels/error.h"
@@ -21,6 +20,9 @@ namespace fs = std::filesystem;
 namespace {
 
 volatile std::sig_atomic_t interrupted = 0;
+
+// config.json under a name that makes a model of no folder.
+constexpr const char* partial_config = "config.json.partial";
 
 // What these names begin with. Weights and config.json are never copied.
 constexpr std::string_view side_files[] = {"tokenizer",
@@ -59,19 +61,10 @@ void sync_to_disk(const fs::path& path) {
 }
 
 OutputFolder::OutputFolder(const fs::path& final_path) : final_(without_trailing_slash(final_path)) {
+  // Killed between the two renames of commit().
+  if (fs::exists(final_ / partial_config) && !fs::exists(final_ / "config.json")) remove_if_abandoned(final_);
   check_free(final_);
-  std::random_device random;
-  const std::string name = fmt::format(".{}.whittle-{:08x}", final_.filename().string(), random());
-  temporary_ = final_.parent_path() / name;
-  std::error_code error;
-  if (!fs::create_directory(temporary_, error)) {
-    fail("{}: cannot create: {}", temporary_.string(), error ? error.message() : "exists already");
-  }
-}
-
-OutputFolder::~OutputFolder() {
-  std::error_code ignored;
-  if (!committed_) fs::remove_all(temporary_, ignored);
+  sibling_.emplace(final_, HiddenSibling::Kind::folder);
 }
 
 void OutputFolder::copy_side_files(const fs::path& source) {
@@ -81,30 +74,26 @@ void OutputFolder::copy_side_files(const fs::path& source) {
     const bool wanted =
         std::ranges::any_of(side_files, [&](std::string_view start) { return name.starts_with(start); });
     if (!wanted || !entry.is_regular_file()) continue;
-    if (!fs::copy_file(entry.path(), temporary_ / name, error)) break;
-    fs::permissions(temporary_ / name, fs::perms::owner_write, fs::perm_options::add, error);
+    if (!fs::copy_file(entry.path(), path() / name, error)) break;
+    fs::permissions(path() / name, fs::perms::owner_write, fs::perm_options::add, error);
   }
-  if (error) fail("{}: cannot copy to {}: {}", source.string(), temporary_.string(), error.message());
+  if (error) fail("{}: cannot copy to {}: {}", source.string(), path().string(), error.message());
 }
 
 void OutputFolder::commit(const nlohmann::ordered_json& config) {
-  const fs::path partial =
-      "config.json.partial";  // under its own name only where it makes a model of the final folder
-  std::ofstream stream(temporary_ / partial);
+  const fs::path folder = path();
+  std::ofstream stream(folder / partial_config);
   stream << config.dump(2) << "\n";
   stream.close();
-  if (!stream) fail("{}: cannot write", (temporary_ / partial).string());
-  for (const auto& entry : fs::directory_iterator(temporary_)) sync_to_disk(entry.path());
-  sync_to_disk(temporary_);
+  if (!stream) fail("{}: cannot write", (folder / partial_config).string());
+  for (const auto& entry : fs::directory_iterator(folder)) sync_to_disk(entry.path());
+  sync_to_disk(folder);
   check_free(final_);
-  const auto rename = [](const fs::path& from, const fs::path& to) {
-    if (std::rename(from.c_str(), to.c_str()) != 0)
-      fail("{}: cannot rename {} to it: {}", to.string(), from.string(), std::strerror(errno));
-  };
   // Replaces an empty folder; a full one that has come up in the meantime makes it fail.
-  rename(temporary_, final_);
-  committed_ = true;
-  rename(final_ / partial, final_ / "config.json");
+  sibling_->rename();
+  if (std::rename((final_ / partial_config).c_str(), (final_ / "config.json").c_str()) != 0)
+    fail("{}: cannot rename {} to it: {}", (final_ / "config.json").string(), partial_config,
+         std::strerror(errno));
   sync_to_disk(final_);
   sync_to_disk(final_.parent_path());
 }

@@ -151,8 +151,10 @@ QuantizationConfig::QuantizationConfig(const json& quantization_config, const st
   only_these(fields, {"quant_method", "config_groups", "format", "ignore", "quantization_status",
                       "kv_cache_scheme", "global_compression_ratio", "sparsity_config", "transform_config",
                       "run_compressed", "version"});
-  if (const auto status = fields.string("quantization_status", "compressed"); status != "compressed") {
-    fields.reject("quantization_status", "expected \"compressed\", found " + quote(status));
+  // "frozen" says that the scales were final when the model was saved, as those of any file are.
+  if (const auto status = fields.string("quantization_status", "compressed");
+      status != "compressed" && status != "frozen") {
+    fields.reject("quantization_status", "expected \"compressed\" or \"frozen\", found " + quote(status));
   }
   must_be_empty(fields, "kv_cache_scheme");
   must_be_empty(fields, "transform_config");
@@ -203,6 +205,12 @@ const QuantizationScheme* QuantizationConfig::find(std::string_view module) cons
   const bool ignored =
       std::ranges::any_of(ignore_, [&](const NamePattern& pattern) { return pattern.matches(module); });
   return ignored ? nullptr : &target->scheme;
+}
+
+bool QuantizationConfig::asks_for_float_inputs() const {
+  return std::ranges::any_of(targets_, [](const Target& target) {
+    return !target.scheme.quantized_activations && !target.pattern.matches("model.embed_tokens");
+  });
 }
 
 ordered_json quantization_config_json(std::span<const QuantizedModule> modules,

@@ -38,6 +38,8 @@ class QuantizationConfig {
   // nullptr when the module is stored as floats. Where several targets match, a name goes before a regular
   // expression and that before a class; among regular expressions the first in alphabetical order counts.
   const QuantizationScheme* find(std::string_view module) const;
+  // Whether linears with quantized weights are meant to read float inputs.
+  bool asks_for_float_inputs() const;
 
  private:
   struct Target {

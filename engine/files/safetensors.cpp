@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "engine/files/json_file.h"
+#include "engine/files/lfs_pointer.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -142,6 +143,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
     : file_(std::make_unique<MappedFile>(path)) {
   const std::string file = path.string();
   const auto bytes = file_->bytes();
+  refuse_lfs_pointer({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
   if (bytes.size() < 8)
     fail("{}: {} bytes, expected at least the 8 of the header's length", file, bytes.size());
   uint64_t header_bytes = 0;

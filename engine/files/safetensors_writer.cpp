@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 #include <cstring>
 #include <functional>
@@ -17,11 +18,18 @@ namespace whittle {
 
 namespace {
 
+// Bytes of a mapped file that was cut short: reading them here ends the program as cut_file.h says, where the
+// system would only refuse to write them.
+void read_all(std::span<const std::byte> bytes) {
+  for (const std::byte& byte : bytes) static_cast<void>(*static_cast<const volatile std::byte*>(&byte));
+}
+
 void write_at(int fd, int64_t offset, std::span<const std::byte> bytes, const std::string& file) {
   while (!bytes.empty()) {
     const ssize_t written = pwrite(fd, bytes.data(), bytes.size(), offset);
     if (written < 0) {
       if (errno == EINTR) continue;
+      if (errno == EFAULT) read_all(bytes);
       fail("{}: cannot write: {}", file, std::strerror(errno));
     }
     bytes = bytes.subspan(static_cast<size_t>(written));
@@ -33,36 +41,30 @@ void write_at(int fd, int64_t offset, std::span<const std::byte> bytes, const st
 
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::span<const TensorInfo> tensors,
                                      const std::map<std::string, std::string>& metadata)
-    : path_(path) {
+    : path_(path), metadata_(metadata), tensors_(tensors.begin(), tensors.end()) {
   // Wide elements first, as other writers do: every tensor then begins at a multiple of its element size,
   // which some readers need.
-  std::vector<const TensorInfo*> order;
-  for (const TensorInfo& tensor : tensors) order.push_back(&tensor);
-  std::ranges::stable_sort(order, std::ranges::greater(),
-                           [](const TensorInfo* tensor) { return bits(tensor->dtype); });
-
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::ranges::stable_sort(tensors_, std::ranges::greater(),
+                           [](const TensorInfo& tensor) { return bits(tensor.dtype); });
   int64_t end = 0;
-  for (const TensorInfo* tensor : order) {
-    const auto size = tensor_bytes(tensor->dtype, tensor->shape);
+  for (const TensorInfo& tensor : tensors_) {
+    const auto size = tensor_bytes(tensor.dtype, tensor.shape);
     if (!size || *size > (int64_t{1} << 62) - end) {
-      fail("{}: tensor {}: shape {} has no size", path.string(), quote(tensor->name),
-           shape_text(tensor->shape));
+      fail("{}: tensor {}: shape {} has no size", path.string(), quote(tensor.name),
+           shape_text(tensor.shape));
     }
-    const auto [found, is_new] = places_.try_emplace(tensor->name);
-    if (!is_new) fail("{}: tensor {} is named twice", path.string(), quote(tensor->name));
-    Place& place = found->second;
-    place.offset = end;
-    place.size = *size;
+    const auto [found, is_new] = places_.try_emplace(tensor.name);
+    if (!is_new) fail("{}: tensor {} is named twice", path.string(), quote(tensor.name));
+    found->second.offset = end;
+    found->second.size = *size;
     end += *size;
-    header[tensor->name] = {
-        {"dtype", name(tensor->dtype)}, {"shape", tensor->shape}, {"data_offsets", {place.offset, end}}};
   }
-  std::string text = header.dump();
+  // "BF16" is a byte longer than "F16".
+  std::string text = header();
+  text.append(static_cast<size_t>(std::ranges::count(tensors_, DType::F16, &TensorInfo::dtype)), ' ');
   text.append((8 - text.size() % 8) % 8, ' ');
   const uint64_t length = text.size();
-  for (auto& [unused, place] : places_) place.offset += 8 + static_cast<int64_t>(length);
+  header_bytes_ = static_cast<int64_t>(length);
 
   fd_ = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (fd_ < 0) fail("{}: cannot create: {}", path.string(), std::strerror(errno));
@@ -73,6 +75,18 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::spa
     close(fd_);
     throw;
   }
+}
+
+std::string SafetensorsWriter::header() const {
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  if (!metadata_.empty()) header["__metadata__"] = metadata_;
+  for (const auto& [tensor, dtype, shape] : tensors_) {
+    const Place& place = places_.find(tensor)->second;
+    header[tensor] = {{"dtype", name(dtype)},
+                      {"shape", shape},
+                      {"data_offsets", {place.offset, place.offset + place.size}}};
+  }
+  return header.dump();
 }
 
 SafetensorsWriter::~SafetensorsWriter() {
@@ -89,8 +103,15 @@ void SafetensorsWriter::write(std::string_view tensor, int64_t byte_offset,
     fail("{}: tensor {}: {} bytes at {} do not fit its {} bytes", path_.string(), quote(tensor), size,
          byte_offset, place.size);
   }
-  write_at(fd_, place.offset + byte_offset, bytes, path_.string());
+  write_at(fd_, 8 + header_bytes_ + place.offset + byte_offset, bytes, path_.string());
   place.written += size;
+}
+
+void SafetensorsWriter::make_bf16(std::string_view tensor) {
+  const auto found = std::ranges::find(tensors_, tensor, &TensorInfo::name);
+  assert(found != tensors_.end() && found->dtype == DType::F16);
+  found->dtype = DType::BF16;
+  retyped_ = true;
 }
 
 void SafetensorsWriter::finish() {
@@ -99,6 +120,11 @@ void SafetensorsWriter::finish() {
       fail("{}: tensor {}: {} of {} bytes were written", path_.string(), quote(tensor), place.written.load(),
            place.size);
     }
+  }
+  if (retyped_) {
+    std::string text = header();
+    text.resize(static_cast<size_t>(header_bytes_), ' ');
+    write_at(fd_, 8, std::as_bytes(std::span(text)), path_.string());
   }
   if (fsync(fd_) != 0) fail("{}: cannot write: {}", path_.string(), std::strerror(errno));
   const int fd = std::exchange(fd_, -1);

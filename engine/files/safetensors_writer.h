@@ -37,16 +37,25 @@ class SafetensorsWriter {
   void write(std::string_view name, int64_t byte_offset, std::span<const std::byte> bytes);
   void write(std::string_view name, std::span<const std::byte> bytes) { write(name, 0, bytes); }
 
+  // What was announced as F16 turns out to be BF16. Called by one thread, before finish().
+  void make_bf16(std::string_view name);
+
   // Checks that every byte was written, and brings the file to the disk. Nothing may be written after it.
   void finish();
 
  private:
+  std::string header() const;  // without its length
+
   struct Place {
-    int64_t offset = 0, size = 0;  // in the file
+    int64_t offset = 0, size = 0;  // behind the header
     std::atomic<int64_t> written = 0;
   };
 
   std::filesystem::path path_;
+  std::map<std::string, std::string> metadata_;
+  std::vector<TensorInfo> tensors_;  // in the order of their places
+  int64_t header_bytes_ = 0;
+  bool retyped_ = false;
   std::map<std::string, Place, std::less<>> places_;
   int fd_ = -1;
 };

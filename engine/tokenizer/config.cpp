@@ -1,5 +1,6 @@
 #include <fstream>
 
+#include "engine/files/lfs_pointer.h"
 #include "engine/tokenizer/parts.h"
 #include "kernels/error.h"
 
@@ -49,6 +50,7 @@ std::string read_tokenizer_file(const std::filesystem::path& file) {
   std::string bytes(size, '\0');
   std::ifstream stream(file, std::ios::binary);
   if (!stream.read(bytes.data(), static_cast<std::streamsize>(size))) fail("{}: cannot read", file.string());
+  refuse_lfs_pointer(bytes, file);
   return bytes;
 }
 

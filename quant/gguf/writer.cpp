@@ -1,13 +1,10 @@
 #include "quant/gguf/writer.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <cassert>
 #include <cerrno>
 #include <cstring>
-#include <random>
-#include <utility>
 
 #include "engine/files/output_folder.h"
 #include "kernels/error.h"
@@ -99,36 +96,20 @@ GgufWriter::GgufWriter(const fs::path& path, const GgufMetadata& metadata,
                        std::span<const GgufTensor> tensors)
     : path_(fs::absolute(path)) {
   check_free(path_);
-  std::random_device random;
-  temporary_ = path_.parent_path() / fmt::format(".{}.whittle-{:08x}", path_.filename().string(), random());
   for (const GgufTensor& tensor : tensors) {
     assert(tensor.cols % info(tensor.type).block == 0);
     sizes_.push_back(tensor.bytes());
   }
   const std::string header = header_of(metadata, tensors);
-  fd_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (fd_ < 0) fail("{}: cannot create: {}", temporary_.string(), std::strerror(errno));
-  try {
-    put(std::as_bytes(std::span(header)));
-    put(std::span(zeros).first(static_cast<size_t>(padding(static_cast<int64_t>(header.size())))));
-  } catch (...) {
-    close(fd_);
-    fs::remove(temporary_);
-    throw;
-  }
+  sibling_.emplace(path_, HiddenSibling::Kind::file);
+  put(std::as_bytes(std::span(header)));
+  put(std::span(zeros).first(static_cast<size_t>(padding(static_cast<int64_t>(header.size())))));
   if (!sizes_.empty()) left_ = sizes_[0];
-}
-
-GgufWriter::~GgufWriter() {
-  if (fd_ < 0) return;
-  close(fd_);
-  std::error_code ignored;
-  fs::remove(temporary_, ignored);
 }
 
 void GgufWriter::put(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
+    const ssize_t written = ::write(sibling_->fd(), bytes.data(), bytes.size());
     if (written < 0) {
       if (errno == EINTR) continue;
       fail("{}: cannot write: {}", path_.string(), std::strerror(errno));
@@ -148,11 +129,9 @@ void GgufWriter::write(std::span<const std::byte> bytes) {
 
 void GgufWriter::finish() {
   assert(tensor_ == sizes_.size());
-  if (fsync(fd_) != 0) fail("{}: cannot write: {}", path_.string(), std::strerror(errno));
+  if (fsync(sibling_->fd()) != 0) fail("{}: cannot write: {}", path_.string(), std::strerror(errno));
   check_free(path_);
-  if (std::rename(temporary_.c_str(), path_.c_str()) != 0)
-    fail("{}: cannot rename {} to it: {}", path_.string(), temporary_.string(), std::strerror(errno));
-  close(std::exchange(fd_, -1));
+  sibling_->rename();
   sync_to_disk(path_.parent_path());
 }
 

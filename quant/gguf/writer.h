@@ -1,15 +1,17 @@
 #pragma once
 // Writes one GGUF file, version 3: metadata, the list of tensors, and their bytes.
 //
-// The bytes go into a hidden sibling, ".NAME.whittle-XXXXXXXX", which gets its name when it is complete:
-// whoever finds a file under that name finds all of it.
+// The bytes go into a hidden sibling (hidden_sibling.h), which gets its name when it is complete: whoever
+// finds a file under that name finds all of it.
 
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "engine/files/hidden_sibling.h"
 #include "quant/gguf/types.h"
 
 namespace whittle {
@@ -33,14 +35,10 @@ struct GgufTensor {
 
 class GgufWriter {
  public:
-  // Creates the sibling and writes all but the tensors' bytes. Throws Error that names the file, also where
-  // `path` exists.
+  // Creates the sibling, which goes with this object unless finish() has been called, and writes all but the
+  // tensors' bytes. Throws Error that names the file, also where `path` exists.
   GgufWriter(const std::filesystem::path& path, const GgufMetadata& metadata,
              std::span<const GgufTensor> tensors);
-  // Removes the sibling unless finish() has been called.
-  ~GgufWriter();
-  GgufWriter(const GgufWriter&) = delete;
-  GgufWriter& operator=(const GgufWriter&) = delete;
 
   // The next bytes of the tensors, in the order in which they were given.
   void write(std::span<const std::byte> bytes);
@@ -51,11 +49,11 @@ class GgufWriter {
  private:
   void put(std::span<const std::byte> bytes);  // at the end of the file
 
-  std::filesystem::path path_, temporary_;
+  std::filesystem::path path_;
+  std::optional<HiddenSibling> sibling_;
   std::vector<int64_t> sizes_;  // of the tensors
   size_t tensor_ = 0;           // the one being written
   int64_t left_ = 0;            // of its bytes
-  int fd_ = -1;
 };
 
 }  // namespace whittle

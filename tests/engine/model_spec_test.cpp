@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "engine/files/allowed_fields.h"
 #include "engine/files/model_file.h"
 #include "kernels/error.h"
 #include "tests/support/paths.h"
@@ -192,15 +193,45 @@ TEST_CASE("harmless fields pass, others do not") {
                          {"pretraining_tp", 4},      {"attention_dropout", 0.1},
                          {"id2label", {{"0", "a"}}}, {"rope_interleaved", false},
                          {"is_llama_config", true},  {"partial_rotary_factor", 1},
-                         {"num_experts", nullptr}};
+                         {"num_experts", nullptr},   {"gradient_checkpointing", false},
+                         {"pad_token", "<pad>"},     {"neftune_noise_alpha", 5},
+                         {"activation", "silu"},     {"activation_function", "silu"},
+                         {"use_qk_norm", false}};
   CHECK_NOTHROW(spec_with(harmless));
   const std::pair<const char*, json> harmful[] = {
       {"attn_logit_softcapping", 50.0}, {"num_experts", 8},    {"partial_rotary_factor", 0.5},
-      {"rope_interleaved", true},       {"some_new_trick", 1}, {"sliding_window", 32}};
+      {"rope_interleaved", true},       {"some_new_trick", 1}, {"sliding_window", 32},
+      {"activation_function", "gelu"},  {"use_qk_norm", true}};
   for (const auto& [field, value] : harmful) {
     INFO(field);
     CHECK_THROWS_WITH(spec_with({{field, value}}), Contains("config.json") && Contains(field));
   }
+}
+
+TEST_CASE("a field that the user vouches for passes, unless it is known to change the computation") {
+  const std::string name = "field_of_a_test";
+  CHECK_THROWS_WITH(spec_with({{name, 1}}), Contains(name) && Contains("allow it by its name"));
+  allow_field(name);
+  allow_field("rope_interleaved");
+  CHECK_NOTHROW(spec_with({{name, 1}}));
+  CHECK_THROWS_WITH(spec_with({{"rope_interleaved", true}}), Contains("rope_interleaved"));
+}
+
+TEST_CASE("RoPE's frequencies may stand in the file, under the names that real files have") {
+  const auto load = [](const std::string& name) {
+    TemporaryFolder folder;
+    write_tiny_model(folder.path());
+    std::vector<RawTensor> tensors = tensors_of({});
+    tensors.push_back({name, "F32", {2}, std::string(8, '\0')});
+    write_safetensors(folder.path() / "model.safetensors", tensors);
+    read_model_spec(ModelFile(folder.path()));
+  };
+  CHECK_NOTHROW(load("model.layers.1.self_attn.rotary_emb.inv_freq"));
+  CHECK_NOTHROW(load("model.rotary_emb.inv_freq"));
+  for (const std::string name :
+       {"model.layers.2.self_attn.rotary_emb.inv_freq", "model.layers.01.self_attn.rotary_emb.inv_freq",
+        "\x1b[2J\n.inv_freq", "inv_freq", "lm_head.\x1b[2J", "lm_head.inv_freq"})
+    CHECK_THROWS_WITH(load(name), Contains("no place") && !Contains("\x1b"));
 }
 
 TEST_CASE("a tensor without a place in the computation is an error") {

@@ -181,6 +181,193 @@ TEST_CASE("A weight that is not finite stops the run with tensor and index, and 
   }
 }
 
+namespace {
+
+// A folder of the tiny model whose config says tied although the file holds a head too, as some on the hub
+// do.
+fs::path make_tied_with_head(const fs::path& folder) {
+  make_tiny(folder, false);
+  nlohmann::json config = nlohmann::json::parse(read_text(folder / "config.json"));
+  config["tie_word_embeddings"] = true;
+  write_text(folder / "config.json", config.dump());
+  return folder;
+}
+
+std::vector<std::string> ignored(const fs::path& folder) {
+  return IndependentReader(folder).config()["quantization_config"]["ignore"];
+}
+
+bool has(const std::vector<std::string>& list, const std::string& text) {
+  return std::find(list.begin(), list.end(), text) != list.end();
+}
+
+}  // namespace
+
+TEST_CASE("A head that nobody reads is neither written nor counted") {
+  const TemporaryFolder folder;
+  const fs::path source = make_tied_with_head(folder.path() / "source");
+  make_tiny(folder.path() / "plain", true);
+  const std::optional<WeightFormat> keep, int8 = WeightFormat::int8, int4 = WeightFormat::int4;
+  int number = 0;
+  for (const auto& [head, embedding] : {std::pair(keep, keep), std::pair(keep, int8), std::pair(int8, int8),
+                                        std::pair(int8, keep), std::pair(int4, int8)}) {
+    Recipe recipe = int8_recipe();
+    recipe.lm_head = head;
+    recipe.embedding = embedding;
+    CAPTURE(recipe.text());
+    const fs::path out = folder.path() / std::to_string(number++),
+                   plain = folder.path() / std::to_string(number++);
+    const QuantizationReport report = quantize(source, out, recipe, Team(1), "test", {});
+    const QuantizationReport expected = quantize(folder.path() / "plain", plain, recipe, Team(1), "test", {});
+    CHECK(report.written_bytes == expected.written_bytes);
+    CHECK(report.bits_per_weight == expected.bits_per_weight);
+    const IndependentReader reader(out);
+    CHECK(reader.has("lm_head.weight") == IndependentReader(plain).has("lm_head.weight"));
+    if (embedding == keep)
+      CHECK(reader.matrix("model.embed_tokens") == IndependentReader(source).matrix("model.embed_tokens"));
+    const Model model(out, Team(1));
+  }
+}
+
+TEST_CASE("Other readers are told of every linear that has no codes, a tied head among them") {
+  const TemporaryFolder folder;
+  make_tiny(folder.path() / "tied", true);
+  make_tiny(folder.path() / "untied", false);
+  const auto quantized = [&](const char* source, const Recipe& recipe) {
+    static int number = 0;
+    const fs::path out = folder.path() / std::to_string(number++);
+    quantize(folder.path() / source, out, recipe, Team(1), "test", {});
+    return out;
+  };
+  const std::string excluded = "model.layers.1.mlp.down_proj";
+  for (const char* source : {"tied", "untied"}) {
+    Recipe recipe = int8_recipe();
+    recipe.exclude = {excluded};
+    const std::vector<std::string> names = ignored(quantized(source, recipe));
+    CHECK(has(names, "lm_head"));
+    CHECK(has(names, excluded));
+    recipe.embedding = recipe.lm_head = WeightFormat::int8;
+    const bool tied = std::string(source) == "tied";
+    CHECK(has(ignored(quantized(source, recipe)), "lm_head") == tied);
+    recipe.embedding.reset();  // the head gets a matrix of its own
+    CHECK_FALSE(has(ignored(quantized(source, recipe)), "lm_head"));
+  }
+
+  // What was written before "lm_head" was ignored still loads.
+  const fs::path old = quantized("tied", int8_recipe());
+  nlohmann::json config = nlohmann::json::parse(read_text(old / "config.json"));
+  config["quantization_config"]["ignore"] = {"model.embed_tokens"};
+  write_text(old / "config.json", config.dump());
+  const Model model(old, Team(1));
+}
+
+TEST_CASE("What other readers will not take is said") {
+  const TemporaryFolder folder;
+  make_tiny(folder.path() / "tiny", false);  // 72 and 172 inputs
+  int number = 0;
+  const auto notes = [&](const Recipe& recipe) {
+    return quantize(folder.path() / "tiny", folder.path() / std::to_string(number++), recipe, Team(1), "test",
+                    {})
+        .notes;
+  };
+  CHECK(notes(int8_recipe()).empty());
+  Recipe recipe = int8_recipe();
+  recipe.embedding = WeightFormat::int8;
+  REQUIRE(notes(recipe).size() == 1);
+  CHECK(notes(recipe)[0].find("model.embed_tokens") != std::string::npos);
+  REQUIRE(notes(int4_recipe(32)).size() == 1);
+  CHECK(notes(int4_recipe(32))[0].find("14 modules") != std::string::npos);
+  recipe = int4_recipe(32);
+  recipe.exclude = {"layers"};
+  recipe.lm_head = WeightFormat::int4;
+  CHECK(notes(recipe)[0].find("lm_head has 72 inputs") != std::string::npos);
+}
+
+TEST_CASE("A tensor whose shape contradicts config.json stops the run before anything is written") {
+  TinyModel tiny;
+  tiny.architecture = "Qwen3ForCausalLM";
+  tiny.attention_bias = true;
+  tiny.tied = false;
+  for (const std::string name :
+       {"model.layers.0.self_attn.q_proj.weight", "model.layers.1.mlp.down_proj.weight", "lm_head.weight",
+        "model.embed_tokens.weight", "model.norm.weight", "model.layers.1.input_layernorm.weight",
+        "model.layers.0.self_attn.k_norm.weight", "model.layers.0.self_attn.v_proj.bias"}) {
+    const TemporaryFolder folder;
+    std::vector<RawTensor> tensors = tensors_of(tiny);
+    RawTensor& tensor =
+        *std::find_if(tensors.begin(), tensors.end(), [&](const RawTensor& t) { return t.name == name; });
+    tensor.shape.front() *= 2;
+    tensor.bytes += tensor.bytes;
+    write_text(folder.path() / "config.json", config_of(tiny).dump());
+    write_safetensors(folder.path() / "model.safetensors", tensors);
+    std::string message;
+    try {
+      // The parent is not there: to create the output would be another error.
+      quantize(folder.path(), folder.path() / "none" / "out", int8_recipe(), Team(1), "test", {});
+    } catch (const Error& error) {
+      message = error.what();
+    }
+    CAPTURE(message);
+    for (const std::string& part : {std::string("model.safetensors"), name, std::string("expected"),
+                                    std::string("found"), shape_text(tensor.shape)})
+      CHECK(message.find(part) != std::string::npos);
+  }
+}
+
+TEST_CASE("The size of weights does not matter to what quantizing them loses") {
+  const std::string name = "model.layers.0.mlp.up_proj";
+  TinyModel tiny;
+  tiny.hidden_size = 64;
+  int refused = 0;
+  for (const Recipe& recipe : {int4_recipe(32), int4_recipe(32, false), int8_recipe()}) {
+    double usual = 0;
+    for (const int exponent : {0, -8, -20, -24, -30, -80, -110, 12, 17, 24, 30, 100, 127, -145}) {
+      const TemporaryFolder folder;
+      std::vector<RawTensor> tensors = tensors_of(tiny);
+      RawTensor& tensor = *std::find_if(tensors.begin(), tensors.end(),
+                                        [&](const RawTensor& t) { return t.name == name + ".weight"; });
+      std::vector<float> values(tensor.bytes.size() / 4);
+      std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+      for (float& value : values) value = std::ldexp(value, exponent);
+      tensor.bytes = bytes_of(values);
+      write_text(folder.path() / "config.json", config_of(tiny).dump());
+      write_safetensors(folder.path() / "model.safetensors", tensors);
+      const fs::path out = folder.path() / "out";
+      CAPTURE(recipe.text(), exponent);
+      if (exponent == -145) {
+        std::string message;
+        try {
+          quantize(folder.path(), out, recipe, Team(1), "test", {});
+        } catch (const Error& error) {
+          message = error.what();
+        }
+        CAPTURE(message);
+        CHECK(message.find(name) != std::string::npos);
+        CHECK(message.find("group 0") != std::string::npos);
+        CHECK_FALSE(fs::exists(out));
+        ++refused;
+        continue;
+      }
+      quantize(folder.path(), out, recipe, Team(1), "test", {});
+      const std::vector<double> kept = IndependentReader(out).matrix(name);
+      double error = 0, power = 0;
+      for (size_t i = 0; i < values.size(); ++i) {
+        const double value = static_cast<double>(values[i]);
+        error += (value - kept[i]) * (value - kept[i]);
+        power += value * value;
+      }
+      if (exponent == 0) usual = error / power;
+      CHECK(error / power < 1.05 * usual);
+      CHECK(error / power > 0.95 * usual);
+      CHECK(kept == engine_matrix(out, name, tiny.intermediate_size, tiny.hidden_size));
+      if (recipe.group_size)
+        CHECK(IndependentReader(out).header()[name + ".weight_scale"]["dtype"] ==
+              (exponent >= 20 || exponent <= -20 ? "BF16" : "F16"));
+    }
+  }
+  CHECK(refused == 3);
+}
+
 TEST_CASE("A model that is quantized already, or a recipe that leaves nothing to do, is refused") {
   const TemporaryFolder folder;
   CHECK_THROWS_AS(

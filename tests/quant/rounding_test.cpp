@@ -141,3 +141,45 @@ TEST_CASE("A row that is on the grid comes back exactly") {
   for (float& value : row) value = -value;  // the extra level on the other side
   CHECK(round(row, scheme).restored == row);
 }
+
+TEST_CASE("A power of two in all values changes no code, until scales no longer fit") {
+  for (const QuantizationScheme& scheme : schemes()) {
+    const DType type = scheme.group_size ? DType::BF16 : DType::F32;
+    const int64_t cols = 200, group = scheme.group_size ? scheme.group_size : cols;
+    const std::vector<float> row = normal_row(cols, 11, 0.1f);
+    const auto rounded = [&](int exponent, RowFit& fit) {
+      std::vector<float> values = row, scales(static_cast<size_t>((cols + group - 1) / group));
+      for (float& value : values) value = std::ldexp(value, exponent);
+      std::vector<int8_t> zero_points(scales.size());
+      std::vector<std::byte> codes(static_cast<size_t>(row_bytes(scheme.format, cols)));
+      fit = round_row(values.data(), cols, scheme, type,
+                      {codes.data(), scales.data(), scheme.symmetric ? nullptr : zero_points.data()});
+      return codes;
+    };
+    RowFit fit;
+    const std::vector<std::byte> codes = rounded(0, fit);
+    for (int exponent = -100; exponent <= 128; ++exponent) {
+      CAPTURE(info(scheme.format).name, scheme.group_size, scheme.symmetric, exponent);
+      CHECK(rounded(exponent, fit) == codes);
+      CHECK(fit.fit == ScaleFit::good);
+    }
+    rounded(-140, fit);
+    CHECK(fit.fit == ScaleFit::lost);
+  }
+}
+
+TEST_CASE("How well f16 holds a scale is told, with the group") {
+  QuantizationScheme scheme = scheme_of(WeightFormat::int4, 32, true);
+  for (const auto& [factor, fit] : {std::pair(1e-12f, ScaleFit::lost), std::pair(1e-5f, ScaleFit::coarse),
+                                    std::pair(1.0f, ScaleFit::good), std::pair(1e5f, ScaleFit::good),
+                                    std::pair(6e5f, ScaleFit::coarse), std::pair(1e8f, ScaleFit::lost)}) {
+    std::vector<float> row(96, 1.0f), scales(3);
+    std::vector<std::byte> codes(48);
+    for (size_t k = 32; k < 64; ++k) row[k] = factor * static_cast<float>(k - 31) / 32;
+    const RowFit found =
+        round_row(row.data(), 96, scheme, DType::F16, {codes.data(), scales.data(), nullptr});
+    CAPTURE(factor);
+    CHECK(found.fit == fit);
+    CHECK(found.group == (fit == ScaleFit::good ? 0 : 1));
+  }
+}

@@ -7,21 +7,18 @@
 #include <string>
 #include <vector>
 
-#include "engine/weight_source.h"
+#include "engine/model.h"
 #include "kernels/error.h"
+#include "kernels/threads.h"
 
 namespace whittle::test {
 
-// Reads all that an engine would.
+// Reads and packs all that an engine does.
 inline void load(const std::filesystem::path& folder) {
-  const FolderWeights weights(folder);
-  for (const Module& module : weights.inventory().modules()) {
-    if (module.matrix())
-      weights.matrix(module);
-    else
-      weights.weight_vector(module);
-    if (module.bias) weights.bias(module);
-  }
+  static const Team team(1);
+  const Model model(folder, team);
+  std::vector<float> row(static_cast<size_t>(model.spec().hidden_size));
+  model.embed(0, 0, row.data());
 }
 
 // `names`: what the message must contain.

@@ -113,6 +113,13 @@ class IndependentReader {
       std::memcpy(&value, start + i * 2, 2);
       return static_cast<double>(value);
     }
+    if (dtype == "BF16") {
+      uint32_t bits = 0;
+      std::memcpy(reinterpret_cast<char*>(&bits) + 2, start + i * 2, 2);
+      float value;
+      std::memcpy(&value, &bits, 4);
+      return static_cast<double>(value);
+    }
     throw std::runtime_error("dtype " + dtype);
   }
 

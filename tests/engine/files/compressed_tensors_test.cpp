@@ -37,7 +37,7 @@ struct OwnedMatrix {
     weight.format = scheme.format;
     weight.rows = rows;
     weight.cols = cols;
-    weight.group_size = scheme.group_size ? scheme.group_size : cols;
+    weight.group_size = scheme.group_size ? std::min(scheme.group_size, cols) : cols;
     const WeightFormatInfo& format = info(scheme.format);
     const auto code = [&] {
       return static_cast<int>(random.bits() % static_cast<uint64_t>(format.code_max - format.code_min + 1)) +
@@ -195,6 +195,22 @@ TEST_CASE("int-quantized by channel as others write it") {
   CHECK(file.activation_group_size("m.q_proj") == 0);
 }
 
+TEST_CASE("weights made for float inputs are told from those made for int8 ones") {
+  TemporaryFolder folder;
+  const auto notes = [&](const json& config) {
+    write_folder(folder.path(), config, {{"x", "F32", {}, "1234"}});
+    return ModelFile(folder.path()).notes();
+  };
+  json config = quantization("pack-quantized", weights_args(4, true, "group", 32));
+  REQUIRE(notes(config).size() == 1);
+  CHECK_THAT(notes(config)[0], Contains("config.json") && Contains("input_activations"));
+  config["config_groups"]["group_0"]["targets"] = {"Embedding"};
+  CHECK(notes(config).empty());
+  const QuantizedModule modules[] = {
+      {"model.layers.0.mlp.up_proj", scheme_of(WeightFormat::int4, 32, true, 32)}};
+  CHECK(notes(quantization_config_json(modules, {})).empty());
+}
+
 TEST_CASE("one scale for a whole matrix") {
   TemporaryFolder folder;
   for (const std::vector<int64_t>& shape : {std::vector<int64_t>{}, {1}, {1, 1}}) {
@@ -289,12 +305,12 @@ TEST_CASE("zeros stored for a symmetric scheme are dropped, others refused") {
 TEST_CASE("columns may only stand in the order of their groups") {
   TemporaryFolder folder;
   const auto open = [&](const std::vector<int32_t>& order) {
-    write_folder(folder.path(), quantization("int-quantized", weights_args(8, true, "group", 2)),
-                 {{"m.weight", "I8", {1, 4}, "abcd"},
+    write_folder(folder.path(), quantization("int-quantized", weights_args(8, true, "group", 8)),
+                 {{"m.weight", "I8", {1, 16}, "abcdefghijklmnop"},
                   {"m.weight_scale", "F32", {1, 2}, encode({1, 2}, "F32")},
-                  {"m.weight_g_idx", "I32", {4}, bytes_of(order)}});
-    return ModelFile(folder.path()).weight("m", 1, 4);
+                  {"m.weight_g_idx", "I32", {16}, bytes_of(order)}});
+    return ModelFile(folder.path()).weight("m", 1, 16);
   };
-  CHECK(open({0, 0, 1, 1}).scales.size() == 2);
-  CHECK_THROWS_WITH(open({0, 1, 0, 1}), Contains("m.weight_g_idx"));
+  CHECK(open({0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1}).scales.size() == 2);
+  CHECK_THROWS_WITH(open({0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1}), Contains("m.weight_g_idx"));
 }

@@ -18,14 +18,19 @@ namespace {
 const std::string up = "model.layers.0.mlp.up_proj";
 
 struct QuantizedModel {
-  json config = config_of({});
-  std::vector<RawTensor> tensors = tensors_of({});
+  json config = config_of(wide());
+  std::vector<RawTensor> tensors = tensors_of(wide());
 
-  // One linear of [16, 8] in groups of 4, asymmetric, packed.
+  static TinyModel wide() {
+    TinyModel model;
+    model.hidden_size = 16;
+    return model;
+  }
+  // One linear of [16, 16] in groups of 8, asymmetric, packed.
   QuantizedModel() {
     std::erase_if(tensors, [](const RawTensor& tensor) { return tensor.name == up + ".weight"; });
-    tensors.push_back({up + ".weight_packed", "I32", {16, 1}, std::string(64, '\x55')});
-    tensors.push_back({up + ".weight_shape", "I64", {2}, bytes_of<int64_t>({16, 8})});
+    tensors.push_back({up + ".weight_packed", "I32", {16, 2}, std::string(128, '\x55')});
+    tensors.push_back({up + ".weight_shape", "I64", {2}, bytes_of<int64_t>({16, 16})});
     tensors.push_back({up + ".weight_scale", "F16", {16, 2}, encode(std::vector<float>(32, 0.25f), "F16")});
     tensors.push_back({up + ".weight_zero_point", "I32", {2, 2}, std::string(16, '\x77')});
     config["quantization_config"] = {
@@ -40,7 +45,7 @@ struct QuantizedModel {
               {"type", "int"},
               {"symmetric", false},
               {"strategy", "group"},
-              {"group_size", 4}}},
+              {"group_size", 8}}},
             {"input_activations",
              {{"num_bits", 8}, {"type", "int"}, {"dynamic", true}, {"strategy", "token"}}}}}}}};
   }
@@ -95,7 +100,7 @@ TEST_CASE("hostile: quantized tensors") {
        {weights_name, "weight_packed"}},
       {"codes of another shape",
        [](auto& model) {
-         model.part("weight_packed").shape = {1, 16};
+         model.part("weight_packed").shape = {1, 32};
        },
        {weights_name, "weight_packed"}},
       {"codes missing",
@@ -103,7 +108,7 @@ TEST_CASE("hostile: quantized tensors") {
        {weights_name, "weight_packed"}},
       {"another weight_shape",
        [](auto& model) {
-         model.part("weight_shape").bytes = bytes_of<int64_t>({8, 16});
+         model.part("weight_shape").bytes = bytes_of<int64_t>({8, 32});
        },
        {weights_name, "weight_shape"}},
       {"a huge weight_shape",
@@ -155,6 +160,38 @@ TEST_CASE("hostile: quantized tensors") {
   }
 }
 
+TEST_CASE("hostile: group sizes that the kernels cannot read") {
+  TemporaryFolder folder;
+  for (const bool int4 : {true, false}) {
+    for (const int64_t size : {1, 2, 3, 4, 5, 7, 9, 10, 12, 15, 16, 17, 20, 24, 1 << 20, 8}) {
+      INFO((int4 ? "int4" : "int8") << " in groups of " << size);
+      QuantizedModel model;
+      const int64_t groups = (16 + size - 1) / size;
+      model.group()["weights"]["group_size"] = size;
+      model.group()["weights"]["symmetric"] = true;
+      std::erase_if(model.tensors,
+                    [](const RawTensor& tensor) { return tensor.name == up + ".weight_zero_point"; });
+      model.part("weight_scale") = {
+          up + ".weight_scale",
+          "F16",
+          {16, groups},
+          encode(std::vector<float>(static_cast<size_t>(16 * groups), 0.25f), "F16")};
+      if (!int4) {
+        model.root()["format"] = "int-quantized";
+        model.group()["weights"]["num_bits"] = 8;
+        model.part("weight_packed") = {up + ".weight", "I8", {16, 16}, std::string(256, '\x05')};
+        std::erase_if(model.tensors,
+                      [](const RawTensor& tensor) { return tensor.name == up + ".weight_shape"; });
+      }
+      model.write(folder.path());
+      if (size % 8 == 0 || size >= 16)
+        CHECK_NOTHROW(load(folder.path()));
+      else
+        check_refused(folder.path(), "group size", {weights_name, up, "group_size", "multiple of 8"});
+    }
+  }
+}
+
 TEST_CASE("hostile: quantization_config") {
   const struct {
     const char* what;
@@ -166,7 +203,7 @@ TEST_CASE("hostile: quantization_config") {
       {"no format", [](auto& model) { model.root().erase("format"); }, "format"},
       {"another format", [](auto& model) { model.root()["format"] = "marlin-24"; }, "marlin-24"},
       {"format a number", [](auto& model) { model.root()["format"] = 4; }, "format"},
-      {"not compressed", [](auto& model) { model.root()["quantization_status"] = "frozen"; },
+      {"not compressed", [](auto& model) { model.root()["quantization_status"] = "calibration"; },
        "quantization_status"},
       {"a quantized KV cache",
        [](auto& model) {
@@ -201,7 +238,7 @@ TEST_CASE("hostile: quantization_config") {
       {"two groups for a target",
        [](auto& model) {
          json other = model.group();
-         other["weights"]["group_size"] = 8;
+         other["weights"]["group_size"] = 16;
          model.root()["config_groups"]["group_1"] = other;
        },
        up},

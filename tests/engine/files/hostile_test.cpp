@@ -10,6 +10,7 @@
 #include <cstring>
 #include <functional>
 
+#include "engine/tokenizer/tokenizer.h"
 #include "tests/support/paths.h"
 #include "tests/support/tiny_model.h"
 
@@ -333,6 +334,23 @@ TEST_CASE("hostile: files that are no JSON, or not there") {
   check_refused(other.path(), "weights a pipe", {weights_name, "regular"});
 }
 
+TEST_CASE("hostile: git-lfs pointers in the place of files") {
+  const std::string pointer =
+      "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 4500000000\n";
+  for (const std::string& file : {config_name, weights_name}) {
+    TemporaryFolder folder;
+    write_tiny_model(folder.path());
+    write_text(folder.path() / file, pointer);
+    check_refused(folder.path(), file, {file, "git-lfs"});
+  }
+  for (const std::string file : {"tokenizer.json", "tokenizer.model"}) {
+    TemporaryFolder folder;
+    write_text(folder.path() / file, pointer);
+    CHECK_THROWS_WITH(Tokenizer::open(folder.path()),
+                      Catch::Matchers::Contains(file) && Catch::Matchers::Contains("git-lfs"));
+  }
+}
+
 TEST_CASE("hostile: the index of shards") {
   const std::string first = "model-00001-of-00002.safetensors", second = "model-00002-of-00002.safetensors";
   const struct {
@@ -345,6 +363,7 @@ TEST_CASE("hostile: the index of shards") {
       {"two dots", [](json& map) { map[norm] = ".."; }, {index_name, norm}},
       {"no name", [](json& map) { map[norm] = ""; }, {index_name, norm}},
       {"a zero byte", [&](json& map) { map[norm] = second + std::string(1, '\0'); }, {index_name, norm}},
+      {"an escape sequence", [](json& map) { map[norm] = "\x1b[2J"; }, {index_name, norm, "\\x1b"}},
       {"a number", [](json& map) { map[norm] = 1; }, {index_name, norm}},
       {"a shard that is not there",
        [](json& map) { map[norm] = "absent.safetensors"; },

@@ -153,6 +153,75 @@ TEST_CASE("kill -9 at any step leaves nothing that loads") {
   }
 }
 
+namespace {
+
+// A process that has begun to write `output` and does nothing more.
+pid_t writer_of(const fs::path& output) {
+  int ready[2];
+  REQUIRE(pipe(ready) == 0);
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    OutputFolder folder(output);
+    write_text(folder.path() / "model.safetensors", "1");
+    if (write(ready[1], "1", 1) == 1) pause();
+    _exit(0);
+  }
+  char byte = 0;
+  REQUIRE(read(ready[0], &byte, 1) == 1);
+  close(ready[0]);
+  close(ready[1]);
+  return child;
+}
+
+void kill_and_wait(pid_t child) {
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+}
+
+}  // namespace
+
+TEST_CASE(
+    "what a dead writer left is removed by the next one to the same place, what a living one writes is not") {
+  TemporaryFolder root;
+  const fs::path output = root.path() / "out";
+  const char* others[] = {".other.whittle-00000000", ".out.whittle-0000000g", ".out.whittle-000",
+                          "out.whittle-00000000"};
+  for (const char* name : others) fs::create_directory(root.path() / name);
+  const size_t before = entries(root.path());
+  kill_and_wait(writer_of(output));
+  CHECK(entries(root.path()) == before + 1);
+  const pid_t living = writer_of(output);
+  CHECK(entries(root.path()) == before + 1);  // its own, and no longer the other's
+  {
+    OutputFolder first(output);
+    OutputFolder second(output);
+    CHECK(entries(root.path()) == before + 3);
+    write_text(first.path() / "x", "1");
+    first.commit(tiny_config());
+    CHECK(fs::exists(second.path()));
+    CHECK_THROWS_WITH(second.commit(tiny_config()), Contains("exists already"));
+  }
+  CHECK(entries(root.path()) == before + 2);
+  fs::remove_all(output);
+  kill_and_wait(living);
+  { OutputFolder next(output); }
+  CHECK(entries(root.path()) == before);
+}
+
+TEST_CASE("a writer killed before its last step is overtaken by the next") {
+  TemporaryFolder root;
+  const fs::path output = root.path() / "out";
+  fs::create_directory(output);
+  write_text(output / "config.json.partial", "{}");
+  write_text(output / "model.safetensors", "1");
+  { OutputFolder(output).commit(tiny_config()); }
+  CHECK(entries(output) == 1);
+  // Not ours: a model that somebody keeps such a file beside.
+  write_text(output / "config.json.partial", "{}");
+  CHECK_THROWS_WITH(OutputFolder(output), Contains("exists already"));
+}
+
 TEST_CASE("an interrupt removes the temporary folder") {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     TemporaryFolder root;

@@ -116,6 +116,22 @@ TEST_CASE("what the writer writes reads back, whatever the order and the threads
   }
 }
 
+TEST_CASE("what was announced as F16 may become BF16") {
+  TemporaryFolder folder;
+  std::vector<TensorInfo> infos;
+  for (int i = 0; i < 20; ++i) infos.push_back({std::string(static_cast<size_t>(i), 'a'), DType::F16, {1}});
+  for (const int changed : {0, 1, 20}) {
+    const auto path = folder.path() / std::to_string(changed);
+    SafetensorsWriter writer(path, infos, {});
+    for (const TensorInfo& tensor : infos) writer.write(tensor.name, span_of("ab"));
+    for (int i = 0; i < changed; ++i) writer.make_bf16(infos[static_cast<size_t>(i)].name);
+    writer.finish();
+    const SafetensorsFile file(path);
+    CHECK(std::ranges::count(file.tensors(), DType::BF16, &TensorView::dtype) == changed);
+    for (const TensorView& tensor : file.tensors()) CHECK(text_of(tensor.bytes) == "ab");
+  }
+}
+
 TEST_CASE("the writer refuses what does not fit") {
   TemporaryFolder folder;
   const auto path = folder.path() / "a.safetensors";

@@ -1,0 +1,159 @@
+// The program and files that others made, cut short, or left behind.
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <thread>
+
+#include "tests/support/program.h"
+#include "tests/support/tiny_model.h"
+
+namespace fs = std::filesystem;
+using namespace whittle::test;
+using nlohmann::json;
+
+namespace {
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+int64_t lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
+size_t entries(const fs::path& folder) {
+  return static_cast<size_t>(std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
+}
+
+TinyModel large_model() {
+  TinyModel model;
+  model.hidden_size = 256;
+  model.intermediate_size = 1024;
+  model.num_hidden_layers = 8;
+  model.num_attention_heads = model.num_key_value_heads = 8;
+  model.head_dim = 32;
+  model.tied = false;
+  model.max_position_embeddings = 1 << 20;
+  return model;
+}
+
+std::vector<std::string> generate(const fs::path& model, const fs::path& folder, const std::string& tokens) {
+  write_text(folder / "ids.json", "[2, 3]");
+  return {"generate", model, "--token-ids", folder / "ids.json", "--max-tokens", tokens, "--threads", "2"};
+}
+
+}  // namespace
+
+TEST_CASE("A model that is cut short while a command reads it is one line that names its file") {
+  const TemporaryFolder folder;
+  const fs::path source = folder.path() / "source", parent = folder.path() / "parent";
+  fs::create_directory(source);
+  fs::create_directory(parent);
+  for (const std::string command : {"quantize", "generate"}) {
+    write_tiny_model(source, large_model());
+    Child child(whittle_command(
+        command == "quantize" ? std::vector<std::string>{"quantize", source, parent / "out", "--threads", "2"}
+                              : generate(source, folder.path(), "1000000")));
+    // quantize has begun to write, generate is at work on its tokens.
+    for (int i = 0; i < 5000 && command == "quantize" && fs::is_empty(parent) && !child.ended(); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (command == "generate") std::this_thread::sleep_for(std::chrono::milliseconds(700));
+    fs::resize_file(source / "model.safetensors", 4096);
+    const Outcome outcome = child.wait();
+    INFO(command << ": " << outcome.err);
+    CHECK(outcome.exit_code == 1);
+    CHECK(lines(outcome.err) == 1);
+    CHECK(has(outcome.err, source / "model.safetensors"));
+    CHECK(fs::is_empty(parent));
+  }
+}
+
+TEST_CASE("What a killed run left is removed by the next") {
+  const TemporaryFolder folder;
+  const fs::path source = folder.path() / "source", parent = folder.path() / "parent";
+  fs::create_directory(source);
+  fs::create_directory(parent);
+  write_tiny_model(source, large_model());
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"quantize", source, parent / "out", "--threads", "1"},
+        {"export", source, parent / "out", "--threads", "1"}}) {
+    Child child(whittle_command(command));
+    while (fs::is_empty(parent) && !child.ended()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    child.send(SIGKILL);
+    child.wait();
+    fs::remove_all(parent / "out");
+    const Outcome next = run_whittle(command);
+    INFO(next.err);
+    CHECK(next.exit_code == 0);
+    CHECK(entries(parent) == 1);
+    CHECK(fs::exists(parent / "out"));
+    fs::remove_all(parent / "out");
+  }
+}
+
+TEST_CASE("A field that the user vouches for is let pass by every command that opens a model") {
+  const TemporaryFolder folder;
+  const fs::path model = folder.path() / "model";
+  fs::create_directory(model);
+  write_tiny_model(model);
+  json config = config_of(TinyModel{});
+  config["some_new_field"] = config["another"] = 1;
+  write_text(model / "config.json", config.dump());
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"quantize", model, folder.path() / "a"},
+        {"inspect", model},
+        generate(model, folder.path(), "2"),
+        {"bench", model, "--prompt-tokens", "8", "--gen-tokens", "4", "--repeat", "1", "--threads", "1"}}) {
+    INFO(command.front());
+    const Outcome refused = run_whittle(command);
+    CHECK(refused.exit_code == 1);
+    CHECK(has(refused.err, "another"));
+    std::vector<std::string> allowed = command;
+    allowed.insert(allowed.end(), {"--allow-field", "another", "--allow-field", "some_new_field"});
+    const Outcome outcome = run_whittle(allowed);
+    INFO(outcome.err);
+    CHECK(outcome.exit_code == 0);
+  }
+}
+
+TEST_CASE("What other readers of the format will not take is said when it is written") {
+  const TemporaryFolder folder;
+  const fs::path model = folder.path() / "model";
+  fs::create_directory(model);
+  TinyModel tiny;
+  tiny.hidden_size = 40;
+  write_tiny_model(model, tiny);
+  const auto quantize = [&](std::vector<std::string> flags) {
+    fs::remove_all(folder.path() / "out");
+    flags.insert(flags.begin(), {"quantize", model, folder.path() / "out", "--threads", "1"});
+    return run_whittle(flags);
+  };
+  CHECK(quantize({}).err.empty());
+  const Outcome both =
+      quantize({"--weights", "int4", "--group-size", "32", "--embedding", "int8", "--lm-head", "int8"});
+  INFO(both.err);
+  CHECK(both.exit_code == 0);
+  CHECK(lines(both.err) == 2);
+  CHECK(has(both.err, "embed_tokens"));
+  CHECK(has(both.err, "40 inputs"));
+}
+
+TEST_CASE("Weights made for float inputs are announced by the commands that run them, and recorded") {
+  const TemporaryFolder folder;
+  const fs::path source = folder.path() / "source", model = folder.path() / "model";
+  fs::create_directory(source);
+  write_tiny_model(source);
+  REQUIRE(run_whittle({"quantize", source, model, "--threads", "1"}).exit_code == 0);
+  const auto commands = [&] {
+    return std::vector<std::vector<std::string>>{
+        generate(model, folder.path(), "2"),
+        {"bench", model, "--prompt-tokens", "8", "--gen-tokens", "4", "--repeat", "1", "--threads", "1"}};
+  };
+  for (const auto& command : commands()) CHECK(run_whittle(command).err.empty());
+  json config = json::parse(read_text(model / "config.json"));
+  for (json& group : config["quantization_config"]["config_groups"]) group["input_activations"] = nullptr;
+  write_text(model / "config.json", config.dump());
+  for (const auto& command : commands()) {
+    const Outcome outcome = run_whittle(command);
+    INFO(outcome.err);
+    CHECK(outcome.exit_code == 0);
+    CHECK(lines(outcome.err) == 1);
+    CHECK(has(outcome.err, "input_activations"));
+  }
+  CHECK(json::parse(run_whittle({"inspect", model, "--json", "-"}).out)["notes"].size() == 1);
+}

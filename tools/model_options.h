@@ -1,0 +1,36 @@
+#pragma once
+// What every command that opens a model shares.
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "engine/files/allowed_fields.h"
+#include "engine/files/json_file.h"
+#include "engine/files/model_file.h"
+
+namespace whittle {
+
+inline void add_allow_field(CLI::App& command) {
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--allow-field",
+          [](const std::vector<std::string>& names) { std::ranges::for_each(names, allow_field); },
+          "Trust that this unknown field of config.json changes nothing; may be repeated")
+      ->type_name("NAME")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false);
+}
+
+// Says on standard error what is done otherwise than the model's files ask.
+inline void print_notes(const std::filesystem::path& model) {
+  for (const std::string& note : ModelFile(model).notes())
+    fmt::print(stderr, "whittle: {}\n", printable(note));
+}
+
+}  // namespace whittle
