@@ -5,6 +5,7 @@
 
 #include "engine/files/compressed_tensors.h"
 #include "engine/files/float_tensor.h"
+#include "engine/files/interrupts.h"
 #include "engine/files/output_folder.h"
 #include "engine/files/safetensors_writer.h"
 #include "kernels/buffer.h"
@@ -104,6 +105,7 @@ class Run {
     const int64_t element_bytes = bits(tensor.dtype) / 8;
     const int64_t pieces = (tensor.elements() + piece - 1) / piece;
     team_.for_each(pieces, [&](int64_t i) {
+      if (interrupted()) return;
       const int64_t first = i * piece, count = std::min(piece, tensor.elements() - first);
       const auto bytes = tensor.bytes.subspan(static_cast<size_t>(first * element_bytes),
                                               static_cast<size_t>(count * element_bytes));
@@ -141,6 +143,7 @@ class Run {
     // Errors are summed row by row and then in order, so that the report does not depend on the threads.
     std::vector<double> errors(static_cast<size_t>(rows)), powers(errors.size());
     team_.for_each(rows, [&](int64_t row) {
+      if (interrupted()) return;
       std::vector<float> values(static_cast<size_t>(cols)), restored(values.size());
       info(*source).decode_row(tensor.bytes.data() + row * source_row, cols, values.data());
       require_finite(values.data(), cols, tensor, row * cols);
@@ -159,6 +162,7 @@ class Run {
         powers[static_cast<size_t>(row)] += value * value;
       }
     });
+    check_interrupted();
     for (const double error : errors) error_ += error;
     for (const double power : powers) power_ += power;
     write_quantized(writer, module.name, scheme, matrix, scale_dtype(scheme));

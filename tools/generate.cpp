@@ -6,7 +6,6 @@
 #include "bench/reports/json_report.h"
 #include "bench/reports/table.h"
 #include "engine/files/json_file.h"
-#include "engine/files/output_folder.h"
 #include "engine/generator.h"
 #include "kernels/error.h"
 #include "tools/commands.h"
@@ -69,7 +68,6 @@ void run(const GenerateOptions& options) {
   const bool show = options.json != "-";
   const Generation out = generate(session, model, tokenizer ? &*tokenizer : nullptr, prompt,
                                   options.generation, [&](std::string_view text) {
-                                    check_interrupted();
                                     if (show) std::cout << text << std::flush;
                                   });
   if (show && !tokenizer) std::cout << nlohmann::json(out.ids).dump();

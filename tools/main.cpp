@@ -2,7 +2,6 @@
 #include <iostream>
 #include <new>
 
-#include "engine/files/output_folder.h"
 #include "tools/commands.h"
 
 int main(int argc, char** argv) {
@@ -29,7 +28,6 @@ int main(int argc, char** argv) {
   add_machine(app);
   add_synthesize(app);
   try {
-    catch_interrupts();
     app.parse(argc, argv);
     return exit_done;
   } catch (const CLI::RuntimeError& error) {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -19,8 +18,6 @@ namespace whittle {
 namespace fs = std::filesystem;
 
 namespace {
-
-volatile std::sig_atomic_t interrupted = 0;
 
 // What these names begin with. Weights and config.json are never copied.
 constexpr std::string_view side_files[] = {"tokenizer",
@@ -96,6 +93,7 @@ void OutputFolder::commit(const nlohmann::ordered_json& config) {
   if (!stream) fail("{}: cannot write", (temporary_ / partial).string());
   for (const auto& entry : fs::directory_iterator(temporary_)) sync_to_disk(entry.path());
   sync_to_disk(temporary_);
+  check_interrupted();
   check_free(final_);
   const auto rename = [](const fs::path& from, const fs::path& to) {
     if (std::rename(from.c_str(), to.c_str()) != 0)
@@ -107,21 +105,6 @@ void OutputFolder::commit(const nlohmann::ordered_json& config) {
   rename(final_ / partial, final_ / "config.json");
   sync_to_disk(final_);
   sync_to_disk(final_.parent_path());
-}
-
-void catch_interrupts() {
-  struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = 1; };
-  action.sa_flags = SA_RESETHAND;  // the second one ends the program
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
-    struct sigaction current {};
-    sigaction(signal, nullptr, &current);
-    if (current.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);  // nohup stays nohup
-  }
-}
-
-void check_interrupted() {
-  if (interrupted) fail("interrupted");
 }
 
 }  // namespace whittle

@@ -3,11 +3,14 @@
 //
 // Files are written into a hidden sibling, ".NAME.whittle-XXXXXX", which has no config.json. commit() renames
 // it, and gives config.json its name last of all. No loader, ours or another, takes a folder without one:
-// what a kill -9 leaves behind, at any moment, is not a model.
+// what a kill -9 leaves behind, at any moment, is not a model. Other signals wait until the folder is
+// removed.
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+
+#include "engine/files/interrupts.h"
 
 namespace whittle {
 
@@ -32,6 +35,7 @@ class OutputFolder {
   void commit(const nlohmann::ordered_json& config);
 
  private:
+  HeldInterrupts held_;
   std::filesystem::path final_, temporary_;
   bool committed_ = false;
 };
@@ -39,12 +43,5 @@ class OutputFolder {
 // Brings a file, or a folder's list of names where the file system knows that, to the disk. Throws Error that
 // names it.
 void sync_to_disk(const std::filesystem::path& path);
-
-// Asks SIGINT, SIGTERM and SIGHUP to set a flag instead of ending the program; a second signal ends it at
-// once. Called once, by main().
-void catch_interrupts();
-// Throws Error("interrupted …") when such a signal has come. Long loops that write an OutputFolder call it
-// for each tensor: unwinding then removes the folder.
-void check_interrupted();
 
 }  // namespace whittle

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "engine/files/interrupts.h"
 #include "quant/gguf/types.h"
 
 namespace whittle {
@@ -37,7 +38,7 @@ class GgufWriter {
   // `path` exists.
   GgufWriter(const std::filesystem::path& path, const GgufMetadata& metadata,
              std::span<const GgufTensor> tensors);
-  // Removes the sibling unless finish() has been called.
+  // Removes the sibling unless finish() has been called; signals that end the program wait for that.
   ~GgufWriter();
   GgufWriter(const GgufWriter&) = delete;
   GgufWriter& operator=(const GgufWriter&) = delete;
@@ -51,6 +52,7 @@ class GgufWriter {
  private:
   void put(std::span<const std::byte> bytes);  // at the end of the file
 
+  HeldInterrupts held_;
   std::filesystem::path path_, temporary_;
   std::vector<int64_t> sizes_;  // of the tensors
   size_t tensor_ = 0;           // the one being written
