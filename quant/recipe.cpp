@@ -51,14 +51,17 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const ModelFile& file, 
   std::vector<NamePattern> exclude;
   for (const std::string& pattern : recipe.exclude)
     exclude.emplace_back("re:.*(?:" + pattern + ")", "--exclude " + pattern);
+  std::vector<bool> used(exclude.size());
   const auto excluded = [&](const std::string& module) {
-    return std::any_of(exclude.begin(), exclude.end(),
-                       [&](const NamePattern& pattern) { return pattern.matches(module); });
+    bool found = false;
+    for (size_t i = 0; i < exclude.size(); ++i)
+      if (exclude[i].matches(module)) used[i] = found = true;
+    return found;
   };
 
   QuantizationPlan plan;
   const auto add = [&](const std::string& module, std::optional<QuantizationScheme> scheme) {
-    if (scheme && !excluded(module))
+    if (!excluded(module) && scheme)
       plan.modules.push_back({module, *scheme});
     else
       plan.kept.push_back(module);
@@ -84,6 +87,8 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const ModelFile& file, 
     for (const LinearShape& linear : layer_linears(spec, layer))
       add(linear.name, linear_scheme(recipe, recipe.weights, recipe.group_size));
   if (shared.input != shared.output || !plan.copies.empty()) add("lm_head", head);
+  for (size_t i = 0; i < used.size(); ++i)
+    if (!used[i]) fail("--exclude {}: no module of {} matches", recipe.exclude[i], file.folder().string());
   if (plan.modules.empty())
     fail("{}: nothing is left to quantize: --exclude keeps every module", config.string());
   return plan;
