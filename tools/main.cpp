@@ -6,6 +6,7 @@
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/streams.h"
+#include "tools/version.h"
 
 namespace whittle {
 namespace {
@@ -36,7 +37,7 @@ int main(int argc, char** argv) {
   open_missing_streams();
   CLI::App app("Whittle: quantize language models, run them on CPUs, and measure what was gained and lost.",
                "whittle");
-  app.set_version_flag("--version", "whittle " WHITTLE_VERSION);
+  app.set_version_flag("--version", version_text());
   app.require_subcommand(1);
   app.option_defaults()->multi_option_policy(
       CLI::MultiOptionPolicy::TakeLast);  // a script's flags can be overridden
@@ -57,6 +58,7 @@ int main(int argc, char** argv) {
   add_inspect(app);
   add_machine(app);
   add_synthesize(app);
+  add_completion(app);
   const int code = guarded(app, [&] { app.parse(argc, argv); });
   if (code == exit_failed) return code;
   return std::max(code, guarded(app, flush_output));

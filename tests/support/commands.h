@@ -59,7 +59,8 @@ inline std::vector<std::vector<std::string>> all_commands(const std::filesystem:
           {"tokenize", reference_model(), "--text", "Once"},
           {"inspect", int8_model(), "--threads", "1"},
           {"machine", "--threads", "1"},
-          {"synthesize", "smollm-135m", folder / "random", "--threads", "1"}};
+          {"synthesize", "smollm-135m", folder / "random", "--threads", "1"},
+          {"completion", "bash"}};
 }
 
 }  // namespace whittle::test

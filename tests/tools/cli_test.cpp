@@ -16,8 +16,8 @@ using nlohmann::json;
 
 namespace {
 
-const std::vector<std::string> commands = {"quantize", "export",  "generate", "bench",     "drift",
-                                           "tokenize", "inspect", "machine",  "synthesize"};
+const std::vector<std::string> commands = {"quantize", "export",  "generate", "bench",      "drift",
+                                           "tokenize", "inspect", "machine",  "synthesize", "completion"};
 
 bool loads(const fs::path& folder) {
   const TemporaryFolder ids;

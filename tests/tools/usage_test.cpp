@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "tests/support/commands.h"
 #include "tests/support/tiny_model.h"
@@ -196,4 +197,10 @@ TEST_CASE("Lengths of bench that were not asked for are cut to the context, and 
   CHECK(lengths(run_whittle(with(once, {"--gen-tokens", "8"}))) == std::pair(504, 8));
   CHECK(run_whittle(with(once, {"--prompt-tokens", "512"})).exit_code == 1);
   CHECK(run_whittle(with(once, {"--prompt-tokens", "500", "--gen-tokens", "128"})).exit_code == 1);
+}
+
+TEST_CASE("The version names a commit") {
+  const Outcome version = run_whittle({"--version"});
+  CHECK(std::regex_match(version.out,
+                         std::regex("whittle [0-9.]+ \\(commit (unknown|[0-9a-f]{12,40}(-dirty)?)\\)\n")));
 }
