@@ -65,6 +65,18 @@ TEST_CASE("Every command that measures or reads ends by the first signal, and le
   CHECK(fs::is_empty(reports.path()));
 }
 
+TEST_CASE("What was generated before a signal has been printed") {
+  const TemporaryFolder folder;
+  const std::string out = folder.path() / "out.txt";
+  Child child(whittle_command(
+                  {"generate", int8_model(), "--prompt", "Once", "--max-tokens", "400", "--threads", "1"}),
+              {.out = out});
+  while (!fs::exists(out) || (fs::is_empty(out) && !child.ended())) std::this_thread::sleep_for(1ms);
+  child.send(SIGINT);
+  CHECK(child.wait().signal == SIGINT);
+  CHECK_FALSE(read_text(out).empty());
+}
+
 TEST_CASE("A command that writes a model ends by the first signal, and removes what it wrote") {
   const TemporaryFolder folder;
   const fs::path out = folder.path() / "out";
