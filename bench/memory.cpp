@@ -21,6 +21,7 @@
 #include <fstream>
 #include <utility>
 
+#include "engine/files/interrupts.h"
 #include "kernels/error.h"
 #include "kernels/threads.h"
 
@@ -133,6 +134,7 @@ int64_t peak_resident_bytes() { return status_bytes("self", "VmHWM:"); }
 
 ChildReport run_child(const std::vector<std::string>& argv, const ChildOptions& options) {
   assert(!argv.empty());
+  const HeldInterrupts held;
   const int64_t inherited_peak = own_peak_as_inherited();
   ChildReport report;
   Pipe output = open_pipe(argv[0]);
@@ -156,7 +158,7 @@ ChildReport run_child(const std::vector<std::string>& argv, const ChildOptions& 
       watched_peak = std::max(watched_peak, status_bytes(std::to_string(child), "VmHWM:"));
       next_watch = now + std::chrono::milliseconds(options.watch_ms);
     }
-    if (!report.timed_out && seconds_so_far() > options.timeout_seconds) {
+    if (!report.timed_out && (seconds_so_far() > options.timeout_seconds || interrupted())) {
       kill(child, SIGKILL);
       report.timed_out = true;
     }

@@ -34,8 +34,8 @@ struct ChildReport {
 };
 
 // Runs argv (argv[0] looked for in PATH) to its end, on all CPUs that this process was started on, with an
-// empty standard input and, unless it is kept, our standard error. Throws Error when it cannot be started;
-// how it ended is in the report.
+// empty standard input and, unless it is kept, our standard error. A signal that ends this program ends the
+// child too. Throws Error when it cannot be started; how it ended is in the report.
 ChildReport run_child(const std::vector<std::string>& argv, const ChildOptions& options = {});
 
 }  // namespace whittle

@@ -48,7 +48,7 @@ BenchReport measure_models(const BenchOptions& options, const BenchProgress& pro
 
 // Keys: see bench/README.md.
 nlohmann::json bench_json(const BenchReport& report);
-// At most 110 terminal columns wide unless a single model's column is wider: models that do not fit go below.
+// Models that do not fit beside each other go below.
 std::string bench_text(const BenchReport& report);
 // A table a model and phase, where options.speed.profile was set.
 std::string bench_profile_text(const BenchReport& report);

@@ -69,6 +69,15 @@ InspectedTensor inspect_vector(const TensorView& tensor) {
   return out;
 }
 
+// Where the number of a layer ends, as in "model.layers.0" of "model.layers.0.mlp.up_proj.weight"; else 0.
+size_t layer_end(std::string_view name) {
+  for (size_t dot = name.find('.'); dot != name.npos; dot = name.find('.', dot + 1)) {
+    const size_t end = std::min(name.find_first_not_of("0123456789", dot + 1), name.size());
+    if (end > dot + 1 && end < name.size() && name[end] == '.') return end;
+  }
+  return 0;
+}
+
 }  // namespace
 
 Inspection inspect(const std::filesystem::path& folder, int64_t context, KvFormat kv_cache,
@@ -142,15 +151,21 @@ std::string inspection_text(const Inspection& inspection) {
   Table table({{"tensor", Align::left},
                {"shape", Align::left},
                {"format", Align::left},
-               {"scales", Align::left},
-               {"bits/weight", Align::right},
+               {"bits", Align::right},
                {"zeros", Align::right},
                {"size", Align::right}});
-  for (const InspectedTensor& tensor : inspection.tensors)
-    table.add_row({tensor.name, shape_text(tensor.shape),
-                   tensor.format + (tensor.symmetric ? "" : " asymmetric"), tensor.group,
-                   fmt::format("{:.3f}", tensor.bits_per_weight), format_percent(tensor.zeros),
+  std::string layer;
+  for (const InspectedTensor& tensor : inspection.tensors) {
+    // Names are long: those of a layer stand below its own.
+    const size_t end = layer_end(tensor.name);
+    if (end && tensor.name.substr(0, end) != layer)
+      table.add_row({layer = tensor.name.substr(0, end), "", "", "", "", ""});
+    table.add_row({end ? "  " + tensor.name.substr(end + 1) : tensor.name, shape_text(tensor.shape),
+                   tensor.format + (tensor.group.empty() ? "" : " " + tensor.group) +
+                       (tensor.symmetric ? "" : " asymmetric"),
+                   fmt::format("{:.3f}", tensor.bits_per_weight), fmt::format("{:.2f} %", 100 * tensor.zeros),
                    format_bytes(static_cast<double>(tensor.bytes))});
+  }
   table.add_note(fmt::format(
       "{}: {} layers, hidden_size {}, intermediate_size {}, {} heads over {} key/value heads of {}, "
       "vocabulary {}{}, context {}",

@@ -5,9 +5,11 @@
 
 #include "engine/files/compressed_tensors.h"
 #include "engine/files/float_tensor.h"
+#include "engine/files/interrupts.h"
 #include "engine/files/json_file.h"
 #include "engine/files/output_folder.h"
 #include "engine/files/safetensors_writer.h"
+#include "engine/weight_source.h"
 #include "kernels/buffer.h"
 #include "kernels/error.h"
 #include "quant/rounding.h"
@@ -15,11 +17,13 @@
 namespace whittle {
 namespace {
 
-void require_finite(const float* values, int64_t count, const TensorView& tensor, int64_t first_index) {
+// Elements of a tensor from `first` on, `step` apart.
+void require_finite(const float* values, int64_t count, const TensorView& tensor, int64_t first,
+                    int64_t step = 1) {
   for (int64_t i = 0; i < count; ++i)
     if (!std::isfinite(values[i]))
       fail("{}: tensor {}: element {} is {}; a weight must be finite", tensor.file->string(),
-           quote(tensor.name), first_index + i, values[i]);
+           quote(tensor.name), first + i * step, values[i]);
 }
 
 // Group scales are stored in 16 bits, BF16 where F16 does not reach; one a row costs nothing in 32.
@@ -27,18 +31,14 @@ DType scale_dtype(const QuantizationScheme& scheme) {
   return scheme.strategy == ScaleStrategy::group ? DType::F16 : DType::F32;
 }
 
-struct Shape {
-  int64_t rows, cols;
-};
-
 class Run {
  public:
-  Run(const ModelFile& file, const QuantizationPlan& plan, const Team& team, const Progress& progress)
-      : file_(file), plan_(plan), team_(team), progress_(progress) {
-    for (const TensorView& tensor : file.tensors())
+  Run(const FolderWeights& source, const QuantizationPlan& plan, const Team& team, const Progress& progress)
+      : source_(source), file_(source.file()), plan_(plan), team_(team), progress_(progress) {
+    for (const TensorView& tensor : file_.tensors())
       if (module_of(tensor) != plan.unused) total_bytes_ += static_cast<int64_t>(tensor.bytes.size());
     for (const auto& [target, source] : plan.copies)
-      total_bytes_ += static_cast<int64_t>(file.get(source + ".weight").bytes.size());
+      total_bytes_ += static_cast<int64_t>(file_.get(source + ".weight").bytes.size());
   }
 
   // Every tensor of the output, in the source's order, quantized modules in the plan's order after what is
@@ -53,9 +53,9 @@ class Run {
         tensors.push_back({target + ".weight", tensor.dtype, tensor.shape});
       }
     for (const QuantizedModule& module : plan_.modules) {
-      const Shape shape = shape_of(source_tensor(module.name));
-      for (TensorInfo& info :
-           quantized_tensors(module.name, module.scheme, shape.rows, shape.cols, scale_dtype(module.scheme)))
+      const Module& source = source_of(module.name);
+      for (TensorInfo& info : quantized_tensors(module.name, module.scheme, source.rows, source.cols,
+                                                scale_dtype(module.scheme)))
         tensors.push_back(std::move(info));
     }
     return tensors;
@@ -77,10 +77,10 @@ class Run {
     return std::any_of(plan_.modules.begin(), plan_.modules.end(),
                        [&](const auto& m) { return m.name == module; });
   }
-  // The matrix that a module of the output is made from.
-  const TensorView& source_tensor(const std::string& module) const {
+  // What a module of the output is made from.
+  const Module& source_of(const std::string& module) const {
     const auto copy = plan_.copies.find(module);
-    return file_.get((copy == plan_.copies.end() ? module : copy->second) + ".weight");
+    return *source_.inventory().find(copy == plan_.copies.end() ? module : copy->second);
   }
   static std::string module_of(const TensorView& tensor) {
     return tensor.name.substr(0, tensor.name.rfind('.'));
@@ -89,13 +89,6 @@ class Run {
     const std::string module = module_of(tensor);
     return module != plan_.unused && (!tensor.name.ends_with(".weight") || !is_quantized(module));
   }
-  static Shape shape_of(const TensorView& tensor) {
-    if (tensor.shape.size() != 2)
-      fail("{}: tensor {}: expected a matrix, found shape {}", tensor.file->string(), quote(tensor.name),
-           shape_text(tensor.shape));
-    return {tensor.shape[0], tensor.shape[1]};
-  }
-
   void advance(const TensorView& tensor, const std::string& module) {
     check_interrupted();
     done_bytes_ += static_cast<int64_t>(tensor.bytes.size());
@@ -108,6 +101,7 @@ class Run {
     const int64_t element_bytes = bits(tensor.dtype) / 8;
     const int64_t pieces = (tensor.elements() + piece - 1) / piece;
     team_.for_each(pieces, [&](int64_t i) {
+      if (interrupted()) return;
       const int64_t first = i * piece, count = std::min(piece, tensor.elements() - first);
       const auto bytes = tensor.bytes.subspan(static_cast<size_t>(first * element_bytes),
                                               static_cast<size_t>(count * element_bytes));
@@ -132,19 +126,17 @@ class Run {
     double error = 0, power = 0;
   };
 
-  Rounded round(const TensorView& tensor, const QuantizationScheme& scheme, DType scale_type) const {
-    const auto [rows, cols] = shape_of(tensor);
-    const std::optional<WeightFormat> source = float_format(tensor.dtype);
-    if (!source)
-      fail("{}: tensor {}: expected F32, F16 or BF16, found {}", tensor.file->string(), quote(tensor.name),
-           name(tensor.dtype));
+  Rounded round(const WeightMatrix& source, const Module& module, const QuantizationScheme& scheme,
+                DType scale_type) const {
+    const int64_t rows = module.rows, cols = module.cols;
+    const TensorView& tensor = file_.get(module.name + ".weight");
     Rounded out;
     WeightMatrix& matrix = out.matrix;
     matrix.format = scheme.format;
     matrix.rows = rows;
     matrix.cols = cols;
     matrix.group_size = scheme.group_size ? scheme.group_size : cols;
-    const int64_t code_row = row_bytes(matrix.format, cols), source_row = row_bytes(*source, cols);
+    const int64_t code_row = row_bytes(matrix.format, cols);
     out.codes = Buffer<std::byte>(rows * code_row);
     matrix.codes = out.codes.span();
     matrix.scales.resize(static_cast<size_t>(rows * matrix.groups()));
@@ -154,10 +146,14 @@ class Run {
     std::vector<double> errors(static_cast<size_t>(rows)), powers(errors.size());
     std::vector<RowFit> fits(errors.size());
     team_.for_each(rows, [&](int64_t row) {
+      if (interrupted()) return;
       const auto at_row = static_cast<size_t>(row);
       std::vector<float> values(static_cast<size_t>(cols)), restored(values.size());
-      info(*source).decode_row(tensor.bytes.data() + row * source_row, cols, values.data());
-      require_finite(values.data(), cols, tensor, row * cols);
+      source.decode_row(row, values.data());
+      if (module.transposed)
+        require_finite(values.data(), cols, tensor, row, rows);
+      else
+        require_finite(values.data(), cols, tensor, row * cols);
       float* scales = matrix.scales.data() + row * matrix.groups();
       int8_t* zero_points = scheme.symmetric ? nullptr : matrix.zero_points.data() + row * matrix.groups();
       fits[at_row] = round_row(values.data(), cols, scheme, scale_type,
@@ -173,6 +169,7 @@ class Run {
         powers[at_row] += value * value;
       }
     });
+    check_interrupted();
     for (size_t row = 0; row < fits.size(); ++row) {
       out.error += errors[row];
       out.power += powers[row];
@@ -186,13 +183,14 @@ class Run {
   }
 
   void quantize_module(const QuantizedModule& module, SafetensorsWriter& writer) {
-    const TensorView& tensor = source_tensor(module.name);
+    const Module& source = source_of(module.name);
+    const WeightMatrix weights = source_.matrix(source);
     const QuantizationScheme& scheme = module.scheme;
     DType scale_type = scale_dtype(scheme);
-    Rounded rounded = round(tensor, scheme, scale_type);
+    Rounded rounded = round(weights, source, scheme, scale_type);
     if (scale_type == DType::F16 && rounded.fit != ScaleFit::good) {
       // BF16 reaches as far as F32, with fewer bits: a few tiny groups are no reason to take it.
-      Rounded other = round(tensor, scheme, DType::BF16);
+      Rounded other = round(weights, source, scheme, DType::BF16);
       if (rounded.fit == ScaleFit::lost || other.error < rounded.error) {
         rounded = std::move(other);
         scale_type = DType::BF16;
@@ -201,7 +199,8 @@ class Run {
     }
     if (rounded.fit == ScaleFit::lost)
       fail("{}: tensor {}: row {}, group {}: no scale in {} stands for weights of this size",
-           tensor.file->string(), quote(tensor.name), rounded.row, rounded.group, name(scale_type));
+           file_.get(source.name + ".weight").file->string(), quote(source.name + ".weight"), rounded.row,
+           rounded.group, name(scale_type));
     error_ += rounded.error;
     power_ += rounded.power;
     const WeightMatrix& matrix = rounded.matrix;
@@ -210,10 +209,11 @@ class Run {
          quantized_tensors(module.name, scheme, matrix.rows, matrix.cols, scale_type))
       stored_bytes_ += *tensor_bytes(part.dtype, part.shape);
     weights_ += matrix.rows * matrix.cols;
-    file_.drop_pages(tensor.bytes);
-    advance(tensor, module.name);
+    source_.release(weights);
+    advance(file_.get(source.name + ".weight"), module.name);
   }
 
+  const FolderWeights& source_;
   const ModelFile& file_;
   const QuantizationPlan& plan_;
   const Team& team_;
@@ -228,13 +228,14 @@ class Run {
 QuantizationReport quantize(const std::filesystem::path& source, const std::filesystem::path& out,
                             const Recipe& recipe, const Team& team, const std::string& version,
                             const Progress& progress) {
-  const ModelFile file(source);
-  const ModelSpec spec = read_model_spec(file);
-  const QuantizationPlan plan = plan_quantization(recipe, file, spec);
+  const FolderWeights source_weights(source);
+  const ModelFile& file = source_weights.file();
+  const ModelSpec& spec = source_weights.spec();
+  const QuantizationPlan plan = plan_quantization(recipe, source_weights);
   OutputFolder folder(out);
   folder.copy_side_files(source);
 
-  Run run(file, plan, team, progress);
+  Run run(source_weights, plan, team, progress);
   QuantizationReport report;
   report.notes = plan.notes(spec);
   const std::filesystem::path weights = folder.path() / "model.safetensors";

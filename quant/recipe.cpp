@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/inventory.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -26,20 +25,13 @@ QuantizationScheme linear_scheme(const Recipe& recipe, WeightFormat format, int6
 }
 
 // What would not load once it is written must not be written: every tensor as a run of the model reads it.
-void check_shapes(const ModelFile& file, const ModelSpec& spec) {
-  const EmbeddingModules embedding = embedding_modules(file, spec);
-  for (const std::string& module : {embedding.input, embedding.output})
-    file.weight(module, spec.vocab_size, spec.hidden_size);
-  for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
-    for (const LinearShape& linear : layer_linears(spec, layer)) {
-      file.weight(linear.name, linear.rows, linear.cols);
-      if (linear.bias) file.vector(linear.name + ".bias", linear.rows);
-    }
-  for (const TensorView& tensor : file.tensors()) {
-    const std::string_view name = tensor.name;
-    if (!name.ends_with("norm.weight")) continue;
-    const bool of_heads = name.ends_with(".q_norm.weight") || name.ends_with(".k_norm.weight");
-    file.vector(tensor.name, of_heads ? spec.head_dim : spec.hidden_size);
+void check_shapes(const WeightSource& source) {
+  for (const Module& module : source.inventory().modules()) {
+    if (module.matrix())
+      source.matrix(module);
+    else
+      source.weight_vector(module);
+    if (module.bias) source.bias(module);
   }
 }
 
@@ -60,30 +52,34 @@ std::string Recipe::text() const {
   return text;
 }
 
-QuantizationPlan plan_quantization(const Recipe& recipe, const ModelFile& file, const ModelSpec& spec) {
+QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& source) {
+  const ModelFile& file = source.file();
+  const Inventory& inventory = source.inventory();
   const std::filesystem::path config = file.folder() / "config.json";
   if (file.config().contains("quantization_config"))
     fail("{}: quantization_config: the model is quantized already; quantize the original weights",
          config.string());
   if (recipe.weights == WeightFormat::int4 && recipe.group_size == 0)
     fail("--group-size channel: int4 needs groups; expected 32, 64 or 128");
-  check_shapes(file, spec);
+  check_shapes(source);
   std::vector<NamePattern> exclude;
   for (const std::string& pattern : recipe.exclude)
     exclude.emplace_back("re:.*(?:" + pattern + ")", "--exclude " + pattern);
+  std::vector<bool> used(exclude.size());
   const auto excluded = [&](const std::string& module) {
-    return std::any_of(exclude.begin(), exclude.end(),
-                       [&](const NamePattern& pattern) { return pattern.matches(module); });
+    bool found = false;
+    for (size_t i = 0; i < exclude.size(); ++i)
+      if (exclude[i].matches(module)) used[i] = found = true;
+    return found;
   };
 
   QuantizationPlan plan;
   const auto add = [&](const std::string& module, std::optional<QuantizationScheme> scheme) {
-    if (scheme && !excluded(module))
+    if (!excluded(module) && scheme)
       plan.modules.push_back({module, *scheme});
     else
       plan.kept.push_back(module);
   };
-  const Inventory inventory = inventory_of(file, spec);
   std::optional<QuantizationScheme> embedding, head;
   if (recipe.embedding) embedding = linear_scheme(recipe, *recipe.embedding, 0);
   if (recipe.lm_head) {
@@ -116,6 +112,8 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const ModelFile& file, 
     if (absent == inventory.head_name()) plan.kept.push_back(absent);
     if (file.has_weight(absent)) plan.unused = absent;
   }
+  for (size_t i = 0; i < used.size(); ++i)
+    if (!used[i]) fail("--exclude {}: no module of {} matches", recipe.exclude[i], file.folder().string());
   if (plan.modules.empty())
     fail("{}: nothing is left to quantize: --exclude keeps every module", config.string());
   return plan;

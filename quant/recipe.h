@@ -7,14 +7,13 @@
 #include <string>
 #include <vector>
 
-#include "engine/files/model_file.h"
 #include "engine/files/quantization_config.h"
-#include "engine/model_spec.h"
+#include "engine/weight_source.h"
 
 namespace whittle {
 
 struct Recipe {
-  WeightFormat weights = WeightFormat::int8;  // of the seven linears of each layer
+  WeightFormat weights = WeightFormat::int8;  // of the linears of each layer
   int64_t group_size = 0;                     // inputs that share a scale; 0: a row
   bool symmetric = true;
   int64_t activation_group_size = 0;  // inputs that share an activation scale at run time; 0: a token
@@ -43,6 +42,6 @@ struct QuantizationPlan {
 };
 // Throws Error when the model is quantized already, when a choice does not fit it, and when a tensor's shape
 // is not the one that config.json implies.
-QuantizationPlan plan_quantization(const Recipe& recipe, const ModelFile& file, const ModelSpec& spec);
+QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& source);
 
 }  // namespace whittle

@@ -123,6 +123,7 @@ void synthesize(std::string_view name, const std::filesystem::path& out, DType d
     const bool norm = tensor.shape.size() == 1 && tensor.name.ends_with(".weight");
     constexpr int64_t piece = 1 << 20;
     team.for_each((count + piece - 1) / piece, [&](int64_t i) {
+      if (interrupted()) return;
       std::vector<uint16_t> values(static_cast<size_t>(std::min(piece, count - i * piece)));
       for (size_t j = 0; j < values.size(); ++j)
         values[j] = round(norm ? 1.0f : random_weight(first_index + static_cast<uint64_t>(i * piece) + j));

@@ -1,20 +1,16 @@
 #include "bench/drift.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <fstream>
 #include <iostream>
-#include <sstream>
 
 #include "bench/reports/json_report.h"
-#include "engine/files/json_file.h"
 #include "kernels/error.h"
 #include "tools/commands.h"
 #include "tools/model_options.h"
 #include "tools/options.h"
 #include "tools/progress.h"
-#include "tools/text_file.h"
+#include "tools/streams.h"
 
 namespace whittle {
 namespace {
@@ -27,16 +23,20 @@ struct DriftOptions {
   int threads = 0;
 };
 
-void run(const DriftOptions& options) {
+void run(const DriftOptions& options, const CLI::App& command) {
+  if (options.text.empty())
+    refuse_void(command, {"--characters", "--context", "--protocol"}, "--token-ids gives the windows");
+  if (!options.json.empty()) check_report_path(options.json);
+  check_baseline(options.baseline);
   const Team team(options.threads);
   std::optional<Tokenizer> tokenizer;
   Windows windows;
   if (!options.token_ids.empty()) {
     constexpr int64_t most = int64_t{1} << 30;
-    windows = token_windows(read_json_file(options.token_ids, most), options.token_ids);
+    windows = token_windows(read_json(options.token_ids, most), options.token_ids);
   } else {
     tokenizer = Tokenizer::open(options.model);
-    std::string text = read_text_file(options.text);
+    std::string text = read_text(options.text);
     if (options.characters) text = first_characters(text, options.characters);
     windows = text_windows(*tokenizer, text, options.context, options.protocol);
   }
@@ -69,30 +69,36 @@ void run(const DriftOptions& options) {
 void add_drift(CLI::App& app) {
   CLI::App* command = app.add_subcommand("drift", "What a model lost against its unquantized baseline");
   static DriftOptions options;
-  command->add_option("MODEL", options.model, "Folder of the model to judge")->required();
-  command->add_option("--baseline", options.baseline, "Folder of the original weights")->required();
+  command->add_option("MODEL", options.model, "Folder of the model to judge")->required()->check(not_empty());
+  command->add_option("--baseline", options.baseline, "Folder of the original weights")
+      ->required()
+      ->check(not_empty());
   CLI::Option_group* input = command->add_option_group("Input", "One of");
-  input->add_option("--text", options.text, "Text file to score")->type_name("FILE");
+  input->add_option("--text", options.text, "Text file to score; -: standard input")
+      ->type_name("FILE")
+      ->check(not_empty());
   input
       ->add_option("--token-ids", options.token_ids,
-                   "JSON array of windows of ids, BOS first; all others are scored")
-      ->type_name("FILE");
+                   "JSON array of windows of ids, BOS first; all others are scored; -: standard input")
+      ->type_name("FILE")
+      ->check(not_empty());
   input->require_option(1);
   command
       ->add_option("--characters", options.characters, "Use only the first N characters of the text; 0: all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40).description(""));
   command->add_option("--context", options.context, "Tokens of a window, BOS included")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 30).description(""));
   command->add_option("--protocol", options.protocol, "How the text is cut and scored")
       ->capture_default_str()
       ->check(CLI::IsMember({"windows", "llama.cpp"}));
   command->add_option("--max-kl", options.max_kl, "Gate: largest mean KL divergence, in nats")
-      ->check(CLI::NonNegativeNumber);
+      ->check(number(0, 1e9, "0 or more"));
   command
       ->add_option("--max-perplexity-increase", options.max_perplexity_increase,
                    "Gate: largest increase, in percent")
       ->type_name("PERCENT")
-      ->check(CLI::NonNegativeNumber);
+      ->check(number(0, 1e9, "0 or more"));
   add_kv_cache(*command, options.kv_cache);
   add_allow_field(*command);
   add_threads(*command, options.threads);
@@ -102,7 +108,7 @@ void add_drift(CLI::App& app) {
       "  whittle drift model-int8 --baseline model --text story.txt\n"
       "  whittle drift model-int4 --baseline model --text story.txt --max-kl 0.03 --json drift.json\n"
       "Exit code 3 says that a gate was exceeded, and standard error says which.");
-  command->callback([] { run(options); });
+  command->callback([command] { run(options, *command); });
 }
 
 }  // namespace whittle

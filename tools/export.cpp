@@ -17,8 +17,9 @@ void add_export(CLI::App& app) {
   command
       ->add_option("MODEL", model,
                    "Folder of the model; what is quantized is written as the values it stands for")
-      ->required();
-  command->add_option("OUT", out, "File to write; must not exist")->required();
+      ->required()
+      ->check(not_empty());
+  command->add_option("OUT", out, "File to write; must not exist")->required()->check(not_empty());
   command
       ->add_option(
           "--type", type,

@@ -6,13 +6,12 @@
 #include "bench/reports/json_report.h"
 #include "bench/reports/table.h"
 #include "engine/files/json_file.h"
-#include "engine/files/output_folder.h"
 #include "engine/generator.h"
 #include "kernels/error.h"
 #include "tools/commands.h"
 #include "tools/model_options.h"
 #include "tools/options.h"
-#include "tools/text_file.h"
+#include "tools/streams.h"
 
 namespace whittle {
 namespace {
@@ -27,7 +26,7 @@ struct GenerateOptions {
 
 std::vector<int32_t> read_ids(const std::string& path) {
   constexpr int64_t most = int64_t{1} << 26;
-  const nlohmann::json json = read_json_file(path, most);
+  const nlohmann::json json = read_json(path, most);
   if (!json.is_array()) fail("{}: expected a JSON array of token ids", path);
   std::vector<int32_t> ids;
   for (const nlohmann::json& id : json) {
@@ -44,7 +43,11 @@ bool has_tokenizer(const std::filesystem::path& folder) {
   return false;
 }
 
-void run(const GenerateOptions& options) {
+void run(const GenerateOptions& options, const CLI::App& command) {
+  if (options.generation.sampler.temperature == 0)
+    refuse_void(command, {"--top-k", "--top-p", "--min-p", "--seed"},
+                "without --temperature above 0 the most likely token is taken");
+  if (!options.json.empty()) check_report_path(options.json);
   const Team team(options.threads);
   const Model model(options.model, team);
   std::optional<Tokenizer> tokenizer;
@@ -57,8 +60,7 @@ void run(const GenerateOptions& options) {
   if (!options.token_ids.empty())
     prompt = read_ids(options.token_ids);
   else
-    prompt =
-        tokenizer->encode(options.prompt_file.empty() ? options.prompt : read_text_file(options.prompt_file));
+    prompt = tokenizer->encode(options.prompt_file.empty() ? options.prompt : read_text(options.prompt_file));
   const double tokenize_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
@@ -71,8 +73,9 @@ void run(const GenerateOptions& options) {
   const bool show = options.json != "-";
   const Generation out = generate(session, model, tokenizer ? &*tokenizer : nullptr, prompt,
                                   options.generation, [&](std::string_view text) {
-                                    check_interrupted();
-                                    if (show) std::cout << text << std::flush;
+                                    if (!show) return;
+                                    std::cout << text;
+                                    flush_output();
                                   });
   if (show && !tokenizer) std::cout << nlohmann::json(out.ids).dump();
   if (show) std::cout << std::endl;
@@ -103,34 +106,47 @@ void add_generate(CLI::App& app) {
   CLI::App* command = app.add_subcommand("generate", "Continue a prompt");
   static GenerateOptions options;
   SamplerOptions& sampler = options.generation.sampler;
-  command->add_option("MODEL", options.model, "Folder of the model, original or quantized")->required();
+  command->add_option("MODEL", options.model, "Folder of the model, original or quantized")
+      ->required()
+      ->check(not_empty());
   CLI::Option_group* input = command->add_option_group("Prompt", "One of");
   input->add_option("--prompt", options.prompt, "Text");
-  input->add_option("--prompt-file", options.prompt_file, "Text file")->type_name("FILE");
-  input->add_option("--token-ids", options.token_ids, "JSON array of ids, BOS included; needs no tokenizer")
-      ->type_name("FILE");
+  input->add_option("--prompt-file", options.prompt_file, "Text file; -: standard input")
+      ->type_name("FILE")
+      ->check(not_empty());
+  input
+      ->add_option("--token-ids", options.token_ids,
+                   "JSON array of ids, BOS included; needs no tokenizer; -: standard input")
+      ->type_name("FILE")
+      ->check(not_empty());
   input->require_option(1);
   command->add_option("--max-tokens", options.generation.max_tokens, "Tokens to generate at most")
       ->capture_default_str()
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30).description(""));
   command->add_option("--temperature", sampler.temperature, "0: always the most likely token")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(number(0, 1e6, "0 or more"));
   command->add_option("--top-k", sampler.top_k, "Keep the K most likely tokens; 0: all")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30).description(""));
   command->add_option("--top-p", sampler.top_p, "Keep the fewest tokens that hold this probability")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(number(1e-6, 1, "above 0, at most 1"));
   command->add_option("--min-p", sampler.min_p, "Keep tokens at least this fraction as likely as the best")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(number(0, 1, "0 to 1"));
   command
       ->add_option("--repetition-penalty", sampler.repetition_penalty,
                    "Above 1: tokens seen become less likely")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(number(1e-6, 1e6, "a number above 0"));
   command->add_option("--seed", sampler.seed, "The same seed gives the same text")->capture_default_str();
   command->add_option("--stop", options.generation.stop, "End before this text; may be repeated")
       ->type_name("TEXT")
+      ->check(not_empty())
       ->allow_extra_args(false);
   command->add_option("--context", options.context, "Positions to keep; 0: what prompt and --max-tokens need")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30));
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30).description(""));
   add_kv_cache(*command, options.kv_cache);
   add_allow_field(*command);
   add_threads(*command, options.threads);
@@ -140,7 +156,7 @@ void add_generate(CLI::App& app) {
       "  whittle generate llama-int4 --prompt 'Once upon a time' --max-tokens 64\n"
       "  whittle generate llama-int4 --prompt-file letter.txt --temperature 0.8 --top-p 0.95 --seed 7 --stop "
       "$'\\n\\n'");
-  command->callback([] { run(options); });
+  command->callback([command] { run(options, *command); });
 }
 
 }  // namespace whittle

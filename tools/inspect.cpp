@@ -15,9 +15,9 @@ void add_inspect(CLI::App& app) {
   static int64_t context = 0;
   static KvFormat kv_cache = KvFormat::f16;
   static int threads = 0;
-  command->add_option("MODEL", model, "Folder of the model")->required();
+  command->add_option("MODEL", model, "Folder of the model")->required()->check(not_empty());
   command->add_option("--context", context, "Positions to estimate memory for; 0: the model's own")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30));
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30).description(""));
   add_kv_cache(*command, kv_cache);
   add_allow_field(*command);
   add_threads(*command, threads);
@@ -25,6 +25,7 @@ void add_inspect(CLI::App& app) {
   command->footer(
       "Examples:\n  whittle inspect llama-int4\n  whittle inspect llama-int4 --context 4096 --json -");
   command->callback([] {
+    if (!json.empty()) check_report_path(json);
     const Team team(threads);
     const Inspection inspection = inspect(model, context, kv_cache, team);
     if (json != "-") std::cout << inspection_text(inspection);

@@ -17,6 +17,7 @@ void add_machine(CLI::App& app) {
   add_json(*command, json);
   command->footer("Examples:\n  whittle machine\n  whittle machine --threads 1 --json machine.json");
   command->callback([] {
+    if (!json.empty()) check_report_path(json);
     const MachineReport report = report_machine(threads, kernels().name);
     if (json != "-") std::cout << machine_text(report);
     if (!json.empty()) write_json(json, {{"machine", machine_json(report)}});

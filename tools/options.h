@@ -1,34 +1,38 @@
 #pragma once
-// Flags that several subcommands share.
+// Flags that several subcommands share, and what is wrong with a flag.
 
 #include <CLI/CLI.hpp>
-#include <cstdint>
-#include <map>
+#include <initializer_list>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "kernels/kernel_table.h"
 
 namespace whittle {
 
-inline void add_threads(CLI::App& command, int& threads) {
-  command.add_option("--threads", threads, "Threads; 0: one per physical core")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1024));
-}
+void add_threads(CLI::App& command, int& threads);
+void add_json(CLI::App& command, std::string& path);
+void add_kv_cache(CLI::App& command, KvFormat& format);
 
-inline void add_json(CLI::App& command, std::string& path) {
-  command
-      .add_option("--json", path,
-                  "Write the report as JSON to FILE; - is standard output, instead of the table")
-      ->type_name("FILE");
-}
+// Checks of values, for CLI::Option::check. A wrong value is wrong usage, exit code 2.
+CLI::Validator not_empty();  // "" is what a shell makes of a variable that is not set
+CLI::Validator number(double low, double high, const std::string& expected);  // finite, low to high
 
-inline void add_kv_cache(CLI::App& command, KvFormat& format) {
-  static const std::map<std::string, KvFormat> names = {
-      {"f32", KvFormat::f32}, {"f16", KvFormat::f16}, {"int8", KvFormat::int8}};
-  command.add_option("--kv-cache", format, "How keys and values are kept (default: f16)")
-      ->type_name("f16|int8|f32")
-      ->transform(CLI::CheckedTransformer(names).description(""));
-}
+// Throws where one of `flags` was given although `why`: it would have no effect.
+void refuse_void(const CLI::App& command, std::initializer_list<const char*> flags, const std::string& why);
+
+// Throws Error when the baseline's weights are not the original ones.
+void check_baseline(const std::string& folder);
+
+// Whether both name one file, existing or not.
+bool same_path(const std::string& a, const std::string& b);
+
+// A JSON file, or standard input where `path` is "-".
+nlohmann::json read_json(const std::string& path, int64_t max_bytes);
+
+// The word nearest to a mistyped one, or "" where none is near: a few letters differ, or it is cut short.
+std::string nearest(const std::string& word, const std::vector<std::string>& words);
+// What is wrong with a command line, in the program's words; names what is not known and what is nearest.
+std::string usage_error(const CLI::App& app, const CLI::Error& error);
 
 }  // namespace whittle

@@ -4,6 +4,7 @@
 
 #include "bench/reports/json_report.h"
 #include "bench/reports/table.h"
+#include "engine/files/name_pattern.h"
 #include "kernels/error.h"
 #include "quant/pipeline.h"
 #include "tools/commands.h"
@@ -31,8 +32,25 @@ std::optional<WeightFormat> format_or_keep(const std::string& text) {
   return text == "keep" ? std::nullopt : weight_format_named(text);
 }
 
-void run(QuantizeOptions options) {
+std::string wrong_regex(const std::string& pattern) {
+  try {
+    NamePattern("re:" + pattern, "expected a regular expression");
+    return pattern.empty() ? "expected a regular expression, found \"\"" : "";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+void run(QuantizeOptions options, const CLI::App& command) {
   if (options.group_size.empty()) options.group_size = options.weights == "int4" ? "128" : "channel";
+  if (options.group_size != "channel")
+    refuse_void(command, {"--activations"},
+                "weights in groups of " + options.group_size + " use groups of their own");
+  if (options.group_size == "channel" && options.weights == "int4")
+    throw CLI::ValidationError("--group-size", "int4 needs groups; expected 32, 64 or 128, found channel");
+  if (!options.json.empty()) check_report_path(options.json);
+  if (!options.json.empty() && same_path(options.json, options.out))
+    throw CLI::ValidationError("--json", "is the same as OUT");
   Recipe recipe;
   recipe.weights = *weight_format_named(options.weights);
   recipe.group_size = group_of(options.group_size);
@@ -71,8 +89,10 @@ void run(QuantizeOptions options) {
 void add_quantize(CLI::App& app) {
   CLI::App* command = app.add_subcommand("quantize", "Write an INT8 or INT4 copy of a Hugging Face model");
   static QuantizeOptions options;
-  command->add_option("SRC", options.source, "Folder of the original model (F16, BF16 or F32)")->required();
-  command->add_option("OUT", options.out, "Folder to write; must not exist")->required();
+  command->add_option("SRC", options.source, "Folder of the original model (F16, BF16 or F32)")
+      ->required()
+      ->check(not_empty());
+  command->add_option("OUT", options.out, "Folder to write; must not exist")->required()->check(not_empty());
   command->add_option("--weights", options.weights, "Format of the seven linears of each layer")
       ->capture_default_str()
       ->check(CLI::IsMember({"int8", "int4"}));
@@ -90,6 +110,7 @@ void add_quantize(CLI::App& app) {
       ->check(CLI::IsMember({"token", "32", "64", "128"}).description(""));
   command->add_option("--exclude", options.exclude, "Keep modules whose name REGEX matches; may be repeated")
       ->type_name("REGEX")
+      ->check(CLI::Validator(wrong_regex, ""))
       ->allow_extra_args(false);
   command->add_option("--lm-head", options.lm_head, "The output matrix: int8 a row, int4 in groups")
       ->capture_default_str()
@@ -107,7 +128,7 @@ void add_quantize(CLI::App& app) {
       "  whittle quantize llama llama-int8\n"
       "  whittle quantize llama llama-int4 --weights int4 --group-size 32 --lm-head int8 --embedding int8\n"
       "  whittle quantize llama llama-mixed --weights int4 --exclude 'layers\\.0\\.' --exclude down_proj");
-  command->callback([] { run(options); });
+  command->callback([command] { run(options, *command); });
 }
 
 }  // namespace whittle

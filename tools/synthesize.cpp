@@ -1,11 +1,7 @@
 #include "quant/synthesize.h"
 
-#include <fmt/format.h>
-
 #include <iostream>
 
-#include "bench/reports/table.h"
-#include "kernels/error.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/progress.h"
@@ -16,11 +12,12 @@ void add_synthesize(CLI::App& app) {
   CLI::App* command = app.add_subcommand("synthesize", "Write a random-weight model of a real model's shape");
   static std::string shape, out, dtype = "f16";
   static int threads = 0;
-  std::string names;
-  for (const ModelShape& row : model_shapes())
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", row.name);
-  command->add_option("SHAPE", shape, "One of " + names)->required();
-  command->add_option("OUT", out, "Folder to write; must not exist")->required();
+  std::vector<std::string> names;
+  for (const ModelShape& row : model_shapes()) names.emplace_back(row.name);
+  command->add_option("SHAPE", shape, "The model whose shape it gets")
+      ->required()
+      ->check(CLI::IsMember(names));
+  command->add_option("OUT", out, "Folder to write; must not exist")->required()->check(not_empty());
   command->add_option("--dtype", dtype, "Element type")
       ->capture_default_str()
       ->check(CLI::IsMember({"f16", "bf16"}));

@@ -4,7 +4,8 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/error.h"
 #include "tools/commands.h"
-#include "tools/text_file.h"
+#include "tools/options.h"
+#include "tools/streams.h"
 
 namespace whittle {
 namespace {
@@ -25,12 +26,21 @@ std::vector<int32_t> ids_of(const nlohmann::json& json, const Tokenizer& tokeniz
   return ids;
 }
 
+// Ids that stand on the command line itself are a flag's value: wrong ones are wrong usage.
+std::string decode(const TokenizeOptions& options, const Tokenizer& tokenizer, const std::string& input) {
+  try {
+    return tokenizer.decode(ids_of(parse_json(input, "--decode"), tokenizer), !options.no_special);
+  } catch (const Error& error) {
+    if (!options.file.empty()) throw;
+    throw CLI::ValidationError(error.what());
+  }
+}
+
 void run(const TokenizeOptions& options) {
   const Tokenizer tokenizer = Tokenizer::open(options.model);
-  const std::string input = options.file.empty() ? options.text : read_text_file(options.file);
+  const std::string input = options.file.empty() ? options.text : read_text(options.file);
   if (options.decode)
-    std::cout << tokenizer.decode(ids_of(parse_json(input, "--decode"), tokenizer), !options.no_special)
-              << '\n';
+    std::cout << decode(options, tokenizer, input) << '\n';
   else
     std::cout << nlohmann::json(tokenizer.encode(input, !options.no_special)).dump() << '\n';
 }
@@ -41,10 +51,14 @@ void add_tokenize(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("tokenize", "Text to token ids, as one JSON array; --decode: the other way");
   static TokenizeOptions options;
-  command->add_option("MODEL", options.model, "Folder that holds the tokenizer")->required();
+  command->add_option("MODEL", options.model, "Folder that holds the tokenizer")
+      ->required()
+      ->check(not_empty());
   CLI::Option_group* input = command->add_option_group("Input", "One of");
   input->add_option("--text", options.text, "Text, or with --decode a JSON array of ids");
-  input->add_option("--file", options.file, "A file that holds it")->type_name("FILE");
+  input->add_option("--file", options.file, "A file that holds it; -: standard input")
+      ->type_name("FILE")
+      ->check(not_empty());
   input->require_option(1);
   command->add_flag("--no-special", options.no_special,
                     "Without BOS and EOS; with --decode: leave special tokens out");

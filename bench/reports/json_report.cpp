@@ -1,5 +1,6 @@
 #include "bench/reports/json_report.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -9,6 +10,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "engine/files/interrupts.h"
+#include "engine/files/json_file.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -17,14 +20,51 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void write_stream(const fs::path& path, const std::string& text) {
+[[noreturn]] void cannot_write(const std::string& path, int error) {
+  fail("{}: cannot write the report: {}", quote(path), std::strerror(error));
+}
+
+// Where a report goes: first to `unfinished`, unless `path` is no plain file (/dev/stderr, a pipe).
+struct Target {
+  fs::path file, unfinished;
+  bool replaced = true;
+};
+
+Target target_of(const std::string& path) {
+  Target target{path, {}, true};
+  std::error_code ignored;
+  const fs::file_status status = fs::status(path, ignored);
+  if (fs::is_directory(status)) cannot_write(path, EISDIR);
+  target.replaced = !fs::exists(status) || fs::is_regular_file(status);
+  if (!target.replaced) return target;
+  const fs::path named =
+      fs::weakly_canonical(path, ignored);  // a link stays a link: what it names is replaced
+  if (!named.empty()) target.file = named;
+  target.unfinished = target.file.parent_path() / fmt::format(".whittle-report-{}.tmp", getpid());
+  return target;
+}
+
+void write_file(const fs::path& file, const std::string& text, const std::string& path) {
   errno = 0;
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << text << std::flush;
-  if (!file) fail("{}: cannot write the report: {}", path.string(), std::strerror(errno));
+  std::ofstream stream(file, std::ios::binary | std::ios::trunc);
+  stream << text << std::flush;
+  if (!stream) cannot_write(path, errno);
 }
 
 }  // namespace
+
+void check_report_path(const std::string& path) {
+  if (path == "-") return;
+  const Target target = target_of(path);
+  if (access(target.file.c_str(), W_OK) != 0 && errno != ENOENT) cannot_write(path, errno);
+  if (!target.replaced) return;
+  if (!target.file.has_filename()) cannot_write(path, EISDIR);
+  const HeldInterrupts held;
+  const int created = open(target.unfinished.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (created < 0) cannot_write(path, errno);
+  close(created);
+  unlink(target.unfinished.c_str());
+}
 
 void write_json(const std::string& path, const nlohmann::json& json) {
   // Names of files may hold bytes that are not UTF-8; a report is worth more than those bytes.
@@ -34,23 +74,14 @@ void write_json(const std::string& path, const nlohmann::json& json) {
       fail("standard output: cannot write the report: {}", std::strerror(errno));
     return;
   }
-  std::error_code ignored;
-  const fs::file_status status = fs::status(path, ignored);
-  if (fs::exists(status) && !fs::is_regular_file(status))
-    return write_stream(path, text);  // /dev/stderr, a pipe
-
-  fs::path target = fs::weakly_canonical(path, ignored);  // a link stays a link: what it names is replaced
-  if (target.empty()) target = path;
-  fs::path unfinished = target;
-  unfinished += fmt::format(".{}.tmp", getpid());
+  const Target target = target_of(path);
+  if (!target.replaced) return write_file(target.file, text, path);
+  const HeldInterrupts held;
   try {
-    write_stream(unfinished, text);
-    fs::rename(unfinished, target);
-  } catch (const fs::filesystem_error& error) {
-    fs::remove(unfinished, ignored);
-    fail("{}: cannot write the report: {}", path, error.code().message());
+    write_file(target.unfinished, text, path);
+    if (std::rename(target.unfinished.c_str(), target.file.c_str()) != 0) cannot_write(path, errno);
   } catch (...) {
-    fs::remove(unfinished, ignored);
+    unlink(target.unfinished.c_str());
     throw;
   }
 }

@@ -6,9 +6,13 @@
 
 namespace whittle {
 
+// Throws Error where write_json() could not write to `path`: to be called before the work whose report it is.
+// Changes nothing.
+void check_report_path(const std::string& path);
+
 // Writes `json`, indented, with a final newline. `path` "-" is standard output; a file appears complete or
 // not at all, replacing one that was there. Numbers that are not finite become null. Throws Error that names
-// the file.
+// the file. Signals that end the program wait until the file is complete.
 void write_json(const std::string& path, const nlohmann::json& json);
 
 }  // namespace whittle

@@ -66,7 +66,7 @@ nlohmann::json profile_json(const std::vector<OperationTime>& times) {
 
 std::string profile_text(const std::string& title, const std::vector<OperationTime>& times) {
   Table table(
-      {{title, Align::left}, {"calls"}, {"time"}, {"share"}, {"reading"}, {"computing"}, {"of its limit"}});
+      {{title, Align::left}, {"calls"}, {"time"}, {"share"}, {"reading"}, {"computing"}, {"of limit"}});
   for (const OperationTime& time : times) {
     std::vector<std::string> row = {std::string(name(time.operation)), fmt::format("{}", time.calls),
                                     format_seconds(time.seconds), format_percent(time.share)};

@@ -12,8 +12,6 @@
 namespace whittle {
 namespace {
 
-constexpr int64_t widest_table = 110;
-
 // The rows of the table, in order; empty cells where a figure does not exist.
 constexpr const char* row_names[] = {
     "bits per weight",
@@ -187,7 +185,7 @@ std::string bench_text(const BenchReport& report) {
     for (; end < columns.size(); ++end) {
       const std::string& model = report.models[end].speed.name;
       used += 2 + width(model, columns[end]);
-      if (end > first && used > widest_table) break;
+      if (end > first && used > report_width) break;
       headers.push_back({model, Align::left});
     }
     Table table(headers);

@@ -77,42 +77,101 @@ int64_t display_width(std::string_view text) {
   return width;
 }
 
+std::string cut(std::string_view text, int64_t width) {
+  std::string_view rest = text;
+  for (std::string_view before = rest; !rest.empty(); before = rest)
+    if ((width -= code_point_width(take_code_point(rest))) < 0)
+      return std::string(text.substr(0, text.size() - before.size()));
+  return std::string(text);
+}
+
+std::vector<std::string> wrap(std::string_view text, int64_t width) {
+  std::string indent(std::min(text.find_first_not_of(' '), text.size()), ' ');
+  if (static_cast<int64_t>(indent.size()) + 2 < width) indent += "  ";
+  std::vector<std::string> lines;
+  std::string left(text);
+  while (display_width(left) > width) {
+    std::string line = cut(left, width);
+    if (line.size() <= indent.size()) break;  // not even one character fits
+    // A break after the last space, also the one that did not fit any more, else after a mark.
+    const size_t begin = left.find_first_not_of(' ');
+    size_t end = left[line.size()] == ' ' ? line.size() : line.find_last_of(' ') + 1;
+    if (end == 0 || end <= begin) end = line.find_last_of("./_-") + 1;
+    if (end == 0 || end <= begin) end = line.size();
+    line.resize(end);
+    line.erase(line.find_last_not_of(' ') + 1);
+    lines.push_back(line);
+    left.erase(0, std::min(left.find_first_not_of(' ', end), left.size()));
+    if (left.empty()) return lines;
+    left.insert(0, indent);
+  }
+  lines.push_back(left);
+  return lines;
+}
+
 void Table::add_row(std::vector<std::string> cells) {
   assert(cells.size() == columns_.size());
   for (std::string& cell : cells) cell = printable(cell);  // names come from files and folders
   rows_.push_back(std::move(cells));
 }
 
-std::string Table::text() const {
-  std::vector<std::string> headers;
+std::vector<int64_t> Table::widths(int64_t widest) const {
   std::vector<int64_t> widths;
+  int64_t excess = -2 - widest;
   for (size_t c = 0; c < columns_.size(); ++c) {
-    headers.push_back(columns_[c].header);
-    int64_t width = display_width(headers[c]);
+    int64_t width = display_width(columns_[c].header);
     for (const auto& row : rows_) width = std::max(width, display_width(row[c]));
     widths.push_back(width);
+    excess += width + 2;
   }
+  constexpr int64_t narrowest = 12;
+  while (excess > 0) {
+    size_t chosen = columns_.size();
+    for (size_t c = 0; c < columns_.size(); ++c)
+      if (columns_[c].align == Align::left && widths[c] > narrowest &&
+          (chosen == columns_.size() || widths[c] > widths[chosen]))
+        chosen = c;
+    if (chosen == columns_.size()) break;
+    const int64_t less = std::min(excess, widths[chosen] - narrowest);
+    widths[chosen] -= less;
+    excess -= less;
+  }
+  return widths;
+}
 
+std::string Table::text(int64_t widest) const {
+  const std::vector<int64_t> widths = this->widths(widest);
   std::string out;
-  const auto add_line = [&](const std::vector<std::string>& cells) {
-    std::string line;
-    for (size_t c = 0; c < cells.size(); ++c)
-      line += (c ? "  " : "") + padded(cells[c], widths[c], columns_[c].align);
-    line.erase(line.find_last_not_of(' ') + 1);
-    out += line + '\n';
+  const auto add_row = [&](const std::vector<std::string>& cells) {
+    std::vector<std::vector<std::string>> folded;
+    size_t height = 1;
+    for (size_t c = 0; c < cells.size(); ++c) {
+      folded.push_back(wrap(cells[c], widths[c]));
+      height = std::max(height, folded[c].size());
+    }
+    for (size_t i = 0; i < height; ++i) {
+      std::string line;
+      for (size_t c = 0; c < cells.size(); ++c)
+        line +=
+            (c ? "  " : "") + padded(i < folded[c].size() ? folded[c][i] : "", widths[c], columns_[c].align);
+      line.erase(line.find_last_not_of(' ') + 1);
+      out += line + '\n';
+    }
   };
 
-  if (!std::all_of(headers.begin(), headers.end(),
-                   [](const std::string& header) { return header.empty(); })) {
-    add_line(headers);
+  std::vector<std::string> headers;
+  for (const Column& column : columns_) headers.push_back(printable(column.header));
+  if (std::ranges::any_of(headers, [](const std::string& header) { return !header.empty(); })) {
+    add_row(headers);
     for (size_t c = 0; c < widths.size(); ++c) {
       if (c) out += "  ";
       for (int64_t i = 0; i < widths[c]; ++i) out += "─";
     }
     out += '\n';
   }
-  for (const auto& row : rows_) add_line(row);
-  for (const auto& note : notes_) out += note + '\n';
+  for (const auto& row : rows_) add_row(row);
+  for (const auto& note : notes_)
+    for (const std::string& line : wrap(note, widest)) out += line + '\n';
   return out;
 }
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -18,8 +17,6 @@ namespace whittle {
 namespace fs = std::filesystem;
 
 namespace {
-
-volatile std::sig_atomic_t interrupted = 0;
 
 // config.json under a name that makes a model of no folder.
 constexpr const char* partial_config = "config.json.partial";
@@ -88,6 +85,7 @@ void OutputFolder::commit(const nlohmann::ordered_json& config) {
   if (!stream) fail("{}: cannot write", (folder / partial_config).string());
   for (const auto& entry : fs::directory_iterator(folder)) sync_to_disk(entry.path());
   sync_to_disk(folder);
+  check_interrupted();
   check_free(final_);
   // Replaces an empty folder; a full one that has come up in the meantime makes it fail.
   sibling_->rename();
@@ -96,21 +94,6 @@ void OutputFolder::commit(const nlohmann::ordered_json& config) {
          std::strerror(errno));
   sync_to_disk(final_);
   sync_to_disk(final_.parent_path());
-}
-
-void catch_interrupts() {
-  struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = 1; };
-  action.sa_flags = SA_RESETHAND;  // the second one ends the program
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
-    struct sigaction current {};
-    sigaction(signal, nullptr, &current);
-    if (current.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);  // nohup stays nohup
-  }
-}
-
-void check_interrupted() {
-  if (interrupted) fail("interrupted");
 }
 
 }  // namespace whittle

@@ -4,6 +4,7 @@
 // Files are written into a hidden sibling (hidden_sibling.h), which has no config.json. commit() renames it,
 // and gives config.json its name last of all. No loader, ours or another, takes a folder without one: what a
 // kill -9 leaves behind, at any moment, is not a model, and the next writer to the same place removes it.
+// Other signals wait until the folder is removed.
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -11,6 +12,7 @@
 #include <string>
 
 #include "engine/files/hidden_sibling.h"
+#include "engine/files/interrupts.h"
 
 namespace whittle {
 
@@ -33,6 +35,7 @@ class OutputFolder {
   void commit(const nlohmann::ordered_json& config);
 
  private:
+  HeldInterrupts held_;
   std::filesystem::path final_;
   std::optional<HiddenSibling> sibling_;
 };
@@ -40,12 +43,5 @@ class OutputFolder {
 // Brings a file, or a folder's list of names where the file system knows that, to the disk. Throws Error that
 // names it.
 void sync_to_disk(const std::filesystem::path& path);
-
-// Asks SIGINT, SIGTERM and SIGHUP to set a flag instead of ending the program; a second signal ends it at
-// once. Called once, by main().
-void catch_interrupts();
-// Throws Error("interrupted …") when such a signal has come. Long loops that write an OutputFolder call it
-// for each tensor: unwinding then removes the folder.
-void check_interrupted();
 
 }  // namespace whittle

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/files/hidden_sibling.h"
+#include "engine/files/interrupts.h"
 #include "quant/gguf/types.h"
 
 namespace whittle {
@@ -49,6 +50,7 @@ class GgufWriter {
  private:
   void put(std::span<const std::byte> bytes);  // at the end of the file
 
+  HeldInterrupts held_;
   std::filesystem::path path_;
   std::optional<HiddenSibling> sibling_;
   std::vector<int64_t> sizes_;  // of the tensors

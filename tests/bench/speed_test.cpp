@@ -227,5 +227,5 @@ TEST_CASE("a table of many models is cut into tables of readable width") {
   const std::string text = bench_text(report);
   for (const ModelSummary& model : report.models) CHECK_THAT(text, Catch::Contains(model.speed.name));
   std::istringstream lines(text.substr(0, text.rfind("latency p95")));
-  for (std::string line; std::getline(lines, line);) CHECK(display_width(line) <= 110);
+  for (std::string line; std::getline(lines, line);) CHECK(display_width(line) <= 80);
 }

@@ -81,9 +81,11 @@ Violations symbol_violations(const std::string& object, const std::string& listi
 }
 
 Violations top_level_violations(const std::string& path) {
-  static const std::set<std::string> allowed = {"CMakeLists.txt", "CMakePresets.json", "README.md", "engine",
-                                                "quant",          "kernels",           "tools",     "tests",
-                                                "bench"};
+  static const std::set<std::string> allowed = {"CMakeLists.txt", "CMakePresets.json",
+                                                "README.md",      "engine",
+                                                "quant",          "kernels",
+                                                "tools",          "tests",
+                                                "bench",          "LICENSE"};
   if (path.starts_with(".") || allowed.count(top_of(path))) return {};
   return {path + ": not one of the top-level entries"};
 }
@@ -211,7 +213,8 @@ TEST_CASE(
 
 TEST_CASE("The root of the tree holds the parts of the design and nothing else") {
   check_tree([](const std::string& path, const std::string&) { return top_level_violations(path); });
-  for (const char* path : {"README.md", ".ci/run", ".gitignore", "engine/a.cpp", "tests/tools/a.cpp"})
+  for (const char* path :
+       {"README.md", "LICENSE", ".ci/run", ".gitignore", "engine/a.cpp", "tests/tools/a.cpp"})
     CHECK(top_level_violations(path).empty());
   for (const char* path : {"utils/a.h", "docs/a.md", "Makefile", "enginex/a.h"})
     CHECK(top_level_violations(path).size() == 1);

@@ -51,3 +51,20 @@ TEST_CASE("a report that cannot be written is an error that names its file, and 
   CHECK_THROWS_AS(write_json(folder.path().string(), 1), Error);
   CHECK(entries(folder.path()) == 0);
 }
+
+TEST_CASE("whether a report can be written is known before, and asking changes nothing") {
+  test::TemporaryFolder folder;
+  const fs::path path = folder.path() / "report.json";
+  CHECK_NOTHROW(check_report_path(path.string()));
+  CHECK(entries(folder.path()) == 0);
+  write_json(path.string(), 1);
+  CHECK_NOTHROW(check_report_path(path.string()));
+  CHECK(read(path) == 1);
+  for (const char* fine : {"-", "/dev/null"}) CHECK_NOTHROW(check_report_path(fine));
+  for (const fs::path& wrong : {folder.path(), folder.path() / "no" / "report.json", path / "report.json",
+                                folder.path() / "no" / "", folder.path() / std::string(300, 'x')}) {
+    INFO(wrong);
+    CHECK_THROWS_WITH(check_report_path(wrong.string()), Catch::Contains(folder.path().string()));
+  }
+  CHECK(entries(folder.path()) == 1);
+}

@@ -1,4 +1,5 @@
 #include "bench/reports/table.h"
+#include "engine/files/json_file.h"
 
 #include <catch2/catch.hpp>
 #include <limits>
@@ -77,4 +78,56 @@ TEST_CASE("bytes, seconds and rates come in the unit that fits") {
   CHECK(format_seconds(125) == "2 min 5 s");
   CHECK(format_percent(0.613) == "61.3 %");
   CHECK(format_rate(31.42, "GB/s") == "31.4 GB/s");
+}
+
+namespace {
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+}  // namespace
+
+TEST_CASE("text is wrapped at spaces, else after a mark, else anywhere, and loses nothing but spaces") {
+  using Lines = std::vector<std::string>;
+  CHECK(wrap("", 10) == Lines{""});
+  CHECK(wrap("one two", 10) == Lines{"one two"});
+  CHECK(wrap("one two three four", 10) == Lines{"one two", "  three", "  four"});
+  CHECK(wrap("exactly ten", 7) == Lines{"exactly", "  ten"});
+  CHECK(wrap("  indented twice over", 12) == Lines{"  indented", "    twice", "    over"});
+  CHECK(wrap("model.layers.0.weight", 14) == Lines{"model.layers.", "  0.weight"});
+  CHECK(wrap("0123456789", 6) == Lines{"012345", "  6789"});
+  CHECK(wrap("漢字漢字", 5) == Lines{"漢字", "  漢", "  字"});
+  CHECK(wrap("漢字", 1) == Lines{"漢字"});  // not even one fits
+  CHECK(wrap("trailing   ", 9) == Lines{"trailing"});
+  CHECK(cut("漢字abc", 5) == "漢字a");
+  CHECK(cut("漢字abc", 3) == "漢");
+}
+
+TEST_CASE("a table that is too wide folds the widest left-aligned cells, and every line fits") {
+  Table table({{"tensor", Align::left}, {"shape", Align::left}, {"size"}});
+  const std::string name = "model.language_model.layers.11.post_attention_layernorm.weight";
+  table.add_row({name, "[2048, 5632]", "12.3 MB"});
+  table.add_row({"short", "[1]", "4 B"});
+  table.add_note("a note that is long enough to need more than the sixty columns that are to be had here");
+  std::string joined;
+  for (const std::string& line : lines_of(table.text(60))) {
+    INFO(line);
+    CHECK(display_width(line) <= 60);
+    for (const char c : line.substr(0, line.find("  [")))
+      if (c != ' ') joined += c;
+  }
+  CHECK(joined.find(name) != std::string::npos);
+  CHECK(lines_of(table.text(200)).size() == 5);
+}
+
+TEST_CASE("what a cell holds cannot move the cursor") {
+  Table table({{"name\x1b", Align::left}});
+  table.add_row({"a\r\n\x1b[2Jb"});
+  CHECK(table.text().find_first_of("\r\x1b") == std::string::npos);
+  CHECK(lines_of(table.text()).size() == 3);
+  CHECK(printable("é\t") == "é\\x09");
 }

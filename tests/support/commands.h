@@ -1,0 +1,66 @@
+#pragma once
+// Command lines of the program that work, for tests of what all of them do alike.
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "tests/support/paths.h"
+#include "tests/support/program.h"
+
+namespace whittle::test {
+
+inline std::string story() { return reference_model() / "texts" / "story.txt"; }
+
+// The reference model in INT8, made once and kept for all test cases of this process.
+inline const std::string& int8_model() {
+  static const TemporaryFolder folder;
+  static const std::string path = [] {
+    const std::string out = folder.path() / "int8";
+    const Outcome made = run_whittle({"quantize", reference_model(), out, "--threads", "1"});
+    INFO(made.err);
+    REQUIRE(made.exit_code == 0);
+    return out;
+  }();
+  return path;
+}
+
+inline std::vector<std::string> drift_arguments() {
+  return {"drift", int8_model(), "--baseline", reference_model(), "--text", story(), "--characters",
+          "600",   "--context",  "64",         "--threads",       "1"};
+}
+
+inline std::vector<std::string> bench_arguments() {
+  return {"bench",           int8_model(), "--baseline",   reference_model(),
+          "--prompt-tokens", "32",         "--gen-tokens", "8",
+          "--repeat",        "2",          "--threads",    "1"};
+}
+
+inline std::vector<std::string> with(std::vector<std::string> arguments,
+                                     const std::vector<std::string>& more) {
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+inline int64_t lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
+
+inline bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+// A run of every subcommand, each of which prints something; folders and files are written into `folder`.
+inline std::vector<std::vector<std::string>> all_commands(const std::filesystem::path& folder) {
+  return {{"quantize", reference_model(), folder / "int8", "--threads", "1"},
+          {"export", reference_model(), folder / "model.gguf", "--threads", "1"},
+          {"generate", int8_model(), "--prompt", "Once", "--max-tokens", "3", "--threads", "1"},
+          bench_arguments(),
+          drift_arguments(),
+          {"tokenize", reference_model(), "--text", "Once"},
+          {"inspect", int8_model(), "--threads", "1"},
+          {"machine", "--threads", "1"},
+          {"synthesize", "smollm-135m", folder / "random", "--threads", "1"},
+          {"completion", "bash"}};
+}
+
+}  // namespace whittle::test

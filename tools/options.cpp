@@ -1,0 +1,81 @@
+#include "tools/options.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+
+#include "engine/files/json_file.h"
+#include "engine/files/model_file.h"
+#include "kernels/error.h"
+#include "tools/streams.h"
+
+namespace whittle {
+
+void add_threads(CLI::App& command, int& threads) {
+  command.add_option("--threads", threads, "Threads; 0: one per physical core")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1024));
+}
+
+void add_json(CLI::App& command, std::string& path) {
+  command
+      .add_option("--json", path,
+                  "Write the report as JSON to FILE; - is standard output, instead of the table")
+      ->type_name("FILE")
+      ->check(not_empty());
+}
+
+void add_kv_cache(CLI::App& command, KvFormat& format) {
+  static const std::map<std::string, KvFormat> formats = {
+      {"f16", KvFormat::f16}, {"int8", KvFormat::int8}, {"f32", KvFormat::f32}};
+  command
+      .add_option_function<std::string>(
+          "--kv-cache", [&format](const std::string& name) { format = formats.at(name); },
+          "How keys and values are kept (default: f16)")
+      ->type_name("f16|int8|f32")
+      ->check(CLI::IsMember({"f16", "int8", "f32"}).description(""));
+}
+
+CLI::Validator not_empty() {
+  return CLI::Validator(
+      [](const std::string& value) {
+        return value.empty() ? std::string("expected a name, found \"\"") : "";
+      },
+      "");
+}
+
+CLI::Validator number(double low, double high, const std::string& expected) {
+  return CLI::Validator(
+      [=](const std::string& text) {
+        char* end = nullptr;
+        const double value = std::strtod(text.c_str(), &end);
+        const bool is_one = !text.empty() && *end == '\0' && value >= low && value <= high;
+        return is_one ? std::string() : fmt::format("expected {}, found {}", expected, quote(text));
+      },
+      "");
+}
+
+void refuse_void(const CLI::App& command, std::initializer_list<const char*> flags, const std::string& why) {
+  for (const char* flag : flags)
+    if (command.get_option(flag)->count() > 0) throw CLI::ValidationError(flag, "has no effect: " + why);
+}
+
+void check_baseline(const std::string& folder) {
+  if (ModelFile(folder).config().contains("quantization_config"))
+    fail("--baseline {}: the model is quantized; expected the original weights", quote(folder));
+}
+
+bool same_path(const std::string& a, const std::string& b) {
+  const auto folder = [](const std::filesystem::path& path) {
+    return (std::filesystem::absolute(path) / "").lexically_normal();
+  };
+  return folder(a) == folder(b);
+}
+
+nlohmann::json read_json(const std::string& path, int64_t max_bytes) {
+  return path == "-" ? parse_json(read_text(path), "standard input") : read_json_file(path, max_bytes);
+}
+
+}  // namespace whittle
