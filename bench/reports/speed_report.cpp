@@ -81,7 +81,7 @@ nlohmann::json speed_json(const SpeedReport& report) {
   return json;
 }
 
-Comparison compare(const SpeedReport& report, const SpeedReport& baseline) {
+BaselineRatios baseline_ratios(const SpeedReport& report, const SpeedReport& baseline) {
   const auto ratio = [](int64_t ours, int64_t theirs) {
     return static_cast<double>(ours) / static_cast<double>(theirs);
   };

@@ -11,10 +11,10 @@ namespace whittle {
 nlohmann::json speed_json(const SpeedReport& report);
 
 // How many times as fast as the baseline a model is, from pairs of repeats, and how many times as large.
-struct Comparison {
+struct BaselineRatios {
   double ttft = 0, prefill = 0, decode = 0;  // speed: above 1 is faster
   double disk = 0, weights = 0;              // size: below 1 is smaller
 };
-Comparison compare(const SpeedReport& report, const SpeedReport& baseline);
+BaselineRatios baseline_ratios(const SpeedReport& report, const SpeedReport& baseline);
 
 }  // namespace whittle

@@ -54,9 +54,9 @@ std::vector<std::string> cells(const ModelSummary& model, const ModelSummary* ba
   const auto in_ms = [](double value) { return format_seconds(1e-3 * value); };
   const auto tokens_per_s = [](double value) { return format_rate(value, "tok/s"); };
   const auto latency = [&](double q) { return in_ms(quantile(latencies, q)); };
-  std::optional<Comparison> against;
-  if (baseline) against = compare(speed, baseline->speed);
-  const auto than = [&](double Comparison::*ratio) {
+  std::optional<BaselineRatios> against;
+  if (baseline) against = baseline_ratios(speed, baseline->speed);
+  const auto than = [&](double BaselineRatios::*ratio) {
     return against ? times((*against).*ratio) : std::string();
   };
   const std::string than_peak =
@@ -64,15 +64,15 @@ std::vector<std::string> cells(const ModelSummary& model, const ModelSummary* ba
 
   std::vector<std::string> column = {
       fmt::format("{:.2f}", speed.size.bits_per_weight()),
-      format_bytes(as_double(speed.size.disk_bytes)) + than(&Comparison::disk),
+      format_bytes(as_double(speed.size.disk_bytes)) + than(&BaselineRatios::disk),
       format_bytes(as_double(model.peak_rss_bytes)) + than_peak,
-      format_bytes(as_double(speed.weights_bytes)) + than(&Comparison::weights),
+      format_bytes(as_double(speed.weights_bytes)) + than(&BaselineRatios::weights),
       format_bytes(as_double(speed.kv_cache_bytes)),
       format_seconds(speed.load_seconds),
-      with_spread(speed.ttft_ms(), in_ms) + than(&Comparison::ttft),
-      with_spread(speed.prefill_tokens_per_s(), tokens_per_s) + than(&Comparison::prefill),
+      with_spread(speed.ttft_ms(), in_ms) + than(&BaselineRatios::ttft),
+      with_spread(speed.prefill_tokens_per_s(), tokens_per_s) + than(&BaselineRatios::prefill),
       format_percent(median(speed.prefill_fraction())) + (speed.int8 ? " int8" : " fp32"),
-      with_spread(speed.decode_tokens_per_s(), tokens_per_s) + than(&Comparison::decode),
+      with_spread(speed.decode_tokens_per_s(), tokens_per_s) + than(&BaselineRatios::decode),
       format_rate(median(speed.decode_gb_per_s()), "GB/s"),
       format_percent(median(speed.decode_bandwidth_fraction())),
       latency(0.5),
@@ -142,7 +142,7 @@ nlohmann::json bench_json(const BenchReport& report) {
     for (const PhaseProfile& phase : model.speed.profiles)
       json["profile"][phase.phase] = profile_json(operation_times(*phase.profile, phase.limits));
     if (!baseline || &model == baseline) continue;
-    const Comparison against = compare(model.speed, baseline->speed);
+    const BaselineRatios against = baseline_ratios(model.speed, baseline->speed);
     json["against_baseline"] = {
         {"ttft_speedup", against.ttft},
         {"prefill_speedup", against.prefill},
