@@ -39,6 +39,12 @@ Tokenizer Tokenizer::open(const std::filesystem::path& folder) {
   return Tokenizer(std::move(impl));
 }
 
+std::optional<Tokenizer> Tokenizer::open_if_any(const std::filesystem::path& folder) {
+  for (const char* file : {"tokenizer.json", "tokenizer.model", "vocab.json"})
+    if (std::filesystem::exists(folder / file)) return open(folder);
+  return std::nullopt;
+}
+
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool special) const {
   if (text.size() > max_text_bytes)
     fail("a text of {} bytes, expected at most {}", text.size(), max_text_bytes);
