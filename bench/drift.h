@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/gate.h"
 #include "bench/statistics.h"
 #include "bench/windows.h"
 #include "engine/model.h"
@@ -49,8 +50,8 @@ void check_drift(const ModelSpec& baseline, const ModelSpec& model, const Window
 DriftReport measure_drift(const Model& baseline, const Model& model, const Team& team, const Windows& windows,
                           KvFormat kv_cache, const Tokenizer* tokenizer, const DriftProgress& progress);
 
-// Keys: see bench/reports/README.md.
-nlohmann::json drift_json(const DriftReport& report, const Windows& windows);
+// `gates`: the limits that the figures were held against. Keys: see bench/reports/README.md.
+nlohmann::json drift_json(const DriftReport& report, const Windows& windows, std::span<const Gate> gates);
 std::string drift_text(const DriftReport& report, const Windows& windows);
 
 }  // namespace whittle
