@@ -42,62 +42,6 @@ Position compare(std::span<const float> baseline, std::span<const float> model, 
 
 }  // namespace
 
-std::string first_characters(const std::string& text, int64_t count) {
-  size_t at = 0;
-  for (; at < text.size(); ++at)
-    if ((static_cast<unsigned char>(text[at]) & 0xc0u) != 0x80u && count-- == 0) break;
-  return text.substr(0, at);
-}
-
-Windows text_windows(const Tokenizer& tokenizer, std::string_view text, int64_t context,
-                     std::string_view protocol) {
-  if (context < 2) fail("--context: expected at least 2, found {}", context);
-  const std::optional<int32_t> bos = tokenizer.bos_token_id();
-  if (!bos)
-    fail("--text: the tokenizer has no BOS token to put before each window; give windows with --token-ids");
-  std::vector<int32_t> ids = tokenizer.encode(text, false);
-  Windows windows;
-  windows.context = context;
-  windows.protocol = protocol;
-  int64_t fresh = context - 1;  // tokens of the text in a window
-  if (protocol == "llama.cpp") {
-    ids.insert(ids.begin(), *bos);
-    fresh = context;
-    windows.first_scored = context / 2 + 1;
-  } else if (protocol != "windows") {
-    fail("--protocol: expected windows or llama.cpp, found {}", protocol);
-  }
-  for (auto at = ids.begin(); ids.end() - at >= fresh; at += fresh) {
-    std::vector<int32_t>& window = windows.ids.emplace_back(at, at + fresh);
-    if (fresh == context)
-      window.front() = *bos;
-    else
-      window.insert(window.begin(), *bos);
-  }
-  if (windows.ids.empty())
-    fail("--text: {} tokens are fewer than one window of {}; choose a shorter --context", ids.size(), fresh);
-  return windows;
-}
-
-Windows token_windows(const nlohmann::json& json, const std::string& what) {
-  Windows windows;
-  windows.protocol = "token ids";
-  if (!json.is_array() || json.empty()) fail("{}: expected a JSON array of windows", what);
-  for (size_t w = 0; w < json.size(); ++w) {
-    const nlohmann::json& window = json[w];
-    if (!window.is_array() || window.size() < 2)
-      fail("{}: window {}: expected an array of at least two ids", what, w);
-    std::vector<int32_t>& ids = windows.ids.emplace_back();
-    for (size_t i = 0; i < window.size(); ++i) {
-      if (!window[i].is_number_integer() || window[i] < 0 || window[i] > std::numeric_limits<int32_t>::max())
-        fail("{}: window {}: element {}: expected a token id, found {}", what, w, i, window[i].dump());
-      ids.push_back(window[i].get<int32_t>());
-    }
-    windows.context = std::max(windows.context, static_cast<int64_t>(ids.size()));
-  }
-  return windows;
-}
-
 double DriftReport::baseline_perplexity() const { return std::exp(baseline_nll); }
 double DriftReport::model_perplexity() const { return std::exp(model_nll); }
 Interval DriftReport::perplexity_increase_percent() const {
@@ -105,11 +49,16 @@ Interval DriftReport::perplexity_increase_percent() const {
   return {percent(model_nll - baseline_nll), percent(nll_difference.low), percent(nll_difference.high)};
 }
 
+void check_drift(const ModelSpec& baseline, const ModelSpec& model, const Windows& windows) {
+  if (baseline.vocab_size != model.vocab_size)
+    fail("--baseline: the vocabularies differ: {} tokens there, {} in the model", baseline.vocab_size,
+         model.vocab_size);
+  check_windows(windows, model.vocab_size);
+}
+
 DriftReport measure_drift(const Model& baseline, const Model& model, const Team& team, const Windows& windows,
                           KvFormat kv_cache, const Tokenizer* tokenizer, const DriftProgress& progress) {
-  if (baseline.spec().vocab_size != model.spec().vocab_size)
-    fail("--baseline: the vocabularies differ: {} tokens there, {} in the model", baseline.spec().vocab_size,
-         model.spec().vocab_size);
+  check_drift(baseline.spec(), model.spec(), windows);
   // Few enough rows that the logits of a large vocabulary stay small.
   const int64_t chunk = std::clamp<int64_t>((int64_t{1} << 24) / model.spec().vocab_size, 8, 128);
   Session baseline_session(baseline, team, {windows.context, KvFormat::f32, chunk});

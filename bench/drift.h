@@ -13,33 +13,14 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/gate.h"
 #include "bench/statistics.h"
+#include "bench/windows.h"
 #include "engine/model.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/kernel_table.h"
 
 namespace whittle {
-
-// A window's first token is its BOS; `first_scored` is the index of the first token whose prediction counts.
-struct Windows {
-  std::vector<std::vector<int32_t>> ids;
-  int64_t first_scored = 1;
-  int64_t context = 0;   // ids of a full window
-  std::string protocol;  // "windows", "llama.cpp" or "token ids"
-};
-
-// The first `count` characters (code points) of UTF-8 text.
-std::string first_characters(const std::string& text, int64_t count);
-
-// "windows": the text, tokenized as one string without BOS, is cut into consecutive pieces of context − 1
-// tokens (a last partial piece is dropped) and BOS put before each; every token after BOS is scored.
-// "llama.cpp": pieces of `context` tokens of the text with BOS, the first token of each replaced by BOS; the
-// second half of each is scored, as llama.cpp's perplexity tool does. Throws Error when the protocol is
-// unknown, there is no BOS, or the text is shorter than one window.
-Windows text_windows(const Tokenizer& tokenizer, std::string_view text, int64_t context,
-                     std::string_view protocol);
-// A JSON array of windows, each an array of ids beginning with its BOS; every id after the first is scored.
-Windows token_windows(const nlohmann::json& windows, const std::string& what);
 
 struct DriftReport {
   int64_t windows = 0, tokens_scored = 0;
@@ -60,13 +41,17 @@ struct DriftReport {
 
 using DriftProgress = std::function<void(int64_t done, int64_t total)>;
 
-// `kv_cache` is the model's; both models must have the same vocabulary. tokenizer: to count bytes, may be
-// nullptr.
+// Throws Error where the two models cannot be compared on these windows: vocabularies that differ, or what
+// check_windows refuses.
+void check_drift(const ModelSpec& baseline, const ModelSpec& model, const Windows& windows);
+
+// `kv_cache` is the model's. tokenizer: to count bytes, may be nullptr. Throws Error as check_drift, before
+// anything is computed, and where a logit is not finite.
 DriftReport measure_drift(const Model& baseline, const Model& model, const Team& team, const Windows& windows,
                           KvFormat kv_cache, const Tokenizer* tokenizer, const DriftProgress& progress);
 
-// Keys: see bench/README.md.
-nlohmann::json drift_json(const DriftReport& report, const Windows& windows);
+// `gates`: the limits that the figures were held against. Keys: see bench/reports/README.md.
+nlohmann::json drift_json(const DriftReport& report, const Windows& windows, std::span<const Gate> gates);
 std::string drift_text(const DriftReport& report, const Windows& windows);
 
 }  // namespace whittle

@@ -14,7 +14,7 @@ namespace whittle {
 void report_own_peak_memory(const std::filesystem::path& folder, const Team& team,
                             const SpeedOptions& options) {
   const Model model(folder, team);
-  const std::optional<Tokenizer> tokenizer = open_tokenizer_if_any(folder);
+  const std::optional<Tokenizer> tokenizer = Tokenizer::open_if_any(folder);
   const Prompt prompt = make_prompt(model.spec(), tokenizer ? &*tokenizer : nullptr, options.prompt_tokens);
   const int64_t context = options.prompt_tokens + options.gen_tokens;
   Session first(model, team, {context, options.kv_cache});

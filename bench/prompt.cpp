@@ -4,6 +4,7 @@
 #include <random>
 #include <string_view>
 
+#include "engine/tokenizer/token_ids.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -52,13 +53,8 @@ Prompt make_prompt(const ModelSpec& spec, const Tokenizer* tokenizer, int64_t to
   prompt.text = words(many);
   prompt.ids = tokenizer->encode(prompt.text);
   prompt.ids.resize(static_cast<size_t>(tokens));
+  check_token_ids(prompt.ids, spec.vocab_size, "the prompt that is measured");
   return prompt;
-}
-
-std::optional<Tokenizer> open_tokenizer_if_any(const std::filesystem::path& folder) {
-  for (const char* file : {"tokenizer.json", "tokenizer.model", "vocab.json"})
-    if (std::filesystem::exists(folder / file)) return Tokenizer::open(folder);
-  return std::nullopt;
 }
 
 }  // namespace whittle

@@ -2,8 +2,6 @@
 // The prompt of a speed measurement: always the same, and exactly as long as asked.
 
 #include <cstdint>
-#include <filesystem>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,10 +16,8 @@ struct Prompt {
 };
 
 // The text is plain English words in a fixed random order, the fewest that give `tokens` ids: what a dense
-// model computes does not depend on what is said.
+// model computes does not depend on what is said. Throws Error where the tokenizer gives an id that the model
+// does not have.
 Prompt make_prompt(const ModelSpec& spec, const Tokenizer* tokenizer, int64_t tokens);
-
-// Nothing for a folder without any tokenizer file; one that cannot be read is an Error.
-std::optional<Tokenizer> open_tokenizer_if_any(const std::filesystem::path& folder);
 
 }  // namespace whittle

@@ -45,7 +45,7 @@ class Subject {
         load_start_(Clock::now()),
         model_(folder, team),
         load_seconds_(seconds(load_start_, Clock::now())),
-        tokenizer_(open_tokenizer_if_any(folder)),
+        tokenizer_(Tokenizer::open_if_any(folder)),
         prompt_(make_prompt(model_.spec(), tokenizer_ ? &*tokenizer_ : nullptr, options.prompt_tokens)),
         decoder_(std::make_shared<Decoder>(
             model_, team, std::max(options.sequences, std::min(chunk, context())), context())) {

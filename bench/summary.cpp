@@ -51,6 +51,9 @@ BenchReport measure_models(const BenchOptions& options, const BenchProgress& pro
     if (!options.baseline) fail("--text: drift is measured against a baseline; name it with --baseline");
     tokenizer = Tokenizer::open(folders.front());
     report.windows = drift_windows(folders.front(), *tokenizer, *options.text);
+    for (const std::filesystem::path& folder : options.models)
+      check_drift(read_model_spec(ModelFile(*options.baseline)), read_model_spec(ModelFile(folder)),
+                  report.windows);
   }
 
   // Before this process takes memory itself.

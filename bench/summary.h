@@ -46,7 +46,7 @@ using BenchProgress =
 // Throws Error; what the options alone make impossible, before anything is measured.
 BenchReport measure_models(const BenchOptions& options, const BenchProgress& progress);
 
-// Keys: see bench/README.md.
+// Keys: see bench/reports/README.md.
 nlohmann::json bench_json(const BenchReport& report);
 // Models that do not fit beside each other go below.
 std::string bench_text(const BenchReport& report);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/tokenizer/token_ids.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -62,6 +63,7 @@ std::string_view name(FinishReason reason) {
 Generation generate(Session& session, const Model& model, const Tokenizer* tokenizer,
                     std::span<const int32_t> prompt, const GenerationOptions& options, const TextSink& sink) {
   if (prompt.empty()) fail("the prompt is empty");
+  check_token_ids(prompt, model.spec().vocab_size, "the prompt");
   for (const std::string& stop : options.stop)
     if (stop.empty()) fail("--stop: expected a text, found an empty one");
   Generation out;

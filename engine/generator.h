@@ -35,7 +35,7 @@ struct Generation {
 using TextSink = std::function<void(std::string_view)>;
 
 // Continues `session` with `prompt`. tokenizer may be nullptr: then no text is made and `stop` must be empty.
-// Throws Error when the prompt is empty or does not fit.
+// Throws Error when the prompt is empty, does not fit, or holds an id that is not in the vocabulary.
 Generation generate(Session& session, const Model& model, const Tokenizer* tokenizer,
                     std::span<const int32_t> prompt, const GenerationOptions& options, const TextSink& sink);
 

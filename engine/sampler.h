@@ -2,6 +2,7 @@
 // Chooses the next token from logits.
 
 #include <cstdint>
+#include <optional>
 #include <random>
 #include <span>
 #include <vector>
@@ -25,7 +26,8 @@ class Sampler {
 
   // `seen`: prompt and output so far, for the repetition penalty. Filters are applied in the order in which
   // the options stand above, each on what the one before left. Among equal logits the smaller id is taken
-  // first.
+  // first. A logit of -infinity is a token that is never taken. Throws Error where a logit is NaN or
+  // +infinity, none is finite, or a token of `seen` has no logit.
   int32_t sample(std::span<const float> logits, std::span<const int32_t> seen);
 
  private:
@@ -33,9 +35,22 @@ class Sampler {
     float logit;
     int32_t id;
   };
+  std::span<const float> block(size_t at) const;
+  std::span<const float> penalise(std::span<const float> logits, std::span<const int32_t> seen);
+  void find_maxima();
+  float take_likeliest(size_t count);
+  double weigh();
+  std::optional<size_t> choose(double total, double draw, bool all) const;
+
   SamplerOptions options_;
   std::mt19937_64 random_;
+  // Of the token that is being chosen:
+  std::span<const float> logits_;
+  std::vector<float> penalised_;  // logits after the repetition penalty
+  std::vector<float> maxima_;     // of the logits, block by block
+  float top_ = 0;                 // the largest logit
   std::vector<Candidate> candidates_;
+  std::vector<double> weights_;
 };
 
 }  // namespace whittle

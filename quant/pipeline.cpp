@@ -37,8 +37,8 @@ class Run {
       : source_(source), file_(source.file()), plan_(plan), team_(team), progress_(progress) {
     for (const TensorView& tensor : file_.tensors())
       if (module_of(tensor) != plan.unused) total_bytes_ += static_cast<int64_t>(tensor.bytes.size());
-    for (const auto& [target, source] : plan.copies)
-      total_bytes_ += static_cast<int64_t>(file_.get(source + ".weight").bytes.size());
+    for (const auto& [target, from] : plan.copies)
+      total_bytes_ += static_cast<int64_t>(file_.get(from + ".weight").bytes.size());
   }
 
   // Every tensor of the output, in the source's order, quantized modules in the plan's order after what is
@@ -230,14 +230,13 @@ QuantizationReport quantize(const std::filesystem::path& source, const std::file
                             const Progress& progress) {
   const FolderWeights source_weights(source);
   const ModelFile& file = source_weights.file();
-  const ModelSpec& spec = source_weights.spec();
   const QuantizationPlan plan = plan_quantization(recipe, source_weights);
   OutputFolder folder(out);
   folder.copy_side_files(source);
 
   Run run(source_weights, plan, team, progress);
   QuantizationReport report;
-  report.notes = plan.notes(spec);
+  report.notes = plan.notes(source_weights.inventory());
   const std::filesystem::path weights = folder.path() / "model.safetensors";
   {
     SafetensorsWriter writer(weights, run.outline(),

@@ -119,18 +119,19 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
   return plan;
 }
 
-std::vector<std::string> QuantizationPlan::notes(const ModelSpec& spec) const {
+std::vector<std::string> QuantizationPlan::notes(const Inventory& inventory) const {
   std::vector<std::string> notes;
-  std::map<std::string, int64_t> cols = {{"lm_head", spec.hidden_size}};
-  for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
-    for (const LinearShape& linear : layer_linears(spec, layer)) cols[linear.name] = linear.cols;
+  const auto inputs = [&](const std::string& name) {
+    const auto copy = copies.find(name);
+    return inventory.find(copy == copies.end() ? name : copy->second)->cols;
+  };
   std::string first;
   int64_t uneven = 0;
   for (const auto& [name, scheme] : modules) {
     if (module_class(name) == "Embedding")
       notes.push_back(fmt::format("{} is quantized: other readers of compressed-tensors take floats", name));
-    else if (scheme.group_size && cols.at(name) % scheme.group_size != 0 && uneven++ == 0)
-      first = fmt::format("{} has {} inputs, in groups of {}", name, cols.at(name), scheme.group_size);
+    else if (scheme.group_size && inputs(name) % scheme.group_size != 0 && uneven++ == 0)
+      first = fmt::format("{} has {} inputs, in groups of {}", name, inputs(name), scheme.group_size);
   }
   if (uneven)
     notes.push_back(

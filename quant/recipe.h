@@ -38,7 +38,7 @@ struct QuantizationPlan {
   std::string unused;
 
   // What other readers of the format will not take, a sentence each.
-  std::vector<std::string> notes(const ModelSpec& spec) const;
+  std::vector<std::string> notes(const Inventory& inventory) const;
 };
 // Throws Error when the model is quantized already, when a choice does not fit it, and when a tensor's shape
 // is not the one that config.json implies.

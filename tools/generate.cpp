@@ -7,6 +7,7 @@
 #include "bench/reports/table.h"
 #include "engine/files/json_file.h"
 #include "engine/generator.h"
+#include "engine/tokenizer/token_ids.h"
 #include "kernels/error.h"
 #include "tools/commands.h"
 #include "tools/model_options.h"
@@ -24,25 +25,6 @@ struct GenerateOptions {
   int threads = 0;
 };
 
-std::vector<int32_t> read_ids(const std::string& path) {
-  constexpr int64_t most = int64_t{1} << 26;
-  const nlohmann::json json = read_json(path, most);
-  if (!json.is_array()) fail("{}: expected a JSON array of token ids", path);
-  std::vector<int32_t> ids;
-  for (const nlohmann::json& id : json) {
-    if (!id.is_number_integer() || id < 0 || id > INT32_MAX)
-      fail("{}: expected token ids, found {}", path, id.dump());
-    ids.push_back(id.get<int32_t>());
-  }
-  return ids;
-}
-
-bool has_tokenizer(const std::filesystem::path& folder) {
-  for (const char* file : {"tokenizer.json", "tokenizer.model", "vocab.json"})
-    if (std::filesystem::exists(folder / file)) return true;
-  return false;
-}
-
 void run(const GenerateOptions& options, const CLI::App& command) {
   if (options.generation.sampler.temperature == 0)
     refuse_void(command, {"--top-k", "--top-p", "--min-p", "--seed"},
@@ -51,14 +33,17 @@ void run(const GenerateOptions& options, const CLI::App& command) {
   const Team team(options.threads);
   const Model model(options.model, team);
   std::optional<Tokenizer> tokenizer;
-  if (options.token_ids.empty() || has_tokenizer(options.model)) tokenizer = Tokenizer::open(options.model);
+  if (options.token_ids.empty())
+    tokenizer = Tokenizer::open(options.model);
+  else
+    tokenizer = Tokenizer::open_if_any(options.model);
   if (!tokenizer && !options.generation.stop.empty()) fail("--stop: {} has no tokenizer", options.model);
 
   print_notes(options.model);
   const auto start = std::chrono::steady_clock::now();
   std::vector<int32_t> prompt;
   if (!options.token_ids.empty())
-    prompt = read_ids(options.token_ids);
+    prompt = parse_token_ids(read_json(options.token_ids, int64_t{1} << 26), options.token_ids);
   else
     prompt = tokenizer->encode(options.prompt_file.empty() ? options.prompt : read_text(options.prompt_file));
   const double tokenize_seconds =

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "bench/reports/figures.h"
+#include "bench/reports/speed_report.h"
 #include "bench/reports/table.h"
 #include "bench/statistics.h"
 #include "engine/kv_cache.h"
@@ -46,10 +48,6 @@ PhaseSummary summarise(const ComparisonCell& cell, const Phase& phase) {
   return {spread_if_any(ours), spread_if_any(peer), spread_if_any(ratio), spread_if_any(of_limit)};
 }
 
-nlohmann::json spread_json(const Spread& found) {
-  return {{"median", found.median}, {"min", found.min}, {"max", found.max}};
-}
-
 nlohmann::json phase_json(const PhaseSummary& summary) {
   return {{"ours_tokens_per_s", spread_json(summary.ours)},
           {"peer_tokens_per_s", spread_json(summary.peer)},
@@ -66,7 +64,7 @@ nlohmann::json pair_json(const Pair& pair) {
   for (const Phase& phase : phases) {
     const PhasePair& figures = pair.*phase.figures;
     json[phase.name] = {{"ours_tokens_per_s", figures.ours},
-                        {"peer_tokens_per_s", figures.peer ? nlohmann::json(*figures.peer) : nullptr},
+                        {"peer_tokens_per_s", or_null(figures.peer)},
                         {"of_limit", figures.ours_of_limit}};
   }
   return json;
@@ -83,13 +81,10 @@ nlohmann::json cell_json(const ComparisonCell& cell) {
 
 std::string header(const Comparison& comparison, const MachineReport& machine) {
   const SpeedOptions& speed = comparison.options.speed;
-  std::string text = fmt::format(
-      "{}, {} threads, {}: reads {}, int8 {}\nprompt of {} tokens, then {} steps{}, {} KV cache\n",
-      machine.machine.cpu, comparison.threads, machine.isa_chosen,
-      format_rate(machine.limits.read_gb_per_s.median, "GB/s"),
-      format_rate(machine.limits.int8_gops.median, "GOPS"), speed.prompt_tokens, speed.gen_tokens,
-      speed.sequences > 1 ? fmt::format(" of {} sequences together", speed.sequences) : "",
-      name(speed.kv_cache));
+  std::string text =
+      fmt::format("{}, {} threads, {}: reads {}, int8 {}\n{}\n", machine.machine.cpu, comparison.threads,
+                  machine.isa_chosen, format_rate(machine.limits.read_gb_per_s.median, "GB/s"),
+                  format_rate(machine.limits.int8_gops.median, "GOPS"), workload_text(speed));
   for (const Peer& peer : comparison.options.peers)
     text += fmt::format("{}{}: {}\n", peer.name, peer.commit.empty() ? "" : ", commit " + peer.commit,
                         fmt::join(peer_command(peer, any_model, speed, comparison.threads), " "));
@@ -98,7 +93,9 @@ std::string header(const Comparison& comparison, const MachineReport& machine) {
 
 // "–" where no pair says.
 std::string ratio_text(const Spread& ratio) {
-  return ratio.count ? fmt::format("{:.2f} ({:.2f}–{:.2f})", ratio.median, ratio.min, ratio.max) : "–";
+  return ratio.count ? fmt::format("{} ({}–{})", format_fixed(ratio.median, 2), format_fixed(ratio.min, 2),
+                                   format_fixed(ratio.max, 2))
+                     : "–";
 }
 
 std::string fraction_text(const Spread& fraction) {

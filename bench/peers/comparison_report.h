@@ -10,7 +10,7 @@
 namespace whittle {
 
 std::string comparison_text(const Comparison& comparison, const MachineReport& machine);
-// Keys: see bench/README.md.
+// Keys: see bench/reports/README.md.
 nlohmann::json comparison_json(const Comparison& comparison, const MachineReport& machine);
 
 }  // namespace whittle

@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "bench/drift.h"
+#include "bench/reports/figures.h"
 #include "bench/reports/table.h"
 
 namespace whittle {
@@ -15,14 +16,9 @@ std::optional<double> bits_per_byte(const DriftReport& report, double nll) {
          std::numbers::ln2;
 }
 
-nlohmann::json or_null(std::optional<double> value) {
-  return value ? nlohmann::json(*value) : nlohmann::json(nullptr);
-}
-nlohmann::json bounds(const Interval& interval) { return {interval.low, interval.high}; }
-
 }  // namespace
 
-nlohmann::json drift_json(const DriftReport& report, const Windows& windows) {
+nlohmann::json drift_json(const DriftReport& report, const Windows& windows, std::span<const Gate> gates) {
   const Interval increase = report.perplexity_increase_percent();
   return {
       {"protocol", windows.protocol},
@@ -31,23 +27,24 @@ nlohmann::json drift_json(const DriftReport& report, const Windows& windows) {
       {"tokens_scored", report.tokens_scored},
       {"bytes_scored", report.bytes_scored ? nlohmann::json(report.bytes_scored) : nlohmann::json(nullptr)},
       {"perplexity",
-       {{"baseline", report.baseline_perplexity()},
-        {"model", report.model_perplexity()},
-        {"increase_percent", increase.mean},
-        {"increase_percent_ci95", bounds(increase)}}},
-      {"nll", {{"baseline", report.baseline_nll}, {"model", report.model_nll}}},
+       {{"baseline", or_null(report.baseline_perplexity())},
+        {"model", or_null(report.model_perplexity())},
+        {"increase_percent", or_null(increase.mean)},
+        {"increase_percent_ci95", bounds_json(increase)}}},
+      {"nll", {{"baseline", or_null(report.baseline_nll)}, {"model", or_null(report.model_nll)}}},
       {"bits_per_byte",
        {{"baseline", or_null(bits_per_byte(report, report.baseline_nll))},
         {"model", or_null(bits_per_byte(report, report.model_nll))}}},
       {"kl",
-       {{"mean", report.kl.mean},
-        {"mean_ci95", bounds(report.kl)},
-        {"p50", report.kl_p50},
-        {"p99", report.kl_p99},
-        {"max", report.kl_max}}},
-      {"same_top_percent", 100 * report.same_top},
-      {"rms_probability_difference_percent", 100 * report.rms_probability_difference},
+       {{"mean", or_null(report.kl.mean)},
+        {"mean_ci95", bounds_json(report.kl)},
+        {"p50", or_null(report.kl_p50)},
+        {"p99", or_null(report.kl_p99)},
+        {"max", or_null(report.kl_max)}}},
+      {"same_top_percent", or_null(100 * report.same_top)},
+      {"rms_probability_difference_percent", or_null(100 * report.rms_probability_difference)},
       {"window_nll", {{"baseline", report.baseline_window_nll}, {"model", report.model_window_nll}}},
+      {"gates", gates_json(gates)},
   };
 }
 
@@ -56,24 +53,26 @@ std::string drift_text(const DriftReport& report, const Windows& windows) {
                {"baseline", Align::right},
                {"model", Align::right},
                {"95 % interval", Align::left}});
-  const auto range = [](const Interval& interval, std::string_view unit) {
-    return fmt::format("{:.5g} to {:.5g}{}", interval.low, interval.high, unit);
+  const auto both = [&](const char* row, double baseline, double model) {
+    table.add_row({row, format_fixed(baseline, 5), format_fixed(model, 5), ""});
+  };
+  const auto one = [&](const char* row, const std::string& model, const std::string& interval = "") {
+    table.add_row({row, "", model, interval});
   };
   const Interval increase = report.perplexity_increase_percent();
-  table.add_row({"perplexity", fmt::format("{:.5f}", report.baseline_perplexity()),
-                 fmt::format("{:.5f}", report.model_perplexity()), ""});
-  table.add_row({"  increase", "", fmt::format("{:+.4f} %", increase.mean), range(increase, " %")});
+  both("perplexity", report.baseline_perplexity(), report.model_perplexity());
+  one("  increase", format_signed(increase.mean, 4) + " %", format_interval(increase, " %"));
   if (report.bytes_scored)
-    table.add_row({"bits per byte", fmt::format("{:.5f}", *bits_per_byte(report, report.baseline_nll)),
-                   fmt::format("{:.5f}", *bits_per_byte(report, report.model_nll)), ""});
-  table.add_row(
-      {"KL(baseline || model), mean", "", fmt::format("{:.6f}", report.kl.mean), range(report.kl, "")});
-  table.add_row({"  p50", "", fmt::format("{:.6f}", report.kl_p50), ""});
-  table.add_row({"  p99", "", fmt::format("{:.6f}", report.kl_p99), ""});
-  table.add_row({"  max", "", fmt::format("{:.6f}", report.kl_max), ""});
-  table.add_row({"same top token", "", fmt::format("{:.3f} %", 100 * report.same_top), ""});
-  table.add_row({"RMS change of the true token's probability", "",
-                 fmt::format("{:.4f} %", 100 * report.rms_probability_difference), ""});
+    both("bits per byte", *bits_per_byte(report, report.baseline_nll),
+         *bits_per_byte(report, report.model_nll));
+  one("KL(baseline || model), mean", format_fixed(report.kl.mean, 6), format_interval(report.kl, ""));
+  one("  p50", format_fixed(report.kl_p50, 6));
+  one("  p99", format_fixed(report.kl_p99, 6));
+  one("  max", format_fixed(report.kl_max, 6));
+  one("same top token", format_fixed(100 * report.same_top, 3) + " %");
+  one("RMS change of the true token's probability",
+      format_fixed(100 * report.rms_probability_difference, 4) + " %");
+  if (report.windows == 1) table.add_note("a single window has no interval: a longer text gives more");
   table.add_note(fmt::format(
       "protocol {}, context {}, {} windows, {} tokens scored; KL in nats a token; baseline: original "
       "weights, float32 activations and KV cache",

@@ -3,16 +3,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "bench/reports/figures.h"
 #include "bench/reports/table.h"
 
 namespace whittle {
 
 namespace {
-
-template <typename T>
-nlohmann::json known(const std::optional<T>& value) {
-  return value ? nlohmann::json(*value) : nlohmann::json(nullptr);
-}
 
 nlohmann::json known(int64_t value) { return value ? nlohmann::json(value) : nlohmann::json(nullptr); }
 
@@ -58,7 +54,7 @@ nlohmann::json machine_json(const MachineReport& report) {
       {"isa_chosen", known(report.isa_chosen)},
       {"cpus_logical", machine.cpus_logical},
       {"cores_physical", machine.cores_physical},
-      {"cpu_quota", known(machine.cpu_quota)},
+      {"cpu_quota", or_null(machine.cpu_quota)},
       {"caches", caches},
       {"memory_bytes", known(machine.memory_bytes)},
       {"memory_available_bytes", known(machine.memory_available_bytes)},
@@ -74,8 +70,8 @@ nlohmann::json machine_json(const MachineReport& report) {
       {"fp32_gflops", limits.fp32_gflops.median},
       {"fp32_gflops_best", limits.fp32_gflops.best},
       {"fp32_instruction", limits.fp32_instruction},
-      {"bf16_gflops", bf16 ? nlohmann::json(bf16->median) : nlohmann::json(nullptr)},
-      {"bf16_gflops_best", bf16 ? nlohmann::json(bf16->best) : nlohmann::json(nullptr)},
+      {"bf16_gflops", bf16 ? or_null(bf16->median) : nullptr},
+      {"bf16_gflops_best", bf16 ? or_null(bf16->best) : nullptr},
   };
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "bench/reports/figures.h"
 #include "bench/reports/table.h"
 
 namespace whittle {
@@ -56,10 +57,9 @@ nlohmann::json profile_json(const std::vector<OperationTime>& times) {
          {"calls", time.calls},
          {"ms", 1e3 * time.seconds},
          {"share", time.share},
-         {"gb_per_s",
-          works ? nlohmann::json(static_cast<double>(time.work.bytes) / time.seconds / 1e9) : nullptr},
-         {"gops", works ? nlohmann::json(operations(time.work) / time.seconds / 1e9) : nullptr},
-         {"limit_fraction", works ? nlohmann::json(time.limit_fraction) : nullptr}});
+         {"gb_per_s", works ? or_null(static_cast<double>(time.work.bytes) / time.seconds / 1e9) : nullptr},
+         {"gops", works ? or_null(operations(time.work) / time.seconds / 1e9) : nullptr},
+         {"limit_fraction", works ? or_null(time.limit_fraction) : nullptr}});
   }
   return json;
 }

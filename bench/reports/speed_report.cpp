@@ -1,6 +1,10 @@
 #include "bench/reports/speed_report.h"
 
+#include <fmt/format.h>
+
+#include "bench/reports/figures.h"
 #include "bench/statistics.h"
+#include "engine/kv_cache.h"
 
 namespace whittle {
 namespace {
@@ -21,14 +25,6 @@ constexpr Series all_series[] = {
     {"adjacent_read_gb_per_s", &SpeedReport::read_gb_per_s},
     {"adjacent_arithmetic_gops", &SpeedReport::arithmetic_gops},
 };
-
-nlohmann::json spread_json(std::span<const double> values) {
-  const Spread found = spread(values);
-  return {{"median", found.median},
-          {"min", found.min},
-          {"max", found.max},
-          {"mad", found.median_absolute_deviation}};
-}
 
 // What part of the time goes to what is not the decoder: medians over the repeats.
 nlohmann::json shares_json(const SpeedReport& report) {
@@ -72,16 +68,23 @@ nlohmann::json speed_json(const SpeedReport& report) {
   for (const Series& series : all_series) {
     const std::vector<double> values = (report.*series.values)();
     json[series.key] = median(values);
-    json["spread"][series.key] = spread_json(values);
+    json["spread"][series.key] = spread_json(spread(values));
   }
   const std::vector<double> fractions = report.prefill_fraction();
   const char* fraction = report.int8 ? "prefill_int8_fraction" : "prefill_fp32_fraction";
   json[fraction] = median(fractions);
-  json["spread"][fraction] = spread_json(fractions);
+  json["spread"][fraction] = spread_json(spread(fractions));
   return json;
 }
 
-Comparison compare(const SpeedReport& report, const SpeedReport& baseline) {
+std::string workload_text(const SpeedOptions& options) {
+  return fmt::format("prompt of {} tokens, then {} steps{}, {} KV cache", options.prompt_tokens,
+                     options.gen_tokens,
+                     options.sequences > 1 ? fmt::format(" of {} sequences together", options.sequences) : "",
+                     name(options.kv_cache));
+}
+
+BaselineRatios baseline_ratios(const SpeedReport& report, const SpeedReport& baseline) {
   const auto ratio = [](int64_t ours, int64_t theirs) {
     return static_cast<double>(ours) / static_cast<double>(theirs);
   };

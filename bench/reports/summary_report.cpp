@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bench/reports/figures.h"
 #include "bench/reports/speed_report.h"
 #include "bench/reports/table.h"
 #include "bench/reports/trace.h"
@@ -38,8 +39,8 @@ std::string times(double ratio) { return fmt::format("  {}×", format_number(rat
 // The median's digits as `show` gives them, and the typical deviation from it.
 std::string with_spread(std::span<const double> values, const std::function<std::string(double)>& show) {
   const Spread found = spread(values);
-  return fmt::format("{} ±{:.0f} %", show(found.median),
-                     100 * found.median_absolute_deviation / found.median);
+  return fmt::format("{} ±{} %", show(found.median),
+                     format_fixed(100 * found.median_absolute_deviation / found.median, 0));
 }
 
 double as_double(int64_t value) { return static_cast<double>(value); }
@@ -52,37 +53,37 @@ std::vector<std::string> cells(const ModelSummary& model, const ModelSummary* ba
   const auto in_ms = [](double value) { return format_seconds(1e-3 * value); };
   const auto tokens_per_s = [](double value) { return format_rate(value, "tok/s"); };
   const auto latency = [&](double q) { return in_ms(quantile(latencies, q)); };
-  std::optional<Comparison> against;
-  if (baseline) against = compare(speed, baseline->speed);
-  const auto than = [&](double Comparison::*ratio) {
+  std::optional<BaselineRatios> against;
+  if (baseline) against = baseline_ratios(speed, baseline->speed);
+  const auto than = [&](double BaselineRatios::*ratio) {
     return against ? times((*against).*ratio) : std::string();
   };
   const std::string than_peak =
       baseline ? times(as_double(model.peak_rss_bytes) / as_double(baseline->peak_rss_bytes)) : std::string();
 
   std::vector<std::string> column = {
-      fmt::format("{:.2f}", speed.size.bits_per_weight()),
-      format_bytes(as_double(speed.size.disk_bytes)) + than(&Comparison::disk),
+      format_fixed(speed.size.bits_per_weight(), 2),
+      format_bytes(as_double(speed.size.disk_bytes)) + than(&BaselineRatios::disk),
       format_bytes(as_double(model.peak_rss_bytes)) + than_peak,
-      format_bytes(as_double(speed.weights_bytes)) + than(&Comparison::weights),
+      format_bytes(as_double(speed.weights_bytes)) + than(&BaselineRatios::weights),
       format_bytes(as_double(speed.kv_cache_bytes)),
       format_seconds(speed.load_seconds),
-      with_spread(speed.ttft_ms(), in_ms) + than(&Comparison::ttft),
-      with_spread(speed.prefill_tokens_per_s(), tokens_per_s) + than(&Comparison::prefill),
+      with_spread(speed.ttft_ms(), in_ms) + than(&BaselineRatios::ttft),
+      with_spread(speed.prefill_tokens_per_s(), tokens_per_s) + than(&BaselineRatios::prefill),
       format_percent(median(speed.prefill_fraction())) + (speed.int8 ? " int8" : " fp32"),
-      with_spread(speed.decode_tokens_per_s(), tokens_per_s) + than(&Comparison::decode),
+      with_spread(speed.decode_tokens_per_s(), tokens_per_s) + than(&BaselineRatios::decode),
       format_rate(median(speed.decode_gb_per_s()), "GB/s"),
       format_percent(median(speed.decode_bandwidth_fraction())),
       latency(0.5),
       latency(0.95) + " / " + latency(0.99),
   };
   if (model.drift) {
-    column.push_back(fmt::format("{:.4f}  {:+.3f} %", model.drift->model_perplexity(),
-                                 model.drift->perplexity_increase_percent().mean));
-    column.push_back(fmt::format("{:.6f}", model.drift->kl.mean));
-    column.push_back(fmt::format("{:.2f} %", 100 * model.drift->same_top));
+    column.push_back(format_fixed(model.drift->model_perplexity(), 4) + "  " +
+                     format_signed(model.drift->perplexity_increase_percent().mean, 3) + " %");
+    column.push_back(format_fixed(model.drift->kl.mean, 6));
+    column.push_back(format_fixed(100 * model.drift->same_top, 2) + " %");
   } else if (perplexity > 0) {
-    column.insert(column.end(), {fmt::format("{:.4f}", perplexity), "", ""});
+    column.insert(column.end(), {format_fixed(perplexity, 4), "", ""});
   }
   return column;
 }
@@ -101,13 +102,9 @@ void add_notes(Table& table, const BenchReport& report) {
                              report.machine.isa_chosen, format_rate(limits.read_gb_per_s.median, "GB/s"),
                              format_rate(limits.int8_gops.median, "GOPS"),
                              format_rate(limits.fp32_gflops.median, "GFLOPS")));
-  table.add_note(
-      fmt::format("prompt of {} tokens, then {} greedy steps{}, {} KV cache; medians of {} repeats ± median "
-                  "absolute deviation{}",
-                  options.prompt_tokens, options.gen_tokens,
-                  options.sequences > 1 ? fmt::format(" of {} sequences together", options.sequences) : "",
-                  name(options.kv_cache), options.repeat,
-                  report.alternated ? "" : "; too little memory to alternate between models"));
+  table.add_note(fmt::format("{}; medians of {} repeats ± median absolute deviation{}",
+                             workload_text(options), options.repeat,
+                             report.alternated ? "" : "; too little memory to alternate between models"));
   table.add_note("fractions are of the machine's limits as probed beside each repeat, not as above");
   const int64_t cache = machine.last_level_cache_bytes();
   if (std::ranges::any_of(report.models,
@@ -134,13 +131,13 @@ nlohmann::json bench_json(const BenchReport& report) {
     nlohmann::json& json = models.emplace_back(speed_json(model.speed));
     json["peak_rss_bytes"] = model.peak_rss_bytes;
     json["is_baseline"] = &model == baseline;
-    json["drift"] = model.drift ? drift_json(*model.drift, report.windows) : nlohmann::json(nullptr);
+    json["drift"] = model.drift ? drift_json(*model.drift, report.windows, {}) : nlohmann::json(nullptr);
     json["against_baseline"] = nullptr;
     json["profile"] = nullptr;
     for (const PhaseProfile& phase : model.speed.profiles)
       json["profile"][phase.phase] = profile_json(operation_times(*phase.profile, phase.limits));
     if (!baseline || &model == baseline) continue;
-    const Comparison against = compare(model.speed, baseline->speed);
+    const BaselineRatios against = baseline_ratios(model.speed, baseline->speed);
     json["against_baseline"] = {
         {"ttft_speedup", against.ttft},
         {"prefill_speedup", against.prefill},

@@ -79,8 +79,11 @@ TokenizerParts read_gpt2_files(const std::filesystem::path& vocab_file,
   std::vector<AddedToken> added = special_tokens(config, *vocabulary);
   Bpe bpe(vocabulary, {.byte_level = true, .unknown = {}});
   add_merges(merges_file, bpe);
-  TokenizerParts parts{
-      .vocabulary = vocabulary, .encoder = {}, .decoder = Decoder::byte_level(), .before = {}, .after = {}};
+  TokenizerParts parts{.vocabulary = vocabulary,
+                       .encoder = {},
+                       .decoder = TokenDecoder::byte_level(),
+                       .before = {},
+                       .after = {}};
   parts.encoder =
       std::make_unique<BpeEncoder>(std::move(added), Normalizer(), PreTokenizer::gpt2(), std::move(bpe));
   config.add_bos_and_eos(false, {}, {}, parts);

@@ -159,7 +159,7 @@ TokenizerParts read_tokenizer_json(const std::filesystem::path& file, const Toke
   TokenizerParts parts{.vocabulary = vocabulary, .encoder = {}, .decoder = {}, .before = {}, .after = {}};
   parts.encoder = std::make_unique<BpeEncoder>(std::move(added), std::move(normalizer),
                                                std::move(pretokenizer), std::move(bpe));
-  if (root.has("decoder")) parts.decoder = Decoder(root.object("decoder"));
+  if (root.has("decoder")) parts.decoder = TokenDecoder(root.object("decoder"));
   if (!root.has("post_processor") || !parse_postprocessor(root.object("post_processor"), parts)) {
     config.add_bos_and_eos(false, {}, {}, parts);
   }

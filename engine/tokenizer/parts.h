@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/files/json_file.h"
-#include "engine/tokenizer/decoder.h"
+#include "engine/tokenizer/token_decoder.h"
 #include "engine/tokenizer/vocabulary.h"
 
 namespace whittle {
@@ -25,7 +25,7 @@ class TextEncoder {
 struct TokenizerParts {
   std::shared_ptr<const Vocabulary> vocabulary;
   std::unique_ptr<const TextEncoder> encoder;
-  Decoder decoder;
+  TokenDecoder decoder;
   std::vector<int32_t> before, after;  // put around a text
 };
 

@@ -92,7 +92,7 @@ TokenizerParts read_sentencepiece_model(const std::filesystem::path& file, const
     vocabulary->add(piece, id, file.string());
     if (processor.IsControl(id)) vocabulary->mark_added(piece, id, true, file.string());
   }
-  const Decoder::SentencePieceRules rules{
+  const TokenDecoder::SentencePieceRules rules{
       .unknown = processor.IdToPiece(processor.unk_id()),
       .unknown_surface = processor.DecodeIds({processor.unk_id()}),
       .strips_first_space = settings.add_dummy_prefix || settings.remove_extra_whitespaces,
@@ -101,7 +101,7 @@ TokenizerParts read_sentencepiece_model(const std::filesystem::path& file, const
   const auto valid = [](int id) { return id >= 0 ? std::optional<int32_t>(id) : std::nullopt; };
   TokenizerParts parts{.vocabulary = vocabulary,
                        .encoder = {},
-                       .decoder = Decoder::sentencepiece(rules),
+                       .decoder = TokenDecoder::sentencepiece(rules),
                        .before = {},
                        .after = {}};
   config.add_bos_and_eos(true, valid(processor.bos_id()), valid(processor.eos_id()), parts);

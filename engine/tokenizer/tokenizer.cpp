@@ -39,6 +39,12 @@ Tokenizer Tokenizer::open(const std::filesystem::path& folder) {
   return Tokenizer(std::move(impl));
 }
 
+std::optional<Tokenizer> Tokenizer::open_if_any(const std::filesystem::path& folder) {
+  for (const char* file : {"tokenizer.json", "tokenizer.model", "vocab.json"})
+    if (std::filesystem::exists(folder / file)) return open(folder);
+  return std::nullopt;
+}
+
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool special) const {
   if (text.size() > max_text_bytes)
     fail("a text of {} bytes, expected at most {}", text.size(), max_text_bytes);
@@ -58,7 +64,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool special) const 
   std::vector<DecodedToken> tokens;
   tokens.reserve(ids.size());
   for (const int32_t id : ids) impl_->append(id, special, tokens);
-  return Decoder(impl_->parts.decoder).apply(std::move(tokens), true);
+  return TokenDecoder(impl_->parts.decoder).apply(std::move(tokens), true);
 }
 
 int64_t Tokenizer::vocab_size() const { return impl_->parts.vocabulary->size(); }
@@ -75,7 +81,7 @@ std::optional<int32_t> Tokenizer::token_id(std::string_view token) const {
 // The same steps as decode's, which keep what is not certain yet: both always agree.
 struct Tokenizer::Stream::State {
   const Impl* tokenizer;
-  Decoder decoder = tokenizer->parts.decoder;
+  TokenDecoder decoder = tokenizer->parts.decoder;
 };
 
 Tokenizer::Stream::Stream(const Tokenizer& tokenizer)

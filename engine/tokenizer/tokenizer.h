@@ -19,6 +19,8 @@ class Tokenizer {
   // special tokens are added. Throws Error that names the file and the field for anything malformed and for
   // any component that we do not implement.
   static Tokenizer open(const std::filesystem::path& folder);
+  // Nothing for a folder without any tokenizer file; one that cannot be read is an Error.
+  static std::optional<Tokenizer> open_if_any(const std::filesystem::path& folder);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;

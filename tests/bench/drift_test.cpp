@@ -6,6 +6,7 @@
 #include "engine/files/json_file.h"
 #include "tests/support/paths.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/tokenizer_files.h"
 
 using namespace whittle;
 using namespace whittle::test;
@@ -63,35 +64,72 @@ TEST_CASE("A model does not drift from itself") {
   CHECK(report.bytes_scored == bytes);
 }
 
-TEST_CASE("Both protocols cut the text as they say") {
-  const Tokenizer tokenizer = Tokenizer::open(reference_model());
-  const std::string text = read_text(reference_model() / "texts" / "story.txt");
-  const std::vector<int32_t> ids = tokenizer.encode(text, false);
-  const Windows windows = text_windows(tokenizer, text, 64, "windows");
-  REQUIRE(windows.ids.size() == ids.size() / 63);
-  CHECK(windows.first_scored == 1);
-  for (size_t w = 0; w < windows.ids.size(); ++w) {
-    CHECK(windows.ids[w][0] == 0);
-    CHECK(std::equal(windows.ids[w].begin() + 1, windows.ids[w].end(),
-                     ids.begin() + static_cast<int64_t>(w) * 63));
-  }
-  const Windows chunks = text_windows(tokenizer, text, 64, "llama.cpp");
-  REQUIRE(chunks.ids.size() == (ids.size() + 1) / 64);
-  CHECK(chunks.first_scored == 33);
-  CHECK(std::equal(chunks.ids[1].begin() + 1, chunks.ids[1].end(), ids.begin() + 64));
-  CHECK(chunks.ids[1][0] == 0);
-}
-
-TEST_CASE("Windows that cannot be scored are refused") {
-  const Tokenizer tokenizer = Tokenizer::open(reference_model());
-  CHECK_THROWS_AS(text_windows(tokenizer, "short", 64, "windows"), Error);
-  CHECK_THROWS_AS(text_windows(tokenizer, "short", 1, "windows"), Error);
-  CHECK_THROWS_AS(text_windows(tokenizer, "short", 64, "sideways"), Error);
-  for (const char* bad : {"{}", "[]", "[[]]", "[[1]]", "[1, 2]", "[[1, -2]]", "[[1, 2.5]]",
-                          "[[1, 99999999999]]", "[[1, \"2\"]]"})
-    CHECK_THROWS_AS(token_windows(parse_json(bad, "ids.json"), "ids.json"), Error);
+TEST_CASE("Two models are compared only on ids that both have, targets included") {
   const Team team(1);
   const Model model(reference_model(), team);
-  const Windows outside = token_windows(parse_json("[[0, 1, 4096, 2]]", "ids.json"), "ids.json");
-  CHECK_THROWS_AS(measure_drift(model, model, team, outside, KvFormat::f16, nullptr, {}), Error);
+  const auto refused = [&](const char* ids, const std::string& what) {
+    const Windows windows = token_windows(parse_json(ids, "ids.json"), "ids.json");
+    int64_t progress = 0;
+    CHECK_THROWS_WITH(measure_drift(model, model, team, windows, KvFormat::f16, nullptr,
+                                    [&](int64_t done, int64_t) { progress = done; }),
+                      Catch::Contains(what) && Catch::Contains("vocab_size 4096"));
+    CHECK(progress == 0);  // all windows are checked before the first is run
+  };
+  refused("[[0, 1, 4096, 2]]", "window 0: position 2: token id 4096");
+  refused("[[0, 5, 4096]]", "window 0: position 2: token id 4096");  // the last is only predicted
+  refused("[[0, 5, 2000000000]]", "token id 2000000000");
+  refused("[[0, 5, 7], [0, 2], [0, 4099]]", "window 2: position 1: token id 4099");
+  refused("[[4096, 5]]", "window 0: position 0: token id 4096");
+}
+
+TEST_CASE("A text in a tokenizer that is larger than the model's vocabulary is refused, not scored") {
+  const Team team(1);
+  const TemporaryFolder folder;
+  write_tiny_model(folder.path(), {.vocab_size = 32});
+  const Model model(folder.path(), team);
+  std::vector<std::string> tokens;
+  for (int i = 0; i < 64; ++i) tokens.push_back(std::string(1, static_cast<char>('0' + i)));
+  const Tokenizer tokenizer = open_tokenizer(bpe_tokenizer(tokens));
+  const Windows windows = text_windows(tokenizer, "012345678o", 10, "windows");  // 'o' is token 63
+  CHECK_THROWS_WITH(measure_drift(model, model, team, windows, KvFormat::f16, nullptr, {}),
+                    Catch::Contains("window 0: position 9: token id 63"));
+  CHECK(measure_drift(model, model, team, text_windows(tokenizer, "0123456789", 10, "windows"), KvFormat::f16,
+                      nullptr, {})
+            .tokens_scored == 9);
+}
+
+TEST_CASE("Windows of which nothing is scored are refused, and no figure is made of them") {
+  const Team team(1);
+  const Model model(reference_model(), team);
+  for (const Windows& windows :
+       {Windows{}, Windows{.ids = {{0, 1, 2}, {0}}, .context = 3}, Windows{.ids = {{}}, .context = 3},
+        Windows{.ids = {{0, 1, 2}}, .first_scored = 3, .context = 3}})
+    CHECK_THROWS_AS(measure_drift(model, model, team, windows, KvFormat::f16, nullptr, {}), Error);
+}
+
+TEST_CASE("A report of a single window, or of figures beyond all numbers, says so in text and JSON") {
+  DriftReport report;
+  report.windows = 1;
+  report.tokens_scored = 3;
+  report.baseline_window_nll = report.model_window_nll = {2.0};
+  report.nll_difference = mean_interval_95(std::vector<double>{0.5});
+  report.kl = mean_interval_95(std::vector<double>{0.25});
+  const std::string single = drift_text(report, {.protocol = "windows"});
+  CHECK(single.find("unknown") != std::string::npos);
+  CHECK(single.find("a single window") != std::string::npos);
+  report.model_nll = 4e6;  // whose perplexity is beyond all numbers
+  report.kl_max = std::numeric_limits<double>::quiet_NaN();
+  for (const std::string& text :
+       {single, drift_text(report, {.protocol = "windows"}), drift_json(report, {}, {}).dump()}) {
+    INFO(text);
+    CHECK(text.find("inf") == std::string::npos);
+    CHECK(text.find("nan") == std::string::npos);
+  }
+  const nlohmann::json json = drift_json(report, {}, {});
+  CHECK(json["perplexity"]["model"].is_null());
+  CHECK(json["perplexity"]["increase_percent_ci95"][1].is_null());
+  CHECK(json["kl"]["max"].is_null());
+  CHECK(json["kl"]["mean_ci95"][0].is_null());
+  CHECK(json["kl"]["mean"] == 0.25);
+  CHECK(json["gates"].empty());
 }

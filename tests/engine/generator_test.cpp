@@ -54,6 +54,17 @@ TEST_CASE("Generation ends where the context does") {
   CHECK(out.out.ids.size() == 20 - 15 + 1);  // the last token needs no position
 }
 
+TEST_CASE("A prompt with an id that the model does not have is refused, and its position named") {
+  const Team team(1);
+  const Model model(reference_model(), team);
+  Session session(model, team, {16});
+  for (const int32_t bad : {4096, 2000000000, -1}) {
+    const std::vector<int32_t> ids = {0, 5, bad};
+    CHECK_THROWS_WITH(generate(session, model, nullptr, ids, {}, {}), Catch::Contains("position 2"));
+    CHECK(session.position() == 0);
+  }
+}
+
 TEST_CASE("An empty prompt and an empty stop text are refused") {
   const Team team(1);
   const Model model(reference_model(), team);

@@ -35,9 +35,9 @@ struct TinyModel {
 };
 
 // splitmix64, so that the same seed gives the same model with every standard library.
-class Random {
+class SplitMix64 {
  public:
-  explicit Random(uint64_t seed) : state_(seed) {}
+  explicit SplitMix64(uint64_t seed) : state_(seed) {}
   uint64_t bits() {
     uint64_t z = state_ += 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -67,7 +67,7 @@ inline std::string encode(const std::vector<float>& values, const std::string& d
 }
 
 // A tensor of `dtype` with values from low to high.
-inline RawTensor random_tensor(Random& random, const std::string& name, const std::string& dtype,
+inline RawTensor random_tensor(SplitMix64& random, const std::string& name, const std::string& dtype,
                                const std::vector<int64_t>& shape, float low, float high) {
   int64_t count = 1;
   for (const int64_t size : shape) count *= size;
@@ -77,7 +77,7 @@ inline RawTensor random_tensor(Random& random, const std::string& name, const st
 }
 
 inline std::vector<RawTensor> tensors_of(const TinyModel& model) {
-  Random random(model.seed);
+  SplitMix64 random(model.seed);
   std::vector<RawTensor> tensors;
   const int64_t hidden = model.hidden_size, q_size = model.num_attention_heads * model.head_dim;
   const int64_t kv_size = model.num_key_value_heads * model.head_dim;

@@ -111,6 +111,76 @@ Violations machine_path_violations(const std::string& path, const std::string& t
   return found;
 }
 
+// C++ without comments, preprocessor lines and the contents of literals.
+std::string bare_code(const std::string& text) {
+  static const std::regex skipped(
+      R"--(//[^\n]*|/\*|^[ \t]*#[^\n]*|R"[A-Za-z-]*\(|"(\\.|[^"\\\n])*"|\b[0-9][0-9a-zA-Z.']*|'(\\.|[^'\\\n])+')--",
+      std::regex::ECMAScript | std::regex::multiline);
+  std::string bare;
+  std::smatch match;
+  for (auto at = text.begin(); at != text.end();) {
+    if (!std::regex_search(at, text.end(), match, skipped)) return bare.append(at, text.end());
+    bare.append(at, match[0].first).append(" ");
+    at = match[0].second;
+    const std::string begin = match[0];
+    std::string end;
+    if (begin == "/*") end = "*/";
+    if (begin.starts_with("R\"")) end = ")" + begin.substr(2, begin.size() - 3) + "\"";
+    if (end.empty()) continue;
+    at = std::search(at, text.end(), end.begin(), end.end());
+    at += std::min<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(end.size()), text.end() - at);
+  }
+  return bare;
+}
+
+// The classes, structs, unions and enums that a file defines for the whole program: not within functions,
+// other types or anonymous namespaces.
+std::vector<std::string> shared_types(const std::string& text) {
+  static const std::regex space(R"(\bnamespace\s*([A-Za-z0-9_:]*)\s*$)");
+  static const std::regex type(
+      R"((?:^|[\s>])(?:class|struct|union|enum)\s+(?:class\s+)?(?:alignas\s*\([^)]*\)\s*)?(\w+)\s*(?:final\s*)?(?::[^:][^]*)?$)");
+  std::vector<std::string> found;
+  std::vector<std::string> scopes;  // of the open braces: "A::" of namespace A, "" where nothing is shared
+  std::string head;                 // what stands before the next brace
+  for (const char c : bare_code(text)) {
+    if (c == '{') {
+      std::smatch match;
+      std::string scope;
+      if (std::regex_search(head, match, space)) {
+        if (match[1].length()) scope = match[1].str() + "::";
+      } else if (std::regex_search(head, match, type) &&
+                 std::find(scopes.begin(), scopes.end(), "") == scopes.end()) {
+        std::string name;
+        for (const std::string& outer : scopes) name += outer;
+        found.push_back(name + match[1].str());
+      }
+      scopes.push_back(scope);
+    }
+    if (c == '}' && !scopes.empty()) scopes.pop_back();
+    if (c == '{' || c == '}' || c == ';')
+      head.clear();
+    else
+      head += c;
+  }
+  return found;
+}
+
+// Two types of one name are undefined behaviour, which no compiler or linker reports: of their functions,
+// the linker takes either.
+Violations type_violations(const std::map<std::string, std::string>& files) {
+  std::map<std::string, std::string> defined_in;
+  Violations found;
+  for (const auto& [path, text] : files) {
+    const fs::path extension = fs::path(path).extension();
+    if (extension != ".h" && extension != ".cpp") continue;
+    for (const std::string& type : shared_types(text)) {
+      const auto [first, added] = defined_in.emplace(type, path);
+      if (!added) found.push_back(type + " is defined in " + first->second + " and " + path);
+    }
+  }
+  return found;
+}
+
 bool is_text(const std::string& bytes) { return bytes.substr(0, 8192).find('\0') == std::string::npos; }
 
 std::string read(const fs::path& path) {
@@ -172,6 +242,31 @@ TEST_CASE("No file of code is longer than 500 lines") {
   for (const char* path : {"engine/a.cpp", "engine/a.h", "kernels/isa/a.inl", "tests/a.py", "CMakeLists.txt"})
     CHECK(length_violations(path, lines501).size() == 1);
   CHECK(length_violations("tools/demo", "#!/bin/bash" + lines501).size() == 1);
+}
+
+TEST_CASE("One name is one type in the whole program") {
+  for (const std::string& violation : type_violations(tracked_files())) FAIL_CHECK(violation);
+
+  const auto twice = [](const std::string& a, const std::string& b) {
+    return type_violations({{"engine/a.h", a}, {"bench/b.cpp", b}}).size();
+  };
+  const std::string first = "namespace whittle {\nclass Decoder {\n  int x_;\n};\n}\n";
+  CHECK(twice(first, first) == 1);
+  CHECK(twice(first,
+              "namespace whittle {\ntemplate <class T>\nstruct Decoder final : Base<T> { int x; };\n}") == 1);
+  CHECK(twice(first, "namespace whittle { int f() { return '{'; } enum class Decoder : uint8_t { a }; }") ==
+        1);
+  CHECK(twice(first, "// {\nnamespace whittle { const char* x = \"{\"; /* { */ struct Decoder {}; }") == 1);
+  CHECK(twice(first, "namespace whittle { const char* x = R\"y({)y\"; int n = 1'000; struct Decoder {}; }") ==
+        1);
+  CHECK(twice("namespace whittle::test { struct A {}; }",
+              "namespace whittle { namespace test { struct A {}; } }") == 1);
+  CHECK(twice(first, "namespace whittle { namespace { struct Decoder { int x; }; } }") == 0);
+  CHECK(twice(first, "namespace whittle { struct Model { struct Decoder {}; }; }") == 0);
+  CHECK(twice(first, "namespace whittle { void f() { struct Decoder {}; } }") == 0);
+  CHECK(twice(first, "namespace whittle { class Decoder; void f(class Decoder& d) {} }") == 0);
+  CHECK(twice(first, "namespace whittle::test { struct Decoder {}; }") == 0);
+  CHECK(twice(first, "namespace whittle { /* class Decoder { */ }") == 0);
 }
 
 TEST_CASE("Objects of one instruction set hold no symbol that the linker could share with others") {

@@ -142,9 +142,10 @@ TEST_CASE("a comparison reports the median of the pairs' ratios, not the ratio o
   CHECK(cell["kept"] == 3);
   CHECK(cell["dropped"] == 4);
   CHECK(cell["decode"]["ours_tokens_per_s"] ==
-        nlohmann::json{{"median", 20.0}, {"min", 10.0}, {"max", 32.0}});
-  CHECK(cell["decode"]["peer_tokens_per_s"] == nlohmann::json{{"median", 10.0}, {"min", 8.0}, {"max", 20.0}});
-  CHECK(cell["decode"]["ratio"] == nlohmann::json{{"median", 2.0}, {"min", 0.5}, {"max", 4.0}});
+        nlohmann::json{{"median", 20.0}, {"min", 10.0}, {"max", 32.0}, {"mad", 10.0}});
+  CHECK(cell["decode"]["peer_tokens_per_s"] ==
+        nlohmann::json{{"median", 10.0}, {"min", 8.0}, {"max", 20.0}, {"mad", 2.0}});
+  CHECK(cell["decode"]["ratio"] == nlohmann::json{{"median", 2.0}, {"min", 0.5}, {"max", 4.0}, {"mad", 1.5}});
   CHECK(cell["decode"]["of_limit"]["median"] == 0.25);
   CHECK(cell["prefill"]["ours_tokens_per_s"]["median"] == 200.0);
   CHECK(cell["prefill"]["of_limit"]["median"] == 0.5);

@@ -33,7 +33,7 @@ struct OwnedMatrix {
   std::vector<std::byte> codes;
   WeightMatrix weight;
 
-  OwnedMatrix(const QuantizationScheme& scheme, int64_t rows, int64_t cols, Random& random) {
+  OwnedMatrix(const QuantizationScheme& scheme, int64_t rows, int64_t cols, SplitMix64& random) {
     weight.format = scheme.format;
     weight.rows = rows;
     weight.cols = cols;
@@ -121,7 +121,7 @@ TEST_CASE("what we write reads back to exactly the same") {
       INFO(info(scheme.format).name << " group " << scheme.group_size << " symmetric " << scheme.symmetric
                                     << " of " << n << " x " << k);
       TemporaryFolder root;
-      Random random(static_cast<uint64_t>(n * 1000 + k));
+      SplitMix64 random(static_cast<uint64_t>(n * 1000 + k));
       const std::string module = "model.layers.0.mlp.up_proj";
       const OwnedMatrix matrix(scheme, n, k, random);
       OutputFolder folder(root.path() / "out");

@@ -75,7 +75,7 @@ TEST_CASE("every element type of the format opens with its size") {
 TEST_CASE("what the writer writes reads back, whatever the order and the threads") {
   TemporaryFolder folder;
   const auto path = folder.path() / "a.safetensors";
-  Random random(7);
+  SplitMix64 random(7);
   std::vector<RawTensor> tensors;
   std::vector<TensorInfo> infos;
   const std::pair<DType, int64_t> kinds[] = {
@@ -169,7 +169,7 @@ TEST_CASE("a write that fails is an error that names the file") {
 TEST_CASE("pages given back read the same again") {
   TemporaryFolder folder;
   std::string bytes;
-  Random random(3);
+  SplitMix64 random(3);
   for (int i = 0; i < 100'000; ++i) bytes += static_cast<char>(random.bits());
   write_text(folder.path() / "a", bytes);
   const MappedFile file(folder.path() / "a");

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <fstream>
 #include <random>
 #include <thread>
 
+#include "kernels/error.h"
 #include "tests/support/tokenizer_files.h"
 
 using nlohmann::json;
@@ -365,4 +367,16 @@ TEST_CASE("many threads encode with one tokenizer") {
   for (Ids& ids : found) threads.emplace_back([&] { ids = tokenizer.encode(text); });
   for (std::thread& thread : threads) thread.join();
   for (const Ids& ids : found) CHECK((ids == expected));
+}
+
+TEST_CASE("A folder without tokenizer files has no tokenizer, and one with a broken file is an error") {
+  const whittle::test::TemporaryFolder folder;
+  CHECK_FALSE(Tokenizer::open_if_any(folder.path()).has_value());
+  CHECK_THROWS_AS(Tokenizer::open(folder.path()), whittle::Error);
+  CHECK(Tokenizer::open_if_any(whittle::test::reference_model()).has_value());
+  for (const char* file : {"tokenizer.json", "tokenizer.model", "vocab.json"}) {
+    const whittle::test::TemporaryFolder broken;
+    std::ofstream(broken.path() / file) << "{";
+    CHECK_THROWS_AS(Tokenizer::open_if_any(broken.path()), whittle::Error);
+  }
 }

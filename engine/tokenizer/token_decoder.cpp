@@ -1,4 +1,4 @@
-#include "engine/tokenizer/decoder.h"
+#include "engine/tokenizer/token_decoder.h"
 
 #include <algorithm>
 #include <optional>
@@ -178,7 +178,7 @@ struct Metaspace {
 };
 
 struct SentencePiece {
-  Decoder::SentencePieceRules rules;
+  TokenDecoder::SentencePieceRules rules;
   Regex mark;
   bool at_start = true;
 
@@ -203,24 +203,24 @@ struct SentencePiece {
 
 }  // namespace
 
-Decoder::Decoder() : steps_{JoinWithSpaces{}} {}
+TokenDecoder::TokenDecoder() : steps_{JoinWithSpaces{}} {}
 
-Decoder::Decoder(const JsonFields& fields) { add(fields); }
+TokenDecoder::TokenDecoder(const JsonFields& fields) { add(fields); }
 
-Decoder Decoder::byte_level() {
-  Decoder result{Empty{}};
+TokenDecoder TokenDecoder::byte_level() {
+  TokenDecoder result{Empty{}};
   result.steps_.push_back(ByteLevel{});
   return result;
 }
 
-Decoder Decoder::sentencepiece(const SentencePieceRules& rules) {
-  Decoder result{Empty{}};
+TokenDecoder TokenDecoder::sentencepiece(const SentencePieceRules& rules) {
+  TokenDecoder result{Empty{}};
   result.steps_.push_back(SentencePiece{rules, Regex(space_mark, Regex::Syntax::literal, "sentencepiece")});
   result.steps_.push_back(ByteFallback{.whole_runs = false});
   return result;
 }
 
-void Decoder::add(const JsonFields& fields) {
+void TokenDecoder::add(const JsonFields& fields) {
   const std::string type = fields.string("type");
   if (fused_ && type != "Strip" && type != "Fuse") {
     fields.reject("type", quote(type) + " after ByteLevel or Fuse is not supported");
@@ -263,7 +263,7 @@ void Decoder::add(const JsonFields& fields) {
   }
 }
 
-std::string Decoder::apply(Tokens tokens, bool last) {
+std::string TokenDecoder::apply(Tokens tokens, bool last) {
   for (Step& step : steps_) step(tokens, last);
   std::string text;
   for (const DecodedToken& token : tokens) text += token.text;

@@ -15,13 +15,13 @@ struct DecodedToken {
 };
 
 // A chain of steps with a memory of the tokens before; a copy of a fresh one starts anew.
-class Decoder {
+class TokenDecoder {
  public:
-  Decoder();  // joins tokens with spaces, as where the file names no decoder
+  TokenDecoder();  // joins tokens with spaces, as where the file names no decoder
   // ByteLevel, ByteFallback, Fuse, Metaspace, Replace, Strip and Sequence; after ByteLevel or Fuse only
   // Strip. Throws Error.
-  explicit Decoder(const JsonFields& fields);
-  static Decoder byte_level();
+  explicit TokenDecoder(const JsonFields& fields);
+  static TokenDecoder byte_level();
 
   // The rules of sentencepiece itself.
   struct SentencePieceRules {
@@ -29,7 +29,7 @@ class Decoder {
     bool strips_first_space = true;
     bool strips_all_leading_spaces = false;
   };
-  static Decoder sentencepiece(const SentencePieceRules& rules);
+  static TokenDecoder sentencepiece(const SentencePieceRules& rules);
 
   // The text that the next tokens make certain: valid UTF-8. The way tokens are cut into calls never changes
   // the whole.
@@ -39,7 +39,7 @@ class Decoder {
   using Tokens = std::vector<DecodedToken>;
   using Step = std::function<void(Tokens& tokens, bool last)>;  // holds back what later tokens may change
   struct Empty {};
-  explicit Decoder(Empty) {}
+  explicit TokenDecoder(Empty) {}
   void add(const JsonFields& fields);
 
   std::vector<Step> steps_;
