@@ -67,6 +67,9 @@ std::string usage_error(const CLI::App& app, const CLI::Error& error) {
   const CLI::App& command = parsed.empty() ? app : *parsed.front();
   const std::string name = parsed.empty() ? "whittle" : "whittle " + command.get_name();
   std::string message = error.what();
+  if (const std::vector<std::string> before = app.remaining(); !parsed.empty() && !before.empty())
+    return fmt::format("whittle: {} stands before the command; flags come after it\n{}",
+                       quote(before.front()), "Run whittle --help for more information.\n");
   // A flag that is not known leaves its value over, and others missing: name the flag itself.
   const std::vector<std::string> left = command.remaining(true);
   const auto is_flag = [](const std::string& word) { return word.size() > 1 && word.front() == '-'; };

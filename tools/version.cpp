@@ -1,6 +1,6 @@
 #include "tools/version.h"
 
-#include "commit.h"  // made by commit.cmake in the build folder; only this file is compiled again for it
+#include "tools/commit.h"  // made by commit.cmake in the build folder; only this file is compiled again for it
 
 namespace whittle {
 

@@ -143,7 +143,8 @@ std::string comparison_text(const Comparison& comparison, const MachineReport& m
                      fmt::format("{}/{}", cell.kept.size(), cell.dropped)});
     }
   add_notes(table, comparison);
-  return header(comparison, machine) + table.text();
+  constexpr int64_t widest = 120;  // nine columns, two of them names
+  return header(comparison, machine) + table.text(widest);
 }
 
 nlohmann::json comparison_json(const Comparison& comparison, const MachineReport& machine) {

@@ -92,9 +92,9 @@ std::vector<std::string> wrap(std::string_view text, int64_t width) {
   std::string left(text);
   while (display_width(left) > width) {
     std::string line = cut(left, width);
-    if (line.size() <= indent.size()) break;  // not even one character fits
-    // A break after the last space, also the one that did not fit any more, else after a mark.
     const size_t begin = left.find_first_not_of(' ');
+    if (line.size() <= begin) break;  // not even one character fits
+    // A break after the last space, also the one that did not fit any more, else after a mark.
     size_t end = left[line.size()] == ' ' ? line.size() : line.find_last_of(' ') + 1;
     if (end == 0 || end <= begin) end = line.find_last_of("./_-") + 1;
     if (end == 0 || end <= begin) end = line.size();

@@ -121,6 +121,7 @@ TEST_CASE("A mistyped command or flag is named, with the nearest one") {
   check_usage({"quantize", "--wieghts=int4", "a", "b"}, "\"--wieghts\"; did you mean --weights?");
   check_usage({"generate", "a", "--prompt-fil", "b"}, "did you mean --prompt-file?");
   check_usage({"generate", "a", "--prompt", "b", "--temp", "1"}, "did you mean --temperature?");
+  check_usage({"--threads", "1", "machine"}, "\"--threads\" stands before the command");
   const Outcome far = run_whittle({"xyzzy"});
   CHECK_FALSE(has(far.err, "did you mean"));
 }
