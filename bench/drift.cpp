@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "engine/session.h"
 #include "kernels/error.h"
@@ -45,7 +44,9 @@ Position compare(std::span<const float> baseline, std::span<const float> model, 
 double DriftReport::baseline_perplexity() const { return std::exp(baseline_nll); }
 double DriftReport::model_perplexity() const { return std::exp(model_nll); }
 Interval DriftReport::perplexity_increase_percent() const {
-  const auto percent = [](double difference) { return 100 * std::expm1(difference); };
+  const auto percent = [](double difference) {  // without an end, it stays without
+    return std::isfinite(difference) ? 100 * std::expm1(difference) : difference;
+  };
   return {percent(model_nll - baseline_nll), percent(nll_difference.low), percent(nll_difference.high)};
 }
 

@@ -14,6 +14,7 @@
 #include "kernels/error.h"
 #include "tests/support/paths.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/tokenizer_files.h"
 
 using namespace whittle;
 using test::reference_model;
@@ -38,7 +39,45 @@ void check_positive(const nlohmann::json& json, const std::vector<std::string>& 
   }
 }
 
+// A folder with a random model of 32 tokens and a tokenizer of the characters `first` to z, without BOS.
+void write_model_without_bos(const std::filesystem::path& folder, char first) {
+  std::filesystem::create_directory(folder);
+  std::vector<std::string> tokens;
+  for (char c = first; c <= 'z'; ++c) tokens.emplace_back(1, c);
+  test::write_tiny_model(folder, {.vocab_size = 32});
+  test::write_text(folder / "tokenizer.json", test::bpe_tokenizer(tokens).dump());
+}
+
 }  // namespace
+
+TEST_CASE("bench judges drift without BOS, and refuses ids that a model does not have before it measures") {
+  const test::TemporaryFolder folder;
+  const auto path = [&](const char* name) { return folder.path() / name; };
+  write_model_without_bos(path("a"), 'a');
+  write_model_without_bos(path("b"), 'a');
+  bool measured = false;
+  BenchOptions options;
+  options.models = {path("b")};
+  options.baseline = path("a");
+  options.text = std::string(200, 'e');
+  options.speed = {.prompt_tokens = 20, .gen_tokens = 2, .repeat = 1};
+  options.threads = 1;
+  options.memory_child = [&](const std::filesystem::path& model) {
+    measured = true;
+    return memory_child(model);
+  };
+  const BenchReport report = measure_models(options, nullptr);
+  CHECK(report.windows.protocol == "windows without BOS");
+  CHECK(report.windows.ids.size() == 200 / 64);
+  CHECK(report.models[1].drift->tokens_scored == 3 * 63);
+  CHECK(bench_text(report).find("windows without BOS") != std::string::npos);
+
+  measured = false;
+  write_model_without_bos(path("c"), 'A');  // its 'e' is token 36
+  options.baseline = path("c");
+  CHECK_THROWS_WITH(measure_models(options, nullptr), Catch::Contains("vocab_size 32"));
+  CHECK_FALSE(measured);
+}
 
 TEST_CASE("child: reports its peak memory", "[.]") {
   report_own_peak_memory(reference_model(), Team(1), small);
