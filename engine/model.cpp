@@ -61,6 +61,7 @@ Model::Model(const std::filesystem::path& folder, const Team& team)
   norm_ = file_.vector("model.norm.weight", spec_.hidden_size);
   if (modules.input != modules.output)
     embedding_ = file_.weight(modules.input, spec_.vocab_size, spec_.hidden_size);
+  file_.check_unchanged();
 }
 
 void Model::embed(int32_t id, float* out) const {
