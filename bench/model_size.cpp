@@ -1,5 +1,6 @@
 #include "bench/model_size.h"
 
+#include <algorithm>
 #include <string>
 
 #include "engine/inventory.h"
@@ -15,13 +16,14 @@ ModelSize model_size(const ModelFile& file, const ModelSpec& spec) {
     if (module.matrix()) size.weights += module.rows * module.cols;
   for (const TensorView& tensor : file.tensors()) {
     // A head that the config ties to the embedding is not read, and counts nowhere but on the disk.
-    const bool tied = spec.tie_word_embeddings && embedding.output != "lm_head";
-    if (tied && tensor.name.starts_with("lm_head.")) continue;
+    const size_t dot = std::min(tensor.name.rfind('.'), tensor.name.size());
+    const std::string name = tensor.name.substr(0, dot);
+    const Module* module = inventory.find(name);
+    if (!module && inventory.tied() && (name == inventory.head_name() || name == inventory.embedding_name()))
+      continue;
     size.tensor_bytes += static_cast<int64_t>(tensor.bytes.size());
     // "module.weight", or one of those that stand for it: "module.weight_packed", "module.weight_scale", …
-    const size_t dot = tensor.name.rfind('.');
-    const Module* module = dot == std::string::npos ? nullptr : inventory.find(tensor.name.substr(0, dot));
-    const bool of_matrix = module && module->matrix() && tensor.name.compare(dot + 1, 6, "weight") == 0;
+    const bool of_matrix = module && module->matrix() && tensor.name.compare(dot, 7, ".weight") == 0;
     if (!of_matrix) size.weights += tensor.elements();
   }
   return size;

@@ -38,6 +38,7 @@ Model::Model(std::shared_ptr<const WeightSource> source, const Team& team) : sou
   if (const Module* table = inventory.find(Role::position_embedding)) positions_ = decode(*source_, *table);
   weight_bytes_ += static_cast<int64_t>(positions_.size() * sizeof(float));
   if (!inventory.tied()) embedding_ = source_->matrix(inventory.embedding());
+  source_->check_unchanged();
 }
 
 void Model::count(const Linear& linear) {

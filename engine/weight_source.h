@@ -28,6 +28,8 @@ class WeightSource {
   virtual int64_t activation_group_size(const Module& linear) const = 0;
   // The matrix was read: its pages may go back to the system. It can be read again.
   virtual void release(const WeightMatrix& matrix) const = 0;
+  // Throws Error when what was read may not be what was checked: a file has changed meanwhile.
+  virtual void check_unchanged() const = 0;
 };
 
 // A Hugging Face folder.
@@ -43,6 +45,7 @@ class FolderWeights final : public WeightSource {
   std::vector<float> bias(const Module& module) const override;
   int64_t activation_group_size(const Module& linear) const override;
   void release(const WeightMatrix& matrix) const override;
+  void check_unchanged() const override { file_.check_unchanged(); }
 
  private:
   ModelFile file_;

@@ -247,6 +247,7 @@ QuantizationReport quantize(const std::filesystem::path& source, const std::file
     run.write(writer, report);
     writer.finish();
   }
+  file.check_unchanged();
   report.source_bytes = file.disk_bytes();
   report.written_bytes = static_cast<int64_t>(std::filesystem::file_size(weights));
 

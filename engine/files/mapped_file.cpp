@@ -22,6 +22,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
     close(fd);
     fail("{}: not a regular file", path.string());
   }
+  version_ = version_of(status);
   const auto size = static_cast<size_t>(status.st_size);
   if (size > 0) {  // nothing can be mapped of an empty file
     void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -39,6 +40,18 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
 MappedFile::~MappedFile() {
   note_.reset();
   if (!bytes_.empty()) munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+MappedFile::Version MappedFile::version_of(const struct stat& status) {
+  return {status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
+}
+
+void MappedFile::check_unchanged() const {
+  struct stat status {};
+  if (stat(path_.c_str(), &status) != 0) return;  // what has no name any more cannot be opened to be changed
+  const Version now = version_of(status);
+  const bool another = now.device != version_.device || now.inode != version_.inode;
+  if (!another && now != version_) fail("{}: changed by another program while it was read", path_.string());
 }
 
 void MappedFile::drop_pages(std::span<const std::byte> part) const {

@@ -183,6 +183,10 @@ std::vector<std::string> ModelFile::notes() const {
   return notes;
 }
 
+void ModelFile::check_unchanged() const {
+  for (const SafetensorsFile& file : impl_->files) file.mapping().check_unchanged();
+}
+
 void ModelFile::drop_pages(std::span<const std::byte> bytes) const {
   for (const SafetensorsFile& file : impl_->files) {
     if (contains(file.mapping().bytes(), bytes)) file.mapping().drop_pages(bytes);

@@ -46,6 +46,8 @@ class ModelFile {
   int64_t activation_group_size(const std::string& module) const;
   // What the engine does otherwise than the files ask, a sentence each.
   std::vector<std::string> notes() const;
+  // Throws Error when a weight file was written to since it was opened.
+  void check_unchanged() const;
   // Gives the pages of a tensor back to the system: it can be read again, from disk.
   void drop_pages(std::span<const std::byte> bytes) const;
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "bench/model_size.h"
 #include "engine/model.h"
 #include "tests/support/independent_reader.h"
 #include "tests/support/models.h"
@@ -207,6 +208,12 @@ TEST_CASE("A head that nobody reads is neither written nor counted") {
   const TemporaryFolder folder;
   const fs::path source = make_tied_with_head(folder.path() / "source");
   make_tiny(folder.path() / "plain", true);
+  const auto size = [](const fs::path& model) {
+    const ModelFile file(model);
+    const ModelSize found = model_size(file, read_model_spec(file));
+    return std::pair(found.weights, found.tensor_bytes);
+  };
+  CHECK(size(source) == size(folder.path() / "plain"));
   const std::optional<WeightFormat> keep, int8 = WeightFormat::int8, int4 = WeightFormat::int4;
   int number = 0;
   for (const auto& [head, embedding] : {std::pair(keep, keep), std::pair(keep, int8), std::pair(int8, int8),

@@ -46,6 +46,9 @@ TEST_CASE("A model that is cut short while a command reads it is one line that n
   fs::create_directory(parent);
   for (const std::string command : {"quantize", "generate"}) {
     write_tiny_model(source, large_model());
+    json config = config_of(large_model());
+    config.erase("eos_token_id");  // generates until it is stopped
+    write_text(source / "config.json", config.dump());
     Child child(whittle_command(
         command == "quantize" ? std::vector<std::string>{"quantize", source, parent / "out", "--threads", "2"}
                               : generate(source, folder.path(), "1000000")));

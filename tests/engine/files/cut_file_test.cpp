@@ -75,6 +75,26 @@ TEST_CASE("a file that is cut short while it is mapped ends the program with its
   }
 }
 
+TEST_CASE("a file that is written to while it is mapped is told, one that is replaced is the old one still") {
+  TemporaryFolder root;
+  const fs::path path = root.path() / "a";
+  const auto refused = [&](const MappedFile& file) {
+    CHECK_THROWS_WITH(file.check_unchanged(), Catch::Matchers::Contains(path.string()));
+  };
+  write_text(path, "123456");
+  {
+    const MappedFile file(path);
+    CHECK_NOTHROW(file.check_unchanged());
+    fs::resize_file(path, 5);  // the page stays, with a zero for the last byte
+    refused(file);
+  }
+  const MappedFile file(path);
+  write_text(root.path() / "b", "654321");
+  fs::rename(root.path() / "b", path);
+  CHECK_NOTHROW(file.check_unchanged());
+  CHECK(static_cast<char>(file.bytes()[4]) == '5');
+}
+
 TEST_CASE("a bus error elsewhere ends the program as ever") {
   TemporaryFolder root;
   const Ended ended = in_child(root.path() / "err", [] { raise(SIGBUS), raise(SIGBUS); });
