@@ -26,7 +26,9 @@ struct Golden {
 std::vector<Golden> read_golden(const std::filesystem::path& folder) {
   std::ifstream file(folder / "golden.json");
   std::vector<Golden> prompts;
-  for (const nlohmann::json& prompt : nlohmann::json::parse(file)["prompts"]) {
+  const nlohmann::json golden_file = nlohmann::json::parse(file);
+  REQUIRE_FALSE(golden_file.at("prompts").empty());
+  for (const nlohmann::json& prompt : golden_file["prompts"]) {
     Golden& golden = prompts.emplace_back(
         Golden{prompt["ids"], prompt["greedy"], prompt["logits_first"], prompt["logits_last"], std::nullopt});
     if (!prompt["nll"].is_null()) golden.nll = prompt["nll"].get<double>();
