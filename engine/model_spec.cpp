@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "engine/architectures.h"
 #include "engine/families/fields.h"
@@ -82,15 +83,17 @@ void read_token_ids(const JsonFields& config, const JsonFields& generation, Mode
   }
 }
 
-// A buffer of the family, such as a layer's "self_attn.rotary_emb.inv_freq".
-bool is_buffer(const Family& family, std::string_view tensor) {
-  if (tensor.starts_with(family.names.base)) tensor.remove_prefix(family.names.base.size());
-  if (tensor.starts_with(family.names.layers)) {
-    tensor.remove_prefix(family.names.layers.size());
-    const size_t digits = std::min(tensor.find_first_not_of("0123456789"), tensor.size());
-    if (digits > 0 && tensor.substr(digits).starts_with('.')) tensor.remove_prefix(digits + 1);
-  }
-  return std::ranges::find(family.buffers, tensor) != family.buffers.end();
+// The names of the family's buffers, such as "model.layers.0.self_attn.rotary_emb.inv_freq".
+std::set<std::string, std::less<>> buffer_names(const ModelSpec& spec) {
+  const Family& family = find_architecture(spec.model_type).family;
+  std::set<std::string, std::less<>> names;
+  for (const std::string_view base : {family.names.base, std::string_view()})
+    for (const std::string_view buffer : family.buffers) {
+      names.insert(fmt::format("{}{}", base, buffer));
+      for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
+        names.insert(fmt::format("{}{}{}.{}", base, family.names.layers, layer, buffer));
+    }
+  return names;
 }
 
 // A tensor that the model has no place for, such as a bias that config.json does not mention, would be left
@@ -106,14 +109,14 @@ void check_tensors(const ModelFile& file, const ModelSpec& spec) {
       file.get(module.name + ".weight");
     if (module.bias) file.get(module.name + ".bias");
   }
-  const Family& family = find_architecture(spec.model_type).family;
+  const auto buffers = buffer_names(spec);
   for (const TensorView& tensor : file.tensors()) {
     const std::string_view whole = tensor.name;
     const size_t dot = std::min(whole.rfind('.'), whole.size() - 1);
     const std::string_view name = whole.substr(0, dot), part = whole.substr(dot + 1);
     const bool of_matrix = std::ranges::find(matrix_tensors, part) != std::end(matrix_tensors);
     const bool shared = name == inventory.embedding_name() || name == inventory.head_name();
-    if (is_buffer(family, whole) || (inventory.tied() && shared && of_matrix)) continue;
+    if (buffers.contains(whole) || (inventory.tied() && shared && of_matrix)) continue;
     const auto found = modules.find(name);
     const bool known =
         found != modules.end() &&

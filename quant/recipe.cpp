@@ -88,10 +88,15 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
     if (!head->group_size) head->activation_group_size = head_activation_group_size;
   }
   const bool split = inventory.tied() && recipe.embedding != recipe.lm_head;  // one matrix, two treatments
-  if (split) {
+  if (inventory.tied()) {
     const std::string& stored = inventory.embedding().name;
-    plan.copies[stored == inventory.head_name() ? inventory.embedding_name() : inventory.head_name()] =
-        stored;
+    const std::string& other =
+        stored == inventory.head_name() ? inventory.embedding_name() : inventory.head_name();
+    if (split)
+      plan.copies[other] = stored;
+    else if (other == inventory.head_name())
+      plan.kept.push_back(other);
+    if (file.has_weight(other)) plan.unused = other;
   }
   for (const Module& module : inventory.modules()) {
     if (!module.matrix()) continue;
@@ -105,13 +110,6 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
       add(module.name, std::nullopt);
   }
   if (split) add(inventory.head_name(), head);
-  if (inventory.tied() && !split) {
-    const std::string& absent = inventory.embedding().name == inventory.head_name()
-                                    ? inventory.embedding_name()
-                                    : inventory.head_name();
-    if (absent == inventory.head_name()) plan.kept.push_back(absent);
-    if (file.has_weight(absent)) plan.unused = absent;
-  }
   for (size_t i = 0; i < used.size(); ++i)
     if (!used[i]) fail("--exclude {}: no module of {} matches", recipe.exclude[i], file.folder().string());
   if (plan.modules.empty())

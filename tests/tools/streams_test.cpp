@@ -60,7 +60,7 @@ TEST_CASE("A reader that goes away ends a command with an exit code that is not 
   }
 }
 
-TEST_CASE("- is standard input for every flag that names a text") {
+TEST_CASE("A dash is standard input for every flag that names a text") {
   const TemporaryFolder folder;
   const std::string ids = folder.path() / "ids.json", prompt = folder.path() / "prompt.txt",
                     windows = folder.path() / "windows.json";

@@ -88,7 +88,7 @@ TEST_CASE("An empty name, as of a variable that is not set, is wrong usage") {
     check_usage(arguments, "found \"\"");
 }
 
-TEST_CASE("--kv-cache names its choices") {
+TEST_CASE("A wrong --kv-cache is told the choices") {
   const Outcome outcome = run_whittle(generate_with({"--kv-cache", "int4"}));
   for (const char* choice : {"f16", "int8", "f32", "int4"}) CHECK(has(outcome.err, choice));
   for (const char c : outcome.err) CHECK((c == '\n' || (c >= ' ' && c < 0x7f)));
@@ -173,7 +173,7 @@ TEST_CASE("A baseline that is quantized is an error") {
   }
 }
 
-TEST_CASE("--exclude that matches no module is an error") {
+TEST_CASE("An --exclude that matches no module is an error") {
   const TemporaryFolder folder;
   const Outcome outcome = run_whittle({"quantize", reference_model(), folder.path() / "out", "--exclude",
                                        "down_proj", "--exclude", "dwon_proj", "--threads", "1"});

@@ -1,10 +1,11 @@
 #include "bench/reports/table.h"
-#include "engine/files/json_file.h"
 
 #include <catch2/catch.hpp>
 #include <limits>
 #include <sstream>
 #include <vector>
+
+#include "engine/files/json_file.h"
 
 using namespace whittle;
 
@@ -30,8 +31,7 @@ TEST_CASE("a table without headers has no rule") {
 
 TEST_CASE("right-aligned cells end in one column whatever their script") {
   Table table({{"name", Align::right}, {"x", Align::left}});
-  const std::vector<std::string> names = {"a",       "größe", "模型", "e\u0301te\u0301", "🙂🙂🙂",
-                                          "\xff\xfe"};
+  const std::vector<std::string> names = {"a", "größe", "模型", "e\u0301te\u0301", "🙂🙂🙂", "\xff"};
   for (const auto& name : names) table.add_row({name, "|"});
   std::istringstream lines(table.text());
   std::string line;
@@ -41,7 +41,7 @@ TEST_CASE("right-aligned cells end in one column whatever their script") {
     REQUIRE(std::getline(lines, line));
     INFO(name);
     CHECK(display_width(line) == 6 + 2 + 1);
-    CHECK(line.ends_with(name + "  |"));
+    CHECK(line.ends_with(printable(name) + "  |"));
   }
 }
 

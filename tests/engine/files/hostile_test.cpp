@@ -207,7 +207,7 @@ TEST_CASE("hostile: config.json") {
       {"architectures", json::array()},
       {"architectures", {"A", "B"}},
       {"architectures", {1}},
-      {"architectures", {"GPT2LMHeadModel"}},
+      {"architectures", {"FalconForCausalLM"}},
       {"architectures", nullptr},
       {"model_type", "qwen2"},
       {"model_type", 1},
