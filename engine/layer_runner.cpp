@@ -1,9 +1,10 @@
 #include "engine/layer_runner.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cmath>
 #include <cstring>
+
+#include "kernels/error.h"
 
 namespace whittle {
 namespace {
@@ -53,7 +54,8 @@ LayerRunner::LayerRunner(const ModelSpec& spec, const std::vector<int64_t>& grou
 }
 
 void LayerRunner::begin(std::span<const DecoderRow> rows) {
-  assert(static_cast<int64_t>(rows.size()) <= max_rows_);
+  if (static_cast<int64_t>(rows.size()) > max_rows_)
+    fail("a step of {} rows: this decoder takes at most {}", rows.size(), max_rows_);
   rows_ = rows;
   plan_attention();
 }

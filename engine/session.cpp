@@ -1,7 +1,6 @@
 #include "engine/session.h"
 
 #include <algorithm>
-#include <cassert>
 
 #include "kernels/error.h"
 
@@ -10,6 +9,15 @@ namespace {
 
 int64_t context_of(const Model& model, const SessionOptions& options) {
   return options.context ? options.context : model.spec().max_position_embeddings;
+}
+
+int64_t checked_context(const Decoder& decoder, int64_t context) {
+  const ModelSpec& spec = decoder.model().spec();
+  if (context < 1 || context > decoder.max_context())
+    fail("a context of {} positions: this decoder has room for 1 to {}", context, decoder.max_context());
+  if (spec.positions == Positions::learned && context > spec.max_position_embeddings)
+    fail("a context of {} positions: the model has learned {}", context, spec.max_position_embeddings);
+  return context;
 }
 
 }  // namespace
@@ -24,9 +32,7 @@ Session::Session(std::shared_ptr<Decoder> decoder, int64_t context, KvFormat kv_
     : decoder_(std::move(decoder)),
       spec_(decoder_->model().spec()),
       context_(context),
-      cache_(spec_, kv_cache, context) {
-  assert(context_ <= decoder_->max_context());
-}
+      cache_(spec_, kv_cache, checked_context(*decoder_, context)) {}
 
 void Session::check(std::span<const int32_t> tokens) const {
   const auto count = static_cast<int64_t>(tokens.size());
@@ -60,13 +66,18 @@ Logits Session::forward_all(std::span<const int32_t> tokens) {
 }
 
 Logits Session::step(std::span<Session* const> sessions, std::span<const int32_t> tokens) {
-  assert(!sessions.empty() && sessions.size() == tokens.size());
+  if (sessions.empty() || sessions.size() != tokens.size())
+    fail("a step of {} sessions and {} tokens: expected one of each, or more", sessions.size(),
+         tokens.size());
   Decoder& decoder = *sessions.front()->decoder_;
   std::vector<DecoderRow>& rows = sessions.front()->rows_;
   rows.clear();
   for (size_t i = 0; i < sessions.size(); ++i) {
     Session& session = *sessions[i];
-    assert(session.decoder_ == sessions.front()->decoder_);
+    if (session.decoder_ != sessions.front()->decoder_) fail("a step of sessions that share no decoder");
+    if (std::find(sessions.begin(), sessions.begin() + static_cast<std::ptrdiff_t>(i), &session) !=
+        sessions.begin() + static_cast<std::ptrdiff_t>(i))
+      fail("a session takes part twice in one step");
     session.check(tokens.subspan(i, 1));
     rows.push_back({tokens[i], &session.cache_, session.position_});
   }
@@ -75,7 +86,11 @@ Logits Session::step(std::span<Session* const> sessions, std::span<const int32_t
   return logits;
 }
 
-void Session::rewind(int64_t position) { position_ = std::min(position, position_); }
+void Session::rewind(int64_t position) {
+  if (position < 0 || position > position_)
+    fail("rewind to position {}: expected 0 to {}", position, position_);
+  position_ = position;
+}
 
 Logits Session::run_chunk(std::span<const int32_t> tokens, int64_t logit_rows) {
   rows_.clear();

@@ -23,7 +23,8 @@ class Session {
  public:
   Session(const Model& model, const Team& team, const SessionOptions& options = {});
   // Shares a decoder, whose scratch memory then serves one session at a time, or all of them in one step. Its
-  // max_context must reach this session's context; prefill_chunk is the decoder's max_rows.
+  // max_context must reach this session's context, which a table of learned positions bounds too (else
+  // Error); prefill_chunk is the decoder's max_rows.
   Session(std::shared_ptr<Decoder> decoder, int64_t context, KvFormat kv_cache);
 
   // Appends tokens and returns the logits that follow the last of them. The logits are bit for bit the same
@@ -34,12 +35,12 @@ class Session {
   Logits forward_all(std::span<const int32_t> tokens);
   // Batched decode: appends tokens[i] to sessions[i], all different and sharing one decoder, in one step that
   // reads the weights once; row i of the logits is what sessions[i].forward would have returned, bit for bit.
-  // At most max_rows sessions. Throws as forward.
+  // At most max_rows sessions. Throws Error as forward, and for sessions that do not go together.
   static Logits step(std::span<Session* const> sessions, std::span<const int32_t> tokens);
 
   int64_t position() const { return position_; }  // tokens so far
   int64_t context() const { return context_; }
-  // Forgets everything from `position` on.
+  // Forgets everything from `position` on. Throws Error unless it is within what there is.
   void rewind(int64_t position);
   const std::shared_ptr<Decoder>& decoder() { return decoder_; }
 

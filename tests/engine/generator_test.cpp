@@ -1,5 +1,8 @@
 #include "engine/generator.h"
 
+#include <algorithm>
+#include <memory>
+
 #include "tests/support/paths.h"
 
 using namespace whittle;
@@ -72,4 +75,52 @@ TEST_CASE("An empty prompt and an empty stop text are refused") {
   CHECK_THROWS_AS(generate(session, model, nullptr, {}, {}, {}), Error);
   const std::vector<int32_t> ids = {0};
   CHECK_THROWS_AS(generate(session, model, nullptr, ids, {.stop = {""}}, {}), Error);
+}
+
+TEST_CASE("Sequences that share steps say what each says alone") {
+  const Team team(2);
+  const Model model(reference_model(), team);
+  const Tokenizer tokenizer = Tokenizer::open(reference_model());
+  const std::vector<std::string> prompts = {"Once upon a time", "The president said", "Lucy"};
+  const std::vector<GenerationOptions> options = {{.max_tokens = 12},
+                                                  {.max_tokens = 7, .stop = {"e"}},
+                                                  {.max_tokens = 20, .sampler = {.temperature = 0.8f}}};
+  const auto decoder = std::make_shared<Decoder>(model, team, 64, 64);
+  std::vector<std::unique_ptr<Session>> sessions;
+  std::vector<Sequence> sequences;
+  std::vector<std::string> texts(prompts.size());
+  std::vector<std::optional<int32_t>> next(prompts.size());
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const std::vector<int32_t> ids = tokenizer.encode(prompts[i]);
+    sessions.push_back(std::make_unique<Session>(decoder, 64, KvFormat::f16));
+    sequences.emplace_back(model.spec(), &tokenizer, ids, options[i]);
+    const Sequence::Step step = sequences[i].push(sessions[i]->forward(ids).row(0));
+    texts[i] += step.text;
+    next[i] = step.next;
+  }
+  while (std::ranges::any_of(next, [](const auto& id) { return id.has_value(); })) {
+    std::vector<Session*> running;
+    std::vector<int32_t> tokens;
+    std::vector<size_t> which;
+    for (size_t i = 0; i < next.size(); ++i)
+      if (next[i]) {
+        running.push_back(sessions[i].get());
+        tokens.push_back(*next[i]);
+        which.push_back(i);
+      }
+    const Logits logits = Session::step(running, tokens);
+    for (size_t row = 0; row < which.size(); ++row) {
+      const Sequence::Step step = sequences[which[row]].push(logits.row(static_cast<int64_t>(row)));
+      texts[which[row]] += step.text;
+      next[which[row]] = step.next;
+    }
+  }
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    CAPTURE(prompts[i]);
+    const Run alone = run(prompts[i], options[i]);
+    CHECK(sequences[i].done());
+    CHECK(sequences[i].finish_reason() == alone.out.finish_reason);
+    CHECK(std::ranges::equal(sequences[i].ids(), alone.out.ids));
+    CHECK(texts[i] == alone.out.text);
+  }
 }

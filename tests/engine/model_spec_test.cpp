@@ -1,10 +1,10 @@
-#include "engine/inventory.h"
 #include "engine/model_spec.h"
 
 #include <catch2/catch.hpp>
 
 #include "engine/files/allowed_fields.h"
 #include "engine/files/model_file.h"
+#include "engine/inventory.h"
 #include "kernels/error.h"
 #include "tests/support/paths.h"
 #include "tests/support/tiny_model.h"

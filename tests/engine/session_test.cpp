@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "engine/files/json_file.h"
+#include "kernels/error.h"
 #include "tests/support/paths.h"
 #include "tests/support/tiny_model.h"
 
@@ -136,4 +138,56 @@ TEST_CASE("What does not fit is refused, and nothing is appended") {
   CHECK_THROWS_AS(session.forward(negative), Error);
   CHECK_THROWS_AS(session.forward_all(ten), Error);
   CHECK(session.position() == 10);
+}
+
+TEST_CASE("What a session cannot do is one error, and changes nothing") {
+  const Team team(1);
+  const Model model(reference_model(), team);
+  const auto decoder = std::make_shared<Decoder>(model, team, 2, 32);
+  for (const int64_t context : {-1, 0, 33, 1 << 30})
+    CHECK_THROWS_WITH(Session(decoder, context, KvFormat::f16), Catch::Contains("1 to 32"));
+  Session first(decoder, 32, KvFormat::f16), second(decoder, 16, KvFormat::f16),
+      third(decoder, 16, KvFormat::f16);
+  Session stranger(model, team, {16});
+  const std::vector<int32_t> ids = {1, 2, 3};
+  first.forward(ids);
+  for (const int64_t position : {-1, 4, 1000})
+    CHECK_THROWS_WITH(first.rewind(position), Catch::Contains("0 to 3"));
+  using Sessions = std::vector<Session*>;
+  const std::pair<Sessions, size_t> wrong[] = {{{}, 0},
+                                               {{&first}, 2},
+                                               {{&first, &first}, 2},
+                                               {{&first, &stranger}, 2},
+                                               {{&first, &second, &third}, 3}};
+  for (const auto& [sessions, tokens] : wrong)
+    CHECK_THROWS_AS(Session::step(sessions, std::span(ids).first(tokens)), Error);
+  CHECK(first.position() == 3);
+  CHECK(second.position() == 0);
+  first.rewind(3);
+  CHECK_NOTHROW(Session::step(Sessions{&first, &second}, std::span(ids).first(2)));
+}
+
+TEST_CASE("Weights that are no numbers are one error that names the first layer where it began") {
+  const auto spoil = [](const std::string& tensor, float value) {
+    TemporaryFolder folder;
+    const TinyModel tiny;
+    std::vector<RawTensor> tensors = tensors_of(tiny);
+    for (RawTensor& raw : tensors)
+      if (raw.name == tensor) std::memcpy(raw.bytes.data(), &value, sizeof value);
+    write_text(folder.path() / "config.json", config_of(tiny).dump());
+    write_safetensors(folder.path() / "model.safetensors", tensors);
+    const Team team(2);
+    const Model model(folder.path(), team);
+    Session session(model, team, {16});
+    const std::vector<int32_t> ids = {0, 1, 2};
+    session.forward(ids);
+  };
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const float bad : {std::nanf(""), infinity, -infinity}) {
+    CAPTURE(bad);
+    CHECK_THROWS_WITH(spoil("model.layers.0.self_attn.v_proj.weight", bad), Catch::Contains("layer 0 "));
+    CHECK_THROWS_WITH(spoil("model.layers.1.mlp.down_proj.weight", bad), Catch::Contains("layer 1 "));
+    CHECK_THROWS_WITH(spoil("model.embed_tokens.weight", bad), Catch::Contains("the embedding"));
+  }
+  CHECK_NOTHROW(spoil("model.layers.1.mlp.down_proj.weight", 1));
 }
