@@ -56,21 +56,23 @@ Cache filled(const KernelTable& table, KvFormat format, int64_t head_dim, int64_
 // outputs[query][head_dim] of one call.
 std::vector<std::vector<float>> attend(const KernelTable& table, const Cache& cache,
                                        const std::vector<std::vector<float>>& rows,
-                                       const std::vector<Range>& ranges) {
+                                       const std::vector<Range>& ranges,
+                                       const std::vector<float>& slopes = {}) {
   const int64_t stride = round_up(static_cast<int64_t>(cache.key_scales.size()), kv_block);
   std::vector<float> scores(static_cast<size_t>(max_queries * stride), std::nanf(""));
   std::vector<std::vector<float>> outputs(rows.size(),
                                           std::vector<float>(static_cast<size_t>(cache.head.head_dim)));
   std::vector<Query> queries;
   for (size_t q = 0; q < rows.size(); ++q)
-    queries.push_back({rows[q].data(), outputs[q].data(), ranges[q].begin, ranges[q].end});
+    queries.push_back(
+        {rows[q].data(), outputs[q].data(), ranges[q].begin, ranges[q].end, slopes.empty() ? 0 : slopes[q]});
   table.attention(cache.head, queries, scores.data(), stride);
   return outputs;
 }
 
 // Empty, or where one query's output is further from double arithmetic than its roundings explain.
 std::string wrong_attention(const Cache& cache, const std::vector<float>& query, Range range,
-                            const std::vector<float>& output) {
+                            const std::vector<float>& output, float slope = 0) {
   const int64_t head_dim = cache.head.head_dim;
   std::vector<double> scores;
   double top = -HUGE_VAL, magnitude = 0, sum = 0;
@@ -81,6 +83,9 @@ std::string wrong_attention(const Cache& cache, const std::vector<float>& query,
       score += product;
       products += std::abs(product);
     }
+    const double fall = static_cast<double>(slope) * static_cast<double>(range.end - 1 - p);
+    score -= fall;
+    products += fall;
     scores.push_back(score);
     top = std::max(top, score);
     magnitude = std::max(magnitude, products);
@@ -163,7 +168,9 @@ TEST_CASE("attention of one query is close to double arithmetic over any range o
           INFO("format " << static_cast<int>(format) << " head_dim " << head_dim << " positions "
                          << range.begin << ".." << range.end);
           const std::vector<std::vector<float>> query = {random.floats(head_dim)};
-          CHECK(wrong_attention(cache, query[0], range, attend(table, cache, query, {range})[0]) == "");
+          for (const float slope : {0.0f, 0.00390625f, 0.7f})
+            CHECK(wrong_attention(cache, query[0], range, attend(table, cache, query, {range}, {slope})[0],
+                                  slope) == "");
         }
       }
   });
@@ -199,9 +206,14 @@ TEST_CASE("a query gets the bits that it gets alone, whatever queries come with 
                  std::vector<Range>(max_queries, Range{3, 400})}) {
           std::vector<std::vector<float>> queries;
           for (size_t q = 0; q < ranges.size(); ++q) queries.push_back(random.floats(head_dim, -2, 2));
-          const auto together = attend(table, cache, queries, ranges);
-          for (size_t q = 0; q < ranges.size(); ++q)
-            CHECK(difference(together[q], attend(table, cache, {queries[q]}, {ranges[q]})[0]) == "");
+          for (const float slope : {0.0f, 0.125f}) {
+            std::vector<float> slopes;
+            for (size_t q = 0; q < ranges.size(); ++q) slopes.push_back(slope * static_cast<float>(q));
+            const auto together = attend(table, cache, queries, ranges, slopes);
+            for (size_t q = 0; q < ranges.size(); ++q)
+              CHECK(difference(together[q],
+                               attend(table, cache, {queries[q]}, {ranges[q]}, {slopes[q]})[0]) == "");
+          }
         }
       }
   });

@@ -41,6 +41,41 @@ TEST_CASE("rms_norm") {
   });
 }
 
+TEST_CASE("layer_norm") {
+  Random random(24);
+  for_each_isa([&](const KernelTable& table) {
+    for (int64_t n : widths)
+      for (float shift : {0.0f, 100.0f}) {
+        std::vector<float> x = random.floats(n, -3, 3);
+        for (float& value : x) value += shift;
+        const std::vector<float> weight = random.floats(n), bias = random.floats(n);
+        std::vector<float> y(static_cast<size_t>(n));
+        table.layer_norm(x.data(), weight.data(), bias.data(), n, 1e-5f, y.data());
+        double mean = 0, variance = 0, size = 0;
+        for (double value : x) mean += value / static_cast<double>(n), size = std::max(size, std::abs(value));
+        for (double value : x) variance += (value - mean) * (value - mean) / static_cast<double>(n);
+        const double factor = 1 / std::sqrt(variance + 1e-5f);
+        // The mean is off by n eps of the largest value, and a difference by that and one rounding: both
+        // grow by the factor, which itself is off by the differences' part of the variance.
+        const double off = (static_cast<double>(n) + 2) * float_epsilon * size * factor;
+        for (size_t i = 0; i < x.size(); ++i) {
+          const double normal = (x[i] - mean) * factor, expected = normal * weight[i] + bias[i];
+          const double relative = (static_cast<double>(n) + 8) * float_epsilon + off;
+          const double tolerance = (off + relative * std::abs(normal)) * std::abs(weight[i]) +
+                                   2 * float_epsilon * (std::abs(expected) + std::abs(bias[i]));
+          if (!(std::abs(y[i] - expected) <= tolerance))
+            FAIL("n " << n << ", element " << i << ": " << y[i] << ", not " << expected << " ± "
+                      << tolerance);
+        }
+      }
+    // One value, or equal ones, have no variance: what is left is the bias.
+    const std::vector<float> equal(33, 7.0f), weight(33, 2.0f), bias(33, 0.25f);
+    std::vector<float> y(33);
+    table.layer_norm(equal.data(), weight.data(), bias.data(), 33, 1e-5f, y.data());
+    CHECK(y == bias);
+  });
+}
+
 TEST_CASE("quantize_row: codes within ±127, nearest to the value, with their sums and zero padding") {
   Random random(21);
   for_each_isa([&](const KernelTable& table) {
@@ -142,6 +177,34 @@ TEST_CASE("silu_mul") {
     }
     std::vector<float> ends = {-1000, -100, 100, 1000, NAN, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
     table.silu_mul(ends.data(), ones.data(), 16);
+    CHECK(std::abs(ends[0]) < 1e-30f);
+    CHECK(std::abs(ends[1]) < 1e-30f);
+    CHECK(ends[2] == 100);
+    CHECK(ends[3] == 1000);
+    CHECK(std::isnan(ends[4]));
+    CHECK(ends[5] == 0);
+  });
+}
+
+TEST_CASE("gelu_tanh") {
+  Random random(25);
+  for_each_isa([&](const KernelTable& table) {
+    for (int64_t n : widths) {
+      std::vector<float> x = padded_floats(random, n, -12, 12);
+      const std::vector<float> before = x;
+      table.gelu_tanh(x.data(), n);
+      for (size_t i = 0; i < static_cast<size_t>(n); ++i) {
+        const double v = before[i], z = std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v);
+        const double expected = v / (1 + std::exp(-2 * z));
+        // Four roundings and two rounded constants in 2z, which exp turns into 2|z| times as much; then exp
+        // itself, a sum and a quotient.
+        const double tolerance = (12 * std::abs(z) + 8) * float_epsilon * std::abs(expected) + 1e-35;
+        if (!(std::abs(x[i] - expected) <= tolerance))
+          FAIL("n " << n << ", gelu(" << v << "): " << x[i] << ", not " << expected);
+      }
+    }
+    std::vector<float> ends = {-1000, -100, 100, 1000, NAN, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    table.gelu_tanh(ends.data(), 16);
     CHECK(std::abs(ends[0]) < 1e-30f);
     CHECK(std::abs(ends[1]) < 1e-30f);
     CHECK(ends[2] == 100);
