@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <string>
 
+#include "engine/architectures.h"
 #include "engine/inventory.h"
 
 namespace whittle {
 
 ModelSize model_size(const ModelFile& file, const ModelSpec& spec) {
   const Inventory inventory = inventory_of(file, spec);
+  const std::set<std::string, std::less<>> buffers = buffer_names(spec);
 
   ModelSize size;
   size.disk_bytes = file.disk_bytes();
@@ -21,6 +23,7 @@ ModelSize model_size(const ModelFile& file, const ModelSpec& spec) {
     const Module* module = inventory.find(name);
     if (!module && inventory.tied() && (name == inventory.head_name() || name == inventory.embedding_name()))
       continue;
+    if (buffers.contains(tensor.name)) continue;  // nor is a mask
     size.tensor_bytes += static_cast<int64_t>(tensor.bytes.size());
     // "module.weight", or one of those that stand for it: "module.weight_packed", "module.weight_scale", …
     const bool of_matrix = module && module->matrix() && tensor.name.compare(dot, 7, ".weight") == 0;

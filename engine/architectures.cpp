@@ -284,4 +284,33 @@ nlohmann::json with_common_names(const JsonFields& config, const Architecture& a
   return named;
 }
 
+FieldNames alias_names(const JsonFields& config, const Architecture& architecture) {
+  FieldNames names;
+  for (const auto& [common, alias] : architecture.family.aliases)
+    if (!config.has(std::string(common).c_str())) names.emplace(common, alias);
+  return names;
+}
+
+std::vector<std::string> embedding_names() {
+  std::vector<std::string> names;
+  for (const Architecture* row : all_architectures())
+    for (const auto& [role, name] : row->family.names.modules)
+      if (info(role).kind == ModuleKind::embedding)
+        for (const std::string_view base : {row->family.names.base, std::string_view()})
+          names.push_back(fmt::format("{}{}", base, name));
+  return names;
+}
+
+std::set<std::string, std::less<>> buffer_names(const ModelSpec& spec) {
+  const Family& family = find_architecture(spec.model_type).family;
+  std::set<std::string, std::less<>> names;
+  for (const std::string_view base : {family.names.base, std::string_view()})
+    for (const std::string_view buffer : family.buffers) {
+      names.insert(fmt::format("{}{}", base, buffer));
+      for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
+        names.insert(fmt::format("{}{}{}.{}", base, family.names.layers, layer, buffer));
+    }
+  return names;
+}
+
 }  // namespace whittle

@@ -3,9 +3,13 @@
 // files name their modules.
 
 #include <cstdint>
+#include <functional>
+#include <set>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "engine/files/json_file.h"
 #include "engine/inventory.h"
@@ -51,5 +55,12 @@ const Architecture& find_architecture(const JsonFields& config);
 const Architecture& find_architecture(std::string_view model_type);
 // config.json with every alias under its common name. Throws Error where the two differ.
 nlohmann::json with_common_names(const JsonFields& config, const Architecture& architecture);
+// The fields that stand in config.json, or may, under an alias: common name to alias.
+FieldNames alias_names(const JsonFields& config, const Architecture& architecture);
+
+// What any family calls an embedding, with and without `base`.
+std::vector<std::string> embedding_names();
+// The names of a model's buffers, such as "transformer.h.0.attn.bias".
+std::set<std::string, std::less<>> buffer_names(const ModelSpec& spec);
 
 }  // namespace whittle

@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "engine/positions.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -20,7 +21,9 @@ bool all_finite(const float* values, int64_t count) {
 Decoder::Decoder(const Model& model, const Team& team, int64_t max_rows, int64_t max_context)
     : model_(model),
       runner_(model.spec(), model.activation_group_sizes(), team, max_rows, max_context),
-      vocab_stride_(round_up(model.spec().vocab_size, panel_rows)) {}
+      vocab_stride_(round_up(model.spec().vocab_size, panel_rows)) {
+  check_positions(model.spec(), max_context);
+}
 
 Logits Decoder::step(std::span<const DecoderRow> rows, int64_t logit_rows) {
   if (logits_.size() < logit_rows * vocab_stride_) logits_ = Buffer<float>(logit_rows * vocab_stride_);

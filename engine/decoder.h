@@ -20,7 +20,8 @@ struct Logits {
 
 class Decoder {
  public:
-  // Steps of at most `max_rows` rows, whose caches have at most `max_context` positions.
+  // Steps of at most `max_rows` rows, whose caches have at most `max_context` positions. Throws Error where
+  // learned positions do not reach that far.
   Decoder(const Model& model, const Team& team, int64_t max_rows, int64_t max_context);
 
   // Writes every row's keys and values to its cache; returns the logits after the last `logit_rows` rows,

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 
 #include "engine/architectures.h"
 #include "engine/families/fields.h"
@@ -83,19 +82,6 @@ void read_token_ids(const JsonFields& config, const JsonFields& generation, Mode
   }
 }
 
-// The names of the family's buffers, such as "model.layers.0.self_attn.rotary_emb.inv_freq".
-std::set<std::string, std::less<>> buffer_names(const ModelSpec& spec) {
-  const Family& family = find_architecture(spec.model_type).family;
-  std::set<std::string, std::less<>> names;
-  for (const std::string_view base : {family.names.base, std::string_view()})
-    for (const std::string_view buffer : family.buffers) {
-      names.insert(fmt::format("{}{}", base, buffer));
-      for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
-        names.insert(fmt::format("{}{}{}.{}", base, family.names.layers, layer, buffer));
-    }
-  return names;
-}
-
 // A tensor that the model has no place for, such as a bias that config.json does not mention, would be left
 // out of the computation in silence.
 void check_tensors(const ModelFile& file, const ModelSpec& spec) {
@@ -136,7 +122,7 @@ ModelSpec read_config(const nlohmann::json& config_json, const nlohmann::json& g
   const JsonFields generation(generation_json, (folder / "generation_config.json").string());
   const Architecture& architecture = find_architecture(as_written);
   const nlohmann::json named = with_common_names(as_written, architecture);
-  const JsonFields config(named, as_written.what());
+  const JsonFields config(named, as_written.what(), alias_names(as_written, architecture));
   ModelSpec spec;
   spec.model_type = architecture.model_type;
   read_sizes(config, architecture.defaults, spec);

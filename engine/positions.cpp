@@ -3,6 +3,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "kernels/error.h"
+
 namespace whittle {
 namespace {
 
@@ -54,6 +56,12 @@ std::vector<float> alibi_slopes(int64_t heads) {
   add(whole, 1, 1, whole);
   add(2 * whole, 1, 2, heads - whole);
   return slopes;
+}
+
+void check_positions(const ModelSpec& spec, int64_t context) {
+  if (spec.positions == Positions::learned && context > spec.max_position_embeddings)
+    fail("a context of {} positions is more than the model's table of {} (max_position_embeddings) holds",
+         context, spec.max_position_embeddings);
 }
 
 }  // namespace whittle

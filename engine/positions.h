@@ -27,4 +27,7 @@ class Rope {
 // two.
 std::vector<float> alibi_slopes(int64_t heads);
 
+// Throws Error where a table of learned positions does not reach as far as `context`.
+void check_positions(const ModelSpec& spec, int64_t context);
+
 }  // namespace whittle

@@ -9,7 +9,10 @@ WeightMatrix FolderWeights::matrix(const Module& module) const {
   // Codes always lie as [outputs, inputs].
   if (!module.transposed || file_.is_quantized(module.name))
     return file_.weight(module.name, module.rows, module.cols);
-  return transpose(file_.weight(module.name, module.cols, module.rows));
+  const WeightMatrix stored = file_.weight(module.name, module.cols, module.rows);
+  WeightMatrix turned = transpose(stored);
+  file_.drop_pages(stored.codes);  // release() sees only the copy
+  return turned;
 }
 
 std::vector<float> FolderWeights::weight_vector(const Module& norm) const {

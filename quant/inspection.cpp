@@ -8,6 +8,7 @@
 #include "engine/files/float_tensor.h"
 #include "engine/files/json_file.h"
 #include "engine/kv_cache.h"
+#include "engine/positions.h"
 #include "engine/weight_source.h"
 #include "kernels/packed_weight.h"
 
@@ -89,6 +90,7 @@ Inspection inspect(const std::filesystem::path& folder, int64_t context, KvForma
   out.size = model_size(file, out.spec);
   out.notes = file.notes();
   out.context = context ? context : out.spec.max_position_embeddings;
+  check_positions(out.spec, out.context);
   out.kv_cache_bytes = KvCache::bytes(out.spec, kv_cache, out.context);
   const Inventory& inventory = weights.inventory();
   for (const Module& module : inventory.modules()) {
@@ -96,8 +98,11 @@ Inspection inspect(const std::filesystem::path& folder, int64_t context, KvForma
     const WeightMatrix matrix = weights.matrix(module);
     out.tensors.push_back(inspect_matrix(file, module.name, matrix, team));
     // An embedding of its own stays in the file: only the rows of the tokens in use are read.
-    if (module.kind() == ModuleKind::linear || inventory.tied())
+    if (module.kind() == ModuleKind::linear || &module == &inventory.head())
       out.packed_bytes += Packer(matrix).take().bytes();
+    // A table of positions is unpacked.
+    if (module.role == Role::position_embedding)
+      out.packed_bytes += module.rows * module.cols * static_cast<int64_t>(sizeof(float));
     weights.release(matrix);
   }
   for (const TensorView& tensor : file.tensors()) {

@@ -36,7 +36,7 @@ class Run {
   Run(const FolderWeights& source, const QuantizationPlan& plan, const Team& team, const Progress& progress)
       : source_(source), file_(source.file()), plan_(plan), team_(team), progress_(progress) {
     for (const TensorView& tensor : file_.tensors())
-      if (module_of(tensor) != plan.unused) total_bytes_ += static_cast<int64_t>(tensor.bytes.size());
+      if (used(tensor)) total_bytes_ += static_cast<int64_t>(tensor.bytes.size());
     for (const auto& [target, from] : plan.copies)
       total_bytes_ += static_cast<int64_t>(file_.get(from + ".weight").bytes.size());
   }
@@ -85,9 +85,11 @@ class Run {
   static std::string module_of(const TensorView& tensor) {
     return tensor.name.substr(0, tensor.name.rfind('.'));
   }
+  bool used(const TensorView& tensor) const {
+    return module_of(tensor) != plan_.unused && !plan_.buffers.contains(tensor.name);
+  }
   bool kept(const TensorView& tensor) const {
-    const std::string module = module_of(tensor);
-    return module != plan_.unused && (!tensor.name.ends_with(".weight") || !is_quantized(module));
+    return used(tensor) && (!tensor.name.ends_with(".weight") || !is_quantized(module_of(tensor)));
   }
   void advance(const TensorView& tensor, const std::string& module) {
     check_interrupted();

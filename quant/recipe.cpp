@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/architectures.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -74,6 +75,7 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
   };
 
   QuantizationPlan plan;
+  plan.buffers = buffer_names(source.spec());
   const auto add = [&](const std::string& module, std::optional<QuantizationScheme> scheme) {
     if (!excluded(module) && scheme)
       plan.modules.push_back({module, *scheme});
@@ -124,8 +126,10 @@ std::vector<std::string> QuantizationPlan::notes(const Inventory& inventory) con
     return inventory.find(copy == copies.end() ? name : copy->second)->cols;
   };
   std::string first;
-  int64_t uneven = 0;
+  int64_t uneven = 0, turned = 0;
   for (const auto& [name, scheme] : modules) {
+    const Module* module = inventory.find(name);
+    turned += module && module->transposed;
     if (module_class(name) == "Embedding")
       notes.push_back(fmt::format("{} is quantized: other readers of compressed-tensors take floats", name));
     else if (scheme.group_size && inputs(name) % scheme.group_size != 0 && uneven++ == 0)
@@ -136,6 +140,11 @@ std::vector<std::string> QuantizationPlan::notes(const Inventory& inventory) con
         fmt::format("{} modules have a last group that is shorter ({}): other readers of "
                     "compressed-tensors refuse them",
                     uneven, first));
+  if (turned)
+    notes.push_back(fmt::format(
+        "codes of {} modules lie as [outputs, inputs], the original's Conv1D as [inputs, outputs]: "
+        "no other reader of compressed-tensors takes them",
+        turned));
   return notes;
 }
 

@@ -2,8 +2,10 @@
 // What to do to which module.
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,6 +38,8 @@ struct QuantizationPlan {
   std::map<std::string, std::string> copies;
   // A head in the file that nobody reads, because the config ties it to the embedding: not written.
   std::string unused;
+  // Tensors that stand for what readers compute, such as GPT-2's causal masks: not written.
+  std::set<std::string, std::less<>> buffers;
 
   // What other readers of the format will not take, a sentence each.
   std::vector<std::string> notes(const Inventory& inventory) const;

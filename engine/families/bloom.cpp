@@ -42,6 +42,7 @@ constexpr std::string_view fields[] = {
 constexpr Family family = {{"transformer.", "h.", modules}, fields, aliases, {}};
 
 void read_bloom(const JsonFields& config, ModelSpec& spec) {
+  must_have_plain_heads(config, spec);
   must_be(config, "apply_residual_connection_post_layernorm", false);
   spec.norm = NormType::layer;
   spec.norm_eps = read_epsilon(config, "layer_norm_epsilon", 1e-5);

@@ -82,6 +82,15 @@ float read_epsilon(const JsonFields& config, const char* field, double fallback)
   return epsilon;
 }
 
+void must_have_plain_heads(const JsonFields& config, const ModelSpec& spec) {
+  if (spec.num_key_value_heads != spec.num_attention_heads)
+    config.reject("num_key_value_heads", fmt::format("expected as many as query heads, {}, found {}",
+                                                     spec.num_attention_heads, spec.num_key_value_heads));
+  if (spec.q_size() != spec.hidden_size)
+    config.reject("head_dim", fmt::format("expected hidden_size / heads = {}, found {}",
+                                          spec.hidden_size / spec.num_attention_heads, spec.head_dim));
+}
+
 void must_be(const JsonFields& config, const char* field, bool value) {
   if (config.boolean(field, value) != value)
     config.reject(field, fmt::format("expected {}, found {}", value, !value));

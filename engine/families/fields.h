@@ -18,6 +18,9 @@ Activation read_activation(const JsonFields& config, const char* field,
                            std::initializer_list<std::string_view> names);
 // The epsilon of a norm, between 0 and 1.
 float read_epsilon(const JsonFields& config, const char* field, double fallback);
+// Throws Error unless every query head has keys and values of its own and the heads make up hidden_size: what
+// code without num_key_value_heads and head_dim computes whatever those say.
+void must_have_plain_heads(const JsonFields& config, const ModelSpec& spec);
 // Throws Error unless the field is absent or has this value.
 void must_be(const JsonFields& config, const char* field, bool value);
 

@@ -37,6 +37,7 @@ constexpr std::string_view fields[] = {
 constexpr Family family = {{"transformer.", "h.", modules}, fields, aliases, buffers};
 
 void read_gpt2(const JsonFields& config, ModelSpec& spec) {
+  must_have_plain_heads(config, spec);
   must_be(config, "scale_attn_weights", true);
   must_be(config, "scale_attn_by_inverse_layer_idx", false);
   spec.norm = NormType::layer;

@@ -148,12 +148,14 @@ std::string quote(std::string_view text) {
   return '"' + printable(text.substr(0, end)) + "…\"";
 }
 
-JsonFields::JsonFields(const json& object, std::string what) : object_(&object), what_(std::move(what)) {
+JsonFields::JsonFields(const json& object, std::string what, FieldNames shown)
+    : object_(&object), what_(std::move(what)), shown_(std::move(shown)) {
   if (!object.is_object()) fail("{}: expected an object, found {}", what_, object.type_name());
 }
 
 void JsonFields::reject(const char* field, const std::string& message) const {
-  fail("{}: field {}: {}", what_, quote(field), message);
+  const auto shown = shown_.find(field);
+  fail("{}: field {}: {}", what_, quote(shown == shown_.end() ? field : shown->second), message);
 }
 
 bool JsonFields::has(const char* field) const {

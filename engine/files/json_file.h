@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -25,12 +27,15 @@ std::string quote(std::string_view text);
 // A value as messages show it: "an object", "an array", or itself.
 std::string json_text(const nlohmann::json& value);
 
+// Fields by the names that messages show instead of their own.
+using FieldNames = std::map<std::string, std::string, std::less<>>;
+
 // Typed access to the fields of one object. Every error names `what` and the field. An absent field and null
 // read alike: as `fallback`, or an error where there is none.
 class JsonFields {
  public:
   // Throws Error unless `object` is one. It must outlive this.
-  JsonFields(const nlohmann::json& object, std::string what);
+  JsonFields(const nlohmann::json& object, std::string what, FieldNames shown = {});
 
   const std::string& what() const { return what_; }
   const nlohmann::json& object() const { return *object_; }
@@ -50,6 +55,7 @@ class JsonFields {
  private:
   const nlohmann::json* object_;
   std::string what_;
+  FieldNames shown_;
 };
 
 }  // namespace whittle

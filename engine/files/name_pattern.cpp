@@ -3,6 +3,9 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
+
+#include "engine/architectures.h"
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
 
@@ -28,7 +31,8 @@ NamePattern::Kind kind_of(std::string_view text) {
 }  // namespace
 
 std::string_view module_class(std::string_view module) {
-  return module == "model.embed_tokens" ? "Embedding" : "Linear";
+  const std::vector<std::string> embeddings = embedding_names();
+  return std::ranges::find(embeddings, module) == embeddings.end() ? "Linear" : "Embedding";
 }
 
 NamePattern::NamePattern(const std::string& text, const std::string& what)

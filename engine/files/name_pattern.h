@@ -30,7 +30,7 @@ class NamePattern {
   std::shared_ptr<pcre2_real_code_8> regex_;
 };
 
-// "Embedding" for model.embed_tokens, "Linear" for every other module that holds a matrix.
+// "Embedding" for what a family calls so, "Linear" for every other module that holds a matrix.
 std::string_view module_class(std::string_view module);
 
 }  // namespace whittle

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "engine/architectures.h"
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
 
@@ -177,7 +178,8 @@ QuantizationConfig::QuantizationConfig(const json& quantization_config, const st
     for (const json& target : read_strings(group, "targets")) {
       NamePattern pattern(target.get<std::string>(), group.what() + ": field \"targets\"");
       const bool names_class = pattern.kind() == NamePattern::Kind::name && pattern.text() != "lm_head" &&
-                               pattern.text().find('.') == std::string::npos;
+                               pattern.text().find('.') == std::string::npos &&
+                               module_class(pattern.text()) != "Embedding";  // "wte" is a module's name
       if (names_class) group.reject("targets", "unknown class " + quote(pattern.text()));
       targets_.push_back({std::move(pattern), scheme});
     }
@@ -208,8 +210,10 @@ const QuantizationScheme* QuantizationConfig::find(std::string_view module) cons
 }
 
 bool QuantizationConfig::asks_for_float_inputs() const {
-  return std::ranges::any_of(targets_, [](const Target& target) {
-    return !target.scheme.quantized_activations && !target.pattern.matches("model.embed_tokens");
+  const std::vector<std::string> embeddings = embedding_names();
+  return std::ranges::any_of(targets_, [&](const Target& target) {
+    return !target.scheme.quantized_activations &&
+           std::ranges::none_of(embeddings, [&](const auto& name) { return target.pattern.matches(name); });
   });
 }
 

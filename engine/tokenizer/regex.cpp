@@ -48,12 +48,13 @@ std::string error_text(int code) {
   return reinterpret_cast<const char*>(text);
 }
 
-// Walks over a pattern and names the first construct that is not the same in both libraries.
+// Walks over a pattern and names the first construct that is not the same in both libraries. A set within a
+// set, which PCRE2 does not know, is written out.
 class DialectCheck {
  public:
   DialectCheck(std::string_view pattern, const std::string& where) : pattern_(pattern), where_(where) {}
 
-  void run() {
+  std::string run() {
     while (at_ < pattern_.size()) {
       if (front("\\")) {
         escape();
@@ -71,6 +72,7 @@ class DialectCheck {
         at_++;
       }
     }
+    return rewritten_ + std::string(pattern_.substr(copied_));
   }
 
  private:
@@ -99,9 +101,24 @@ class DialectCheck {
   }
 
   void inside_class() {
-    if (front("[") || front("&&")) refuse(pattern_.substr(at_, 2));  // a set within a set, an intersection
+    if (front("[")) return inner_set();
+    if (front("&&")) refuse("&&");  // an intersection
     if (front("]")) in_class_ = false;
     at_++;
+  }
+
+  // Their union, as in BLOOM's [^(\s|[.,!?])]: where nothing in the inner one means something else without
+  // its brackets, they are left out.
+  void inner_set() {
+    const size_t close = pattern_.find(']', at_);
+    const std::string_view body =
+        close == std::string_view::npos ? "" : pattern_.substr(at_ + 1, close - at_ - 1);
+    if (body.empty() || body.front() == ':' || body.find_first_of("^-[&\\") != std::string_view::npos ||
+        pattern_[at_ - 1] == '-' || pattern_.substr(close + 1).starts_with('-'))
+      refuse(pattern_.substr(at_, 2));
+    rewritten_ += pattern_.substr(copied_, at_ - copied_);
+    rewritten_ += body;
+    copied_ = at_ = close + 1;
   }
 
   void group() {
@@ -130,6 +147,8 @@ class DialectCheck {
   const std::string& where_;
   size_t at_ = 0;
   bool in_class_ = false;
+  std::string rewritten_;
+  size_t copied_ = 0;  // of the pattern, into `rewritten_`
 };
 
 }  // namespace
@@ -140,18 +159,20 @@ Regex::Regex(std::string_view pattern, Syntax syntax, std::string where) : where
     fail("{}: a pattern of {} bytes, expected at most {}", where_, pattern.size(), max_pattern_bytes);
   }
   uint32_t options = PCRE2_UTF;
+  std::string compiled(pattern);
   if (syntax == Syntax::literal) {
     options |= PCRE2_LITERAL;
   } else {
-    DialectCheck(pattern, where_).run();
+    compiled = DialectCheck(pattern, where_).run();
     options |= PCRE2_UCP | PCRE2_MULTILINE;  // ^ and $ know lines in Oniguruma
   }
   int error = 0;
   PCRE2_SIZE offset = 0;
-  auto* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), options, &error,
+  auto* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(compiled.data()), compiled.size(), options, &error,
                              &offset, nullptr);
   if (!code)
-    fail("{}: {} at byte {} of the regular expression {}", where_, error_text(error), offset, quote(pattern));
+    fail("{}: {} at byte {} of the regular expression {}", where_, error_text(error), offset,
+         quote(compiled));
   code_.reset(code, [](void* p) { pcre2_code_free(static_cast<pcre2_code*>(p)); });
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // where there is no JIT, pcre2_match interprets
 }

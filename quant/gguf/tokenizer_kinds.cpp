@@ -41,6 +41,7 @@ const std::vector<WordRule>& word_rules() {
       {"qwen2", false, {one_digit, "bytes"}},
       {"gpt-2", false, {"gpt-2"}},
       {"smollm", false, {"digits", "gpt-2"}},
+      {"bloom", false, {R"( ?[^(\s|[.,!?…。，、।۔،])]+)", "bytes"}},
   };
   return rules;
 }

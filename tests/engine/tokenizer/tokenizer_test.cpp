@@ -96,6 +96,9 @@ TEST_CASE("the other pre-tokenizers") {
   check_words({{"type", "Punctuation"}}, "a!?b$", {"a", "!", "?", "b", "$"});
   check_words({{"type", "Punctuation"}, {"behavior", "Contiguous"}}, "a!?b", {"a", "!?", "b"});
   check_words({{"type", "Whitespace"}}, " he_y  é1!? x", {"he_y", "é1", "!?", "x"});
+  // BLOOM's: a set within a set.
+  check_words(split({{"Regex", R"( ?[^(\s|[.,!?…。，、।۔،])]+)"}}, "Isolated", false), "Hi, you (a|b)… [c]",
+              {"Hi", ",", " you", " (", "a", "|", "b", ")…", " [c]"});
   check_words({{"type", "WhitespaceSplit"}}, " a!\t\u00A0b ", {"a!", "b"});
   check_words({{"type", "CharDelimiterSplit"}, {"delimiter", "é"}}, "aéb", {"a", "b"});
   const json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};

@@ -99,6 +99,15 @@ TEST_CASE("Ways to cut words have names") {
   file["pre_tokenizer"] = {{"type", "Sequence"},
                            {"pretokenizers", {{{"type", "Digits"}, {"individual_digits", true}}, bytes}}};
   CHECK(name() == "smollm");
+  json pieces = bytes;
+  pieces["use_regex"] = false;
+  const json words = {{"type", "Split"},
+                      {"pattern", {{"Regex", R"( ?[^(\s|[.,!?…。，、।۔،])]+)"}}},
+                      {"behavior", "Isolated"},
+                      {"invert", false}};
+  json bloom = file;
+  bloom["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {words, pieces}}};
+  CHECK(metadata_of({{"tokenizer.json", bloom.dump()}}, 4096)["tokenizer.ggml.pre"] == "bloom");
   file["pre_tokenizer"]["pretokenizers"][0]["individual_digits"] = false;
   check_refused(file, "pre_tokenizer");
 }
