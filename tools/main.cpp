@@ -23,6 +23,8 @@ int guarded(const CLI::App& app, const Body& body) {
     return error.get_exit_code();
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? exit_done : exit_usage;
+  } catch (const OptionError& error) {
+    std::cerr << "whittle: " << printable(flag_error(app, error)) << '\n';
   } catch (const std::bad_alloc&) {
     std::cerr << "whittle: out of memory\n";
   } catch (const std::exception& error) {
