@@ -4,7 +4,8 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <map>
+#include <string>
+#include <vector>
 
 #include "engine/files/json_file.h"
 #include "engine/files/model_file.h"
@@ -28,14 +29,14 @@ void add_json(CLI::App& command, std::string& path) {
 }
 
 void add_kv_cache(CLI::App& command, KvFormat& format) {
-  static const std::map<std::string, KvFormat> formats = {
-      {"f16", KvFormat::f16}, {"int8", KvFormat::int8}, {"f32", KvFormat::f32}};
+  std::vector<std::string> names;
+  for (const KvFormatInfo& row : kv_formats()) names.emplace_back(row.name);
   command
       .add_option_function<std::string>(
-          "--kv-cache", [&format](const std::string& name) { format = formats.at(name); },
-          "How keys and values are kept (default: f16)")
-      ->type_name("f16|int8|f32")
-      ->check(CLI::IsMember({"f16", "int8", "f32"}).description(""));
+          "--kv-cache", [&format](const std::string& name) { format = *kv_format_named(name); },
+          fmt::format("How keys and values are kept (default: {})", info(format).name))
+      ->type_name(fmt::format("{}", fmt::join(names, "|")))
+      ->check(CLI::IsMember(names).description(""));
 }
 
 CLI::Validator not_empty() {

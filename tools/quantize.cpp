@@ -93,7 +93,7 @@ void add_quantize(CLI::App& app) {
       ->required()
       ->check(not_empty());
   command->add_option("OUT", options.out, "Folder to write; must not exist")->required()->check(not_empty());
-  command->add_option("--weights", options.weights, "Format of the seven linears of each layer")
+  command->add_option("--weights", options.weights, "Format of the linears of each layer")
       ->capture_default_str()
       ->check(CLI::IsMember({"int8", "int4"}));
   command
