@@ -257,7 +257,7 @@ std::vector<double> SpeedReport::latencies_ms() const {
 void check_context(const ModelSpec& spec, const std::filesystem::path& folder, const SpeedOptions& options) {
   if (options.prompt_tokens + options.gen_tokens > spec.max_position_embeddings)
     fail_option("prompt_tokens",
-                "{} of a prompt and {} generated ones (gen_tokens) do not fit into the {} positions of {} "
+                "a prompt of {} tokens and gen_tokens {} do not fit into the {} positions of {} "
                 "(max_position_embeddings)",
                 options.prompt_tokens, options.gen_tokens, spec.max_position_embeddings,
                 (folder / "config.json").string());
