@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "engine/session.h"
-#include "kernels/error.h"
+#include "kernels/option_error.h"
 
 namespace whittle {
 namespace {
@@ -52,8 +52,8 @@ Interval DriftReport::perplexity_increase_percent() const {
 
 void check_drift(const ModelSpec& baseline, const ModelSpec& model, const Windows& windows) {
   if (baseline.vocab_size != model.vocab_size)
-    fail("--baseline: the vocabularies differ: {} tokens there, {} in the model", baseline.vocab_size,
-         model.vocab_size);
+    fail_option("baseline", "the vocabularies differ: {} tokens there, {} in the model", baseline.vocab_size,
+                model.vocab_size);
   check_windows(windows, model.vocab_size);
 }
 

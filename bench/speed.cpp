@@ -11,7 +11,7 @@
 #include "bench/prompt.h"
 #include "engine/sampler.h"
 #include "engine/session.h"
-#include "kernels/error.h"
+#include "kernels/option_error.h"
 
 namespace whittle {
 namespace {
@@ -256,12 +256,11 @@ std::vector<double> SpeedReport::latencies_ms() const {
 
 void check_context(const ModelSpec& spec, const std::filesystem::path& folder, const SpeedOptions& options) {
   if (options.prompt_tokens + options.gen_tokens > spec.max_position_embeddings)
-    fail(
-        "{}: field \"max_position_embeddings\": {} prompt and {} generated tokens do not fit into {} "
-        "positions; choose "
-        "fewer with --prompt-tokens and --gen-tokens",
-        (folder / "config.json").string(), options.prompt_tokens, options.gen_tokens,
-        spec.max_position_embeddings);
+    fail_option("prompt_tokens",
+                "a prompt of {} tokens and gen_tokens {} do not fit into the {} positions of {} "
+                "(max_position_embeddings)",
+                options.prompt_tokens, options.gen_tokens, spec.max_position_embeddings,
+                (folder / "config.json").string());
 }
 
 SpeedReports measure_speed(std::span<const std::filesystem::path> folders, const Team& team,

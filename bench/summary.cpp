@@ -5,7 +5,7 @@
 #include "bench/peak_memory.h"
 #include "bench/prompt.h"
 #include "engine/kv_cache.h"
-#include "kernels/error.h"
+#include "kernels/option_error.h"
 
 namespace whittle {
 namespace {
@@ -48,7 +48,7 @@ BenchReport measure_models(const BenchOptions& options, const BenchProgress& pro
 
   std::optional<Tokenizer> tokenizer;
   if (options.text) {
-    if (!options.baseline) fail("--text: drift is measured against a baseline; name it with --baseline");
+    if (!options.baseline) fail_option("text", "drift is measured against a baseline, and there is none");
     tokenizer = Tokenizer::open(folders.front());
     report.windows = drift_windows(folders.front(), *tokenizer, *options.text);
     for (const std::filesystem::path& folder : options.models)

@@ -4,7 +4,7 @@
 
 #include "engine/files/json_file.h"
 #include "engine/tokenizer/token_ids.h"
-#include "kernels/error.h"
+#include "kernels/option_error.h"
 
 namespace whittle {
 
@@ -19,9 +19,9 @@ Windows text_windows(const Tokenizer& tokenizer, std::string_view text, int64_t 
                      std::string_view protocol) {
   const bool llama_cpp = protocol == "llama.cpp";
   if (!llama_cpp && protocol != "windows")
-    fail("--protocol: expected windows or llama.cpp, found {}", quote(protocol));
+    fail_option("protocol", "expected windows or llama.cpp, found {}", quote(protocol));
   const int64_t least = llama_cpp ? 3 : 2;
-  if (context < least) fail("--context: expected at least {}, found {}", least, context);
+  if (context < least) fail_option("context", "expected at least {}, found {}", least, context);
   const std::optional<int32_t> bos = tokenizer.bos_token_id();
   std::vector<int32_t> ids = tokenizer.encode(text, false);
   Windows windows;
@@ -39,7 +39,8 @@ Windows text_windows(const Tokenizer& tokenizer, std::string_view text, int64_t 
       window.insert(window.begin(), *bos);
   }
   if (windows.ids.empty())
-    fail("--text: {} tokens are fewer than one window of {}; choose a shorter --context", ids.size(), fresh);
+    fail_option("text", "{} tokens are fewer than one window of {}; choose a shorter context", ids.size(),
+                fresh);
   return windows;
 }
 

@@ -6,7 +6,7 @@
 #include <limits>
 #include <numbers>
 
-#include "kernels/error.h"
+#include "kernels/option_error.h"
 
 // The definition is a full sort: order all tokens by likelihood, sum their weights in that order, keep the
 // fewest that the filters ask for, draw among these. Sorting a whole vocabulary takes longer than a layer of
@@ -55,14 +55,14 @@ float rough_weights(std::span<const float> logits, float threshold, float top, f
 
 Sampler::Sampler(const SamplerOptions& options) : options_(options), random_(options.seed) {
   const auto require = [](bool fits, const char* name, const char* range, double value) {
-    if (!fits) fail("{}: expected {}, found {}", name, range, value);
+    if (!fits) fail_option(name, "expected {}, found {}", range, value);
   };
-  require(options.temperature >= 0 && std::isfinite(options.temperature), "--temperature", "0 or more",
+  require(options.temperature >= 0 && std::isfinite(options.temperature), "temperature", "0 or more",
           options.temperature);
-  require(options.top_k >= 0, "--top-k", "0 or more", static_cast<double>(options.top_k));
-  require(options.top_p > 0 && options.top_p <= 1, "--top-p", "above 0, at most 1", options.top_p);
-  require(options.min_p >= 0 && options.min_p <= 1, "--min-p", "0 to 1", options.min_p);
-  require(options.repetition_penalty > 0 && std::isfinite(options.repetition_penalty), "--repetition-penalty",
+  require(options.top_k >= 0, "top_k", "0 or more", static_cast<double>(options.top_k));
+  require(options.top_p > 0 && options.top_p <= 1, "top_p", "above 0, at most 1", options.top_p);
+  require(options.min_p >= 0 && options.min_p <= 1, "min_p", "0 to 1", options.min_p);
+  require(options.repetition_penalty > 0 && std::isfinite(options.repetition_penalty), "repetition_penalty",
           "above 0", options.repetition_penalty);
 }
 

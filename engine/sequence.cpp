@@ -4,7 +4,7 @@
 #include <chrono>
 
 #include "engine/tokenizer/token_ids.h"
-#include "kernels/error.h"
+#include "kernels/option_error.h"
 
 namespace whittle {
 
@@ -23,7 +23,8 @@ Sequence::Sequence(const ModelSpec& spec, const Tokenizer* tokenizer, std::span<
       done_(options.max_tokens <= 0) {
   if (prompt.empty()) fail("the prompt is empty");
   check_token_ids(prompt, spec.vocab_size, "the prompt");
-  if (std::ranges::any_of(options.stop, &std::string::empty)) fail("a stop text is empty");
+  if (std::ranges::any_of(options.stop, &std::string::empty))
+    fail_option("stop", "expected texts, found an empty one");
   if (tokenizer) stream_.emplace(*tokenizer);
 }
 

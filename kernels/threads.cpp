@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "kernels/crew.h"
-#include "kernels/error.h"
+#include "kernels/option_error.h"
 
 namespace whittle {
 namespace {
@@ -110,7 +110,7 @@ void Worker::barrier() const {
 Team::Team(int threads) : size_(threads == 0 ? physical_cores() : threads) {
   constexpr int most = 1024;
   if (threads < 0 || threads > most)
-    fail("--threads: expected 0 (one per physical core) to {}, found {}", most, threads);
+    fail_option("threads", "expected 0 (one per physical core) to {}, found {}", most, threads);
   crew_ = std::make_unique<Crew>(size_, static_cast<int>(cpus_at_start.size()));
   const std::vector<int>& order = cpus().order;
   const bool pin = pinning_wanted() && size_ <= static_cast<int>(order.size());

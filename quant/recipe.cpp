@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "engine/architectures.h"
+#include "engine/files/json_file.h"
 #include "kernels/error.h"
+#include "kernels/option_error.h"
 
 namespace whittle {
 namespace {
@@ -61,11 +63,11 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
     fail("{}: quantization_config: the model is quantized already; quantize the original weights",
          config.string());
   if (recipe.weights == WeightFormat::int4 && recipe.group_size == 0)
-    fail("--group-size channel: int4 needs groups; expected 32, 64 or 128");
+    fail_option("group_size", "int4 needs groups; expected 32, 64 or 128, found a whole row");
   check_shapes(source);
   std::vector<NamePattern> exclude;
   for (const std::string& pattern : recipe.exclude)
-    exclude.emplace_back("re:.*(?:" + pattern + ")", "--exclude " + pattern);
+    exclude.emplace_back("re:.*(?:" + pattern + ")", "exclude");
   std::vector<bool> used(exclude.size());
   const auto excluded = [&](const std::string& module) {
     bool found = false;
@@ -113,9 +115,10 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
   }
   if (split) add(inventory.head_name(), head);
   for (size_t i = 0; i < used.size(); ++i)
-    if (!used[i]) fail("--exclude {}: no module of {} matches", recipe.exclude[i], file.folder().string());
+    if (!used[i])
+      fail_option("exclude", "no module of {} matches {}", file.folder().string(), quote(recipe.exclude[i]));
   if (plan.modules.empty())
-    fail("{}: nothing is left to quantize: --exclude keeps every module", config.string());
+    fail_option("exclude", "keeps every module of {}: nothing is left to quantize", file.folder().string());
   return plan;
 }
 

@@ -5,6 +5,7 @@
 
 #include "engine/files/cut_file.h"
 #include "engine/files/json_file.h"
+#include "kernels/kernel_table.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/streams.h"
@@ -23,12 +24,21 @@ int guarded(const CLI::App& app, const Body& body) {
     return error.get_exit_code();
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? exit_done : exit_usage;
+  } catch (const OptionError& error) {
+    std::cerr << "whittle: " << printable(flag_error(app, error)) << '\n';
   } catch (const std::bad_alloc&) {
     std::cerr << "whittle: out of memory\n";
   } catch (const std::exception& error) {
     std::cerr << "whittle: " << printable(error.what()) << '\n';
   }
   return exit_failed;
+}
+
+std::string instruction_set_names() {
+  std::string names;
+  for (const InstructionSet& set : instruction_sets())
+    names += (names.empty() ? "" : "|") + std::string(set.table->name);
+  return names;
 }
 
 }  // namespace
@@ -49,8 +59,8 @@ int main(int argc, char** argv) {
   app.footer(
       "Each command has --help with examples. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a gate was "
       "exceeded.\n"
-      "WHITTLE_ISA=scalar|avx2|avx512|avx512_vnni forces an instruction set; WHITTLE_PIN=0 leaves threads "
-      "unpinned.");
+      "WHITTLE_ISA=" +
+      instruction_set_names() + " forces an instruction set; WHITTLE_PIN=0 leaves threads unpinned.");
   add_quantize(app);
   add_export(app);
   add_generate(app);

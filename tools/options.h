@@ -7,6 +7,7 @@
 #include <string>
 
 #include "kernels/kernel_table.h"
+#include "kernels/option_error.h"
 
 namespace whittle {
 
@@ -34,5 +35,7 @@ nlohmann::json read_json(const std::string& path, int64_t max_bytes);
 std::string nearest(const std::string& word, const std::vector<std::string>& words);
 // What is wrong with a command line, in the program's words; names what is not known and what is nearest.
 std::string usage_error(const CLI::App& app, const CLI::Error& error);
+// A library's message about one of its options, which names the flag where the command has one for it.
+std::string flag_error(const CLI::App& app, const OptionError& error);
 
 }  // namespace whittle

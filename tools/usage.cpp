@@ -85,4 +85,13 @@ std::string usage_error(const CLI::App& app, const CLI::Error& error) {
   return fmt::format("{}: {}\nRun {} --help for more information.\n", name, message, name);
 }
 
+std::string flag_error(const CLI::App& app, const OptionError& error) {
+  const std::string message = error.what();
+  std::string flag = "--" + error.option();
+  std::ranges::replace(flag, '_', '-');
+  for (const CLI::App* command : app.get_subcommands())
+    if (std::ranges::count(flag_names(*command), flag)) return flag + message.substr(error.option().size());
+  return message;
+}
+
 }  // namespace whittle

@@ -24,7 +24,7 @@ std::string gate_text(const Gate& gate, int64_t windows) {
                   gate.figure, format_general(gate.found.mean), format_interval(gate.found, ""), gate.limit);
   if (undecided)
     text += fmt::format(
-        "; {} window{} cannot decide it, so the mean does: {}; a longer text or a shorter --context gives "
+        "; {} window{} cannot decide it, so the mean does: {}; a longer text or a shorter context gives "
         "more "
         "windows",
         windows, windows == 1 ? "" : "s", gate.passes() ? "kept" : "exceeded");

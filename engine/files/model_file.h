@@ -37,7 +37,7 @@ class ModelFile {
   // and tensor when dtype, shape, scale or zero point do not fit. Codes are borrowed from this object's
   // mapping.
   WeightMatrix weight(const std::string& module, int64_t rows, int64_t cols) const;
-  bool has_weight(const std::string& module) const;  // `.weight` or `.weight_packed` exists
+  bool has_weight(const std::string& module) const;    // `.weight` or `.weight_packed` exists
   bool is_quantized(const std::string& module) const;  // as quantization_config says
   // A float tensor of `size` elements (a norm or a bias), as float32.
   std::vector<float> vector(const std::string& name, int64_t size) const;

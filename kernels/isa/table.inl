@@ -13,4 +13,4 @@
     .store_kv = store_kv,
     .attention = attention,
     .rounding_error = rounding_error,
-// clang-format on
+    // clang-format on

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <regex>
@@ -111,26 +112,49 @@ Violations machine_path_violations(const std::string& path, const std::string& t
   return found;
 }
 
-// C++ without comments, preprocessor lines and the contents of literals.
-std::string bare_code(const std::string& text) {
+struct Code {
+  std::string bare;                  // without comments, preprocessor lines and the contents of literals
+  std::vector<std::string> strings;  // its string literals, quotes included
+};
+
+Code split_code(const std::string& text) {
   static const std::regex skipped(
       R"--(//[^\n]*|/\*|^[ \t]*#[^\n]*|R"[A-Za-z-]*\(|"(\\.|[^"\\\n])*"|\b[0-9][0-9a-zA-Z.']*|'(\\.|[^'\\\n])+')--",
       std::regex::ECMAScript | std::regex::multiline);
-  std::string bare;
+  Code code;
   std::smatch match;
   for (auto at = text.begin(); at != text.end();) {
-    if (!std::regex_search(at, text.end(), match, skipped)) return bare.append(at, text.end());
-    bare.append(at, match[0].first).append(" ");
+    if (!std::regex_search(at, text.end(), match, skipped)) {
+      code.bare.append(at, text.end());
+      break;
+    }
+    code.bare.append(at, match[0].first).append(" ");
     at = match[0].second;
+    const auto start = match[0].first;
     const std::string begin = match[0];
     std::string end;
     if (begin == "/*") end = "*/";
     if (begin.starts_with("R\"")) end = ")" + begin.substr(2, begin.size() - 3) + "\"";
-    if (end.empty()) continue;
-    at = std::search(at, text.end(), end.begin(), end.end());
-    at += std::min<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(end.size()), text.end() - at);
+    if (!end.empty()) {
+      at = std::search(at, text.end(), end.begin(), end.end());
+      at += std::min<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(end.size()), text.end() - at);
+    }
+    if (begin.starts_with("\"") || begin.starts_with("R\"")) code.strings.emplace_back(start, at);
   }
-  return bare;
+  return code;
+}
+
+// A library does not know what a program calls its options: messages about them are OptionError's.
+Violations flag_violations(const std::string& path, const std::string& text) {
+  static const std::set<std::string> libraries = {"engine", "kernels", "quant", "bench"};
+  const std::string extension = fs::path(path).extension();
+  if (!libraries.count(top_of(path)) || path.starts_with("bench/peers/")) return {};
+  if (extension != ".h" && extension != ".cpp" && extension != ".inl") return {};
+  static const std::regex flag(R"((^|[^A-Za-z0-9-])--[A-Za-z])");
+  Violations found;
+  for (const std::string& literal : split_code(text).strings)
+    if (std::regex_search(literal, flag)) found.push_back(path + " names a flag: " + literal);
+  return found;
 }
 
 // The classes, structs, unions and enums that a file defines for the whole program: not within functions,
@@ -142,7 +166,7 @@ std::vector<std::string> shared_types(const std::string& text) {
   std::vector<std::string> found;
   std::vector<std::string> scopes;  // of the open braces: "A::" of namespace A, "" where nothing is shared
   std::string head;                 // what stands before the next brace
-  for (const char c : bare_code(text)) {
+  for (const char c : split_code(text).bare) {
     if (c == '{') {
       std::smatch match;
       std::string scope;
@@ -176,6 +200,33 @@ Violations type_violations(const std::map<std::string, std::string>& files) {
     for (const std::string& type : shared_types(text)) {
       const auto [first, added] = defined_in.emplace(type, path);
       if (!added) found.push_back(type + " is defined in " + first->second + " and " + path);
+    }
+  }
+  return found;
+}
+
+// Characters (code points), not bytes.
+int64_t width_of(const std::string& line) {
+  return std::count_if(line.begin(), line.end(), [](char c) { return (c & 0xc0) != 0x80; });
+}
+
+// Prose has at most 110 columns; tables and code have what they need. A file that is named in backticks, by
+// its path from the root or from the README, exists (NAME stands for any).
+Violations readme_violations(const std::string& path, const std::string& text,
+                             const std::function<bool(const fs::path&)>& exists) {
+  if (fs::path(path).filename() != "README.md") return {};
+  static const std::regex named("`([A-Za-z0-9_./-]+\\.(cpp|h|inl|md))`");
+  Violations found;
+  std::istringstream lines(text);
+  bool code = false;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("```")) code = !code;
+    if (!code && !line.starts_with("|") && width_of(line) > 110) found.push_back(path + ": wider: " + line);
+    for (std::sregex_iterator match(line.begin(), line.end(), named), end; match != end; ++match) {
+      const std::string name = (*match)[1];
+      const bool is_path = name.find('/') != std::string::npos && name.find("NAME") == std::string::npos;
+      if (is_path && !exists(name) && !exists(fs::path(path).parent_path() / name))
+        found.push_back(path + " names " + name + ", which is not there");
     }
   }
   return found;
@@ -242,6 +293,37 @@ TEST_CASE("No file of code is longer than 500 lines") {
   for (const char* path : {"engine/a.cpp", "engine/a.h", "kernels/isa/a.inl", "tests/a.py", "CMakeLists.txt"})
     CHECK(length_violations(path, lines501).size() == 1);
   CHECK(length_violations("tools/demo", "#!/bin/bash" + lines501).size() == 1);
+}
+
+TEST_CASE("Libraries name no flag of a command line") {
+  check_tree(flag_violations);
+  const std::string bad = "void f() { fail(\"--top-p: expected 1\"); }\n";
+  for (const char* path : {"engine/a.cpp", "kernels/isa/a.inl", "quant/gguf/a.cpp", "bench/a.h"})
+    CHECK(flag_violations(path, bad).size() == 1);
+  CHECK(flag_violations("bench/a.cpp", "f(\"a\", \"choose a shorter --context\");").size() == 1);
+  CHECK(flag_violations("bench/a.cpp", "f(R\"x(--text)x\", 1'000, '\"');").size() == 1);
+  for (const char* path : {"tools/a.cpp", "tests/a.cpp", "bench/peers/a.cpp", "bench/README.md"})
+    CHECK(flag_violations(path, bad).empty());
+  CHECK(flag_violations("engine/a.cpp", "// \"--text\"\nint x = y --z; f(\"a--b\", \"-- a\");").empty());
+}
+
+TEST_CASE("READMEs are wrapped, and name files that exist") {
+  const auto tracked = [](const fs::path& path) { return tracked_files().count(path) > 0; };
+  check_tree([&](const std::string& path, const std::string& text) {
+    return readme_violations(path, text, tracked);
+  });
+  const auto only_one = [](const fs::path& path) { return path == "engine/files/a.h"; };
+  const auto violations = [&](const std::string& text) {
+    return readme_violations("engine/README.md", text, only_one).size();
+  };
+  const std::string wide(111, 'x');
+  CHECK(violations(wide) == 1);
+  CHECK(violations("| " + wide + " |\n```\n" + wide + "\n```\n") == 0);
+  std::string umlauts;
+  for (int i = 0; i < 110; ++i) umlauts += "ü";
+  CHECK(violations(umlauts) == 0);
+  CHECK(violations("`files/a.h`, `engine/files/a.h`, `isa/NAME.cpp`, `a.h`") == 0);
+  CHECK(violations("see `files/b.h` and `engine/a.h`") == 2);
 }
 
 TEST_CASE("One name is one type in the whole program") {

@@ -178,8 +178,30 @@ TEST_CASE("An --exclude that matches no module is an error") {
   const Outcome outcome = run_whittle({"quantize", reference_model(), folder.path() / "out", "--exclude",
                                        "down_proj", "--exclude", "dwon_proj", "--threads", "1"});
   CHECK(outcome.exit_code == 1);
-  CHECK(has(outcome.err, "--exclude dwon_proj"));
+  CHECK(has(outcome.err, "--exclude: "));
+  CHECK(has(outcome.err, "\"dwon_proj\""));
   CHECK(fs::is_empty(folder.path()));
+}
+
+TEST_CASE("What a library finds wrong with an option names the flag") {
+  const TemporaryFolder folder;
+  const std::string text = folder.path() / "text.txt", out = folder.path() / "out";
+  write_text(text, "Once");
+  const std::vector<std::string> bench = {"bench",        int8_model(), "--prompt-tokens", "4",
+                                          "--gen-tokens", "2",          "--threads",       "1"};
+  for (const auto& [flag, arguments] : std::vector<std::pair<std::string, std::vector<std::string>>>{
+           {"--context", with(drift_arguments(), {"--protocol", "llama.cpp", "--context", "2"})},
+           {"--text", with(drift_arguments(), {"--text", text})},
+           {"--text", with(bench, {"--baseline", reference_model(), "--text", text})},
+           {"--prompt-tokens", with(bench, {"--prompt-tokens", "512", "--gen-tokens", "9"})},
+           {"--exclude", {"quantize", reference_model(), out, "--exclude", "layers"}}}) {
+    const Outcome outcome = run_whittle(arguments);
+    INFO(outcome.err);
+    CHECK(outcome.exit_code == 1);
+    CHECK(outcome.out.empty());
+    CHECK(outcome.err.starts_with("whittle: " + flag + ": "));
+    CHECK(lines(outcome.err) == 1);
+  }
 }
 
 TEST_CASE("Lengths of bench that were not asked for are cut to the context, and said") {
