@@ -130,13 +130,15 @@ TEST_CASE("Every recipe gives a folder that loads, with either kind of names, an
           const std::vector<int32_t> ids = {3, 70, 0, 12, 5};
           const auto logits = [&](const fs::path& of) {
             const Model model(of, team);
-            const auto row = Session(model, team, {.context = 8}).forward(ids);
-            return std::vector<float>(row.row(0).begin(), row.row(0).end());
+            Session session(model, team, {.context = 8});
+            const auto row = session.forward(ids).row(0);
+            return std::vector<float>(row.begin(), row.end());
           };
           const std::vector<float> before = logits(source), after = logits(out);
           CHECK(before != after);
-          for (const auto& [name, unused] : IndependentReader(out).header().items()) {
-            CHECK_FALSE(name.ends_with("attn.bias"));
+          const IndependentReader reader(out);
+          for (const auto& [name, unused] : reader.header().items()) {
+            CHECK_FALSE(name.ends_with(".attn.bias"));
             CHECK_FALSE(name.ends_with("masked_bias"));
           }
           // Both were told, the embedding that others will not read and the Conv1D.
@@ -295,7 +297,8 @@ TEST_CASE("GGUF has GPT-2's linears as [outputs, inputs], and BLOOM's as all of 
       const std::vector<double> exact = gguf.values(name), rounded = blocks.values(name);
       double worst = 0;
       for (size_t i = 0; i < exact.size(); ++i) worst = std::max(worst, std::abs(exact[i] - rounded[i]));
-      CHECK(worst < 0.2 / 127 * 1.1);  // weights reach to ±0.2; half a step of each of the two roundings
+      // Weights reach to ±0.2: half a step of each of the two roundings, and what a searched scale clips.
+      CHECK(worst < 1.5 * 0.2 / 127);
     }
   }
 }

@@ -12,8 +12,8 @@ using nlohmann::json;
 namespace {
 
 // An outcome that must be a success.
-Outcome run(std::vector<std::string> arguments) {
-  if (arguments[0] != "synthesize") arguments.insert(arguments.end(), {"--threads", "2"});
+Outcome succeed(std::vector<std::string> arguments) {
+  arguments.insert(arguments.end(), {"--threads", "2"});
   INFO(json(arguments).dump());
   Outcome outcome = run_whittle(arguments);
   INFO(outcome.err);
@@ -38,19 +38,19 @@ TEST_CASE("GPT-2 and BLOOM are quantized, run, judged, timed, inspected and expo
         {"--lm-head", "int8", "--exclude", "h\\.0\\."}};
     for (size_t i = 0; i < choices.size(); ++i) {
       const std::string out = folder.path() / std::to_string(i);
-      const Outcome made = run(with({"quantize", source, out}, choices[i]));
+      const Outcome made = succeed(with({"quantize", source, out}, choices[i]));
       CHECK(has(made.err, "Conv1D") == gpt2);
-      run({"generate", out, "--token-ids", ids, "--max-tokens", "4"});
-      const json drift =
-          json::parse(run({"drift", out, "--baseline", source, "--token-ids", windows, "--json", "-"}).out);
+      succeed({"generate", out, "--token-ids", ids, "--max-tokens", "4"});
+      const json drift = json::parse(
+          succeed({"drift", out, "--baseline", source, "--token-ids", windows, "--json", "-"}).out);
       CHECK(drift["kl"]["mean"].get<double>() > 0);
       CHECK(drift["kl"]["mean"].get<double>() < 1);
-      CHECK(has(run({"inspect", out}).out, gpt2 ? "gpt2" : "bloom"));
-      run({"export", out, out + ".gguf"});
-      run({"export", out, out + ".q8.gguf", "--type", "q8_0"});
+      CHECK(has(succeed({"inspect", out}).out, gpt2 ? "gpt2" : "bloom"));
+      succeed({"export", out, out + ".gguf"});
+      succeed({"export", out, out + ".q8.gguf", "--type", "q8_0"});
     }
-    const Outcome bench = run({"bench", folder.path() / "0", folder.path() / "2", "--baseline", source,
-                               "--prompt-tokens", "16", "--gen-tokens", "4", "--repeat", "2"});
+    const Outcome bench = succeed({"bench", folder.path() / "0", folder.path() / "2", "--baseline", source,
+                                   "--prompt-tokens", "16", "--gen-tokens", "4", "--repeat", "2"});
     CHECK(has(bench.out, "decode"));
   }
 }
