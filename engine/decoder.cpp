@@ -34,9 +34,17 @@ Logits Decoder::step(std::span<const DecoderRow> rows, int64_t logit_rows) {
   return logits;
 }
 
+void Decoder::prepare(int64_t rows, int64_t logit_rows) {
+  if (prepared_logit_rows_.insert(logit_rows).second) model_.head().prepare(logit_rows);
+  if (!prepared_rows_.insert(rows).second) return;
+  for (const DecoderLayer& layer : model_.layers())
+    for (const Linear* linear : layer.linears()) linear->prepare(rows);
+}
+
 void Decoder::run(std::span<const DecoderRow> rows, int64_t logit_rows) {
   runner_.begin(rows);
   const auto row_count = static_cast<int64_t>(rows.size());
+  prepare(row_count, logit_rows);
   const int32_t layers = static_cast<int32_t>(model_.spec().num_hidden_layers);
   runner_.team().run([&](const Worker& worker) {
     embed(worker, rows);

@@ -2,6 +2,7 @@
 // One step of a model: some rows go through all layers together, from token ids to logits.
 
 #include <cstdint>
+#include <set>
 #include <span>
 
 #include "engine/layer_runner.h"
@@ -38,6 +39,7 @@ class Decoder {
   void observe(const Observer* observer) { runner_.observe(observer); }
 
  private:
+  void prepare(int64_t rows, int64_t logit_rows);
   void run(std::span<const DecoderRow> rows, int64_t logit_rows);
   void embed(const Worker& worker, std::span<const DecoderRow> rows);
   void head(const Worker& worker, int64_t first_row, int64_t rows);
@@ -46,6 +48,7 @@ class Decoder {
   const Model& model_;
   LayerRunner runner_;
   int64_t vocab_stride_;
+  std::set<int64_t> prepared_rows_, prepared_logit_rows_;
   Buffer<float> logits_;  // [rows asked for, vocab_size]
 };
 

@@ -60,6 +60,10 @@ void Linear::multiply(const LinearInput& input, int64_t rows, Range panels, Matm
     kernels().add(y.values + m * y.stride + first, bias_.data() + first, panels.size() * panel_rows);
 }
 
+void Linear::prepare(int64_t rows) const {
+  if (quantized()) prepare_matmul(weight_, rows, activation_group_size_);
+}
+
 Work Linear::work(int64_t rows, Range panels) const {
   const int64_t header = weight_.row_scaled() ? weight_.header_bytes() : 0;
   const int64_t bytes = panels.size() * (weight_.panel_bytes + header);

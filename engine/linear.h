@@ -34,6 +34,8 @@ class Linear {
   int64_t padded_rows() const { return weight_.padded_rows(); }
   // Of the first `rows` rows of `input`, the outputs of `panels`.
   void multiply(const LinearInput& input, int64_t rows, Range panels, MatmulOutput y) const;
+  // To be called, by one thread, before the first step of this many rows.
+  void prepare(int64_t rows) const;
   // What that must move and compute.
   Work work(int64_t rows, Range panels) const;
 

@@ -17,11 +17,19 @@ bool onednn_wanted() {
   return kernels().exact_u8s8 && !(value && std::string_view(value) == "0");
 }
 
+bool asks_onednn(const PackedWeight& w, const QuantizedRows& x) {
+  static const bool wanted = onednn_wanted();
+  return wanted && x.rows >= onednn_rows && onednn_accepts(w, x);
+}
+
 }  // namespace
 
+void prepare_matmul(const PackedWeight& w, int64_t rows, int64_t group_size) {
+  if (asks_onednn(w, {rows, w.padded_cols, group_size})) onednn_prepare(w, rows);
+}
+
 void matmul(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y) {
-  static const bool onednn = onednn_wanted();
-  if (onednn && x.rows >= onednn_rows && onednn_accepts(w, x)) return onednn_matmul(w, x, panels, y);
+  if (asks_onednn(w, x)) return onednn_matmul(w, x, panels, y);
   kernels().matmul_quantized(w, x, panels, y);
 }
 

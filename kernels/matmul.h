@@ -9,4 +9,8 @@ namespace whittle {
 // KernelTable::matmul_quantized of kernels(). Called by each thread of a team for panels of its own.
 void matmul(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y);
 
+// To be called before threads multiply this many rows for the first time, quantized in groups of
+// `group_size` inputs: what takes long to make is then there.
+void prepare_matmul(const PackedWeight& w, int64_t rows, int64_t group_size);
+
 }  // namespace whittle

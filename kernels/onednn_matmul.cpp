@@ -101,6 +101,13 @@ bool onednn_accepts(const PackedWeight& w, const QuantizedRows& x) {
   return w.format == WeightFormat::int8 && w.row_scaled() && x.groups() == 1;
 }
 
+void onednn_prepare(const PackedWeight& w, int64_t rows) {
+  for (int64_t m0 = 0; m0 < rows; m0 += most_rows)
+    for (int64_t count = 1; count <= std::min(most_panels, w.panel_count()); count *= 2)
+      products().get(round_up(std::min(most_rows, rows - m0), rows_multiple), count * panel_rows,
+                     w.padded_cols);
+}
+
 void onednn_matmul(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y) {
   assert(onednn_accepts(w, x));
   const OneThread one_thread;

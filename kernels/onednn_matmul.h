@@ -12,8 +12,12 @@ bool onednn_accepts(const PackedWeight& w, const QuantizedRows& x);
 // neighbouring products leave 16 bits. Runs on the calling thread alone.
 void onednn_matmul(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y);
 
-// oneDNN's primitives are made when they are first needed and kept for the process, which all threads share:
-// at most so many for each width (padded_cols) among the weights, however rows and panels are cut.
+// Makes what onednn_matmul needs for this many rows, however panels are cut; else it is made when it is first
+// needed, which takes about a millisecond each.
+void onednn_prepare(const PackedWeight& w, int64_t rows);
+
+// oneDNN's primitives are kept for the process, and all threads share them: at most so many for each width
+// (padded_cols) among the weights, however rows and panels are cut.
 inline constexpr int64_t onednn_shapes = 40;
 int64_t onednn_primitives();
 

@@ -97,6 +97,22 @@ TEST_CASE("however rows and panels are cut, oneDNN's primitives stay few and the
   CHECK(onednn_primitives() <= before + onednn_shapes);
 }
 
+TEST_CASE("what oneDNN needs for a number of rows can be made before they come") {
+  Random random(44);
+  const PackedWeight packed = pack(make_weight({WeightFormat::int8, 64 * 21, 448}, random).matrix);
+  for (const int64_t rows : {33, 300}) {
+    const OwnedRows x = make_rows(rows, 448, 0, Fill::random, random);
+    onednn_prepare(packed, rows);
+    const int64_t before = onednn_primitives();
+    for (int64_t piece = 1; piece <= packed.panel_count(); ++piece)
+      outputs(packed, rows, [&](MatmulOutput y) {
+        for (int64_t p = 0; p < packed.panel_count(); p += piece)
+          onednn_matmul(packed, x.view, {p, std::min(p + piece, packed.panel_count())}, y);
+      });
+    CHECK(onednn_primitives() == before);
+  }
+}
+
 TEST_CASE("oneDNN is not asked for what it cannot do") {
   Random random(42);
   const PackedWeight int8_row = pack(make_weight({WeightFormat::int8, 64, 128}, random).matrix);
