@@ -85,10 +85,16 @@ void Decoder::explain_infinity(std::span<const DecoderRow> rows) {
     for (int64_t m = 0; first < 0 && m < hidden.rows; ++m)
       if (!all_finite(hidden.values + m * hidden.stride, model_.spec().hidden_size)) first = layer;
   };
-  const Observer* const others = runner_.observer();
-  runner_.observe(&observer);
-  run(rows, 0);
-  runner_.observe(others);
+  struct Restore {  // also when the step throws
+    LayerRunner& runner;
+    const Observer* observer = runner.observer();
+    ~Restore() { runner.observe(observer); }
+  };
+  {
+    const Restore restore{runner_};
+    runner_.observe(&observer);
+    run(rows, 0);
+  }
   const int64_t layers = model_.spec().num_hidden_layers;
   fail("the logits are not finite: {}",
        first < 0    ? "the final norm or the head made them so"

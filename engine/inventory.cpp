@@ -7,6 +7,7 @@
 
 #include "engine/architectures.h"
 #include "engine/files/model_file.h"
+#include "kernels/error.h"
 
 namespace whittle {
 namespace {
@@ -87,7 +88,10 @@ Module describe(const ModelSpec& spec, Role role) {
 }
 
 std::string_view name_of(const ModuleNames& names, Role role) {
-  return std::ranges::find(names.modules, role, &std::pair<Role, std::string_view>::first)->second;
+  const auto found = std::ranges::find(names.modules, role, &std::pair<Role, std::string_view>::first);
+  if (found == names.modules.end())
+    fail("the family of {} has no name for its {}", names.layers, info(role).name);
+  return found->second;
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "engine/kv_cache.h"
 
+#include "kernels/error.h"
+
 namespace whittle {
 namespace {
 
@@ -7,6 +9,17 @@ namespace {
 int64_t position_bytes(KvFormat format, int64_t head_dim) {
   const auto scale = static_cast<int64_t>(info(format).scaled ? sizeof(float) : 0);
   return 2 * (head_dim * info(format).element_bytes + scale);
+}
+
+// Elements of the keys of all heads. Throws Error where their bytes are more than numbers can count.
+int64_t key_elements(const ModelSpec& spec, int64_t context) {
+  int64_t elements = 0;
+  constexpr int64_t most_bytes = 16;  // of an element's key and value, with room for their scales
+  if (context > INT64_MAX / 2 / spec.num_hidden_layers / spec.num_key_value_heads ||
+      __builtin_mul_overflow(spec.num_hidden_layers * spec.num_key_value_heads * context,
+                             spec.head_dim * most_bytes, &elements))
+    fail("keys and values of {} positions do not fit into memory", context);
+  return elements / most_bytes;
 }
 
 int64_t heads(const ModelSpec& spec) { return spec.num_hidden_layers * spec.num_key_value_heads; }
@@ -20,7 +33,7 @@ KvCache::KvCache(const ModelSpec& spec, KvFormat format, int64_t context)
       context_(round_up(context, kv_block)),
       head_dim_(spec.head_dim),
       kv_heads_(spec.num_key_value_heads),
-      keys_(heads(spec) * context_ * head_dim_ * info(format).element_bytes),
+      keys_(key_elements(spec, context_) * info(format).element_bytes),
       values_(keys_.size()),
       key_scales_(info(format).scaled ? heads(spec) * context_ : 0),
       value_scales_(key_scales_.size()) {}

@@ -9,19 +9,19 @@ PackedWeight pack(const WeightMatrix& matrix, const Team& team) {
   return packer.take();
 }
 
-// q, k or v, by itself or out of a projection that holds all three.
-Linear load_projection(const WeightSource& source, const Module& module, Role role, const Team& team) {
-  if (module.role != Role::qkv) return load_linear(source, module, team);
-  const std::vector<int64_t> rows = fused_rows(source.spec(), role);
+// q, k and v out of a projection that holds all three.
+void load_fused(const WeightSource& source, const Module& module, DecoderLayer& layer, const Team& team) {
   const WeightMatrix matrix = source.matrix(module);
-  std::vector<float> bias;
-  if (module.bias) {
-    const std::vector<float> all = source.bias(module);
-    for (const int64_t row : rows) bias.push_back(all[static_cast<size_t>(row)]);
+  const std::vector<float> biases = module.bias ? source.bias(module) : std::vector<float>();
+  const std::pair<Role, Linear*> parts[] = {{Role::q, &layer.q}, {Role::k, &layer.k}, {Role::v, &layer.v}};
+  for (const auto& [role, linear] : parts) {
+    const std::vector<int64_t> rows = fused_rows(source.spec(), role);
+    std::vector<float> bias;
+    for (const int64_t row : rows)
+      if (module.bias) bias.push_back(biases[static_cast<size_t>(row)]);
+    *linear = {pack(take_rows(matrix, rows), team), std::move(bias), source.activation_group_size(module)};
   }
-  Linear linear(pack(take_rows(matrix, rows), team), std::move(bias), source.activation_group_size(module));
   source.release(matrix);
-  return linear;
 }
 
 }  // namespace
@@ -52,8 +52,9 @@ DecoderLayer load_layer(const WeightSource& source, int64_t layer, const Team& t
       {Role::q, &out.q},       {Role::k, &out.k},   {Role::v, &out.v},      {Role::o, &out.o},
       {Role::gate, &out.gate}, {Role::up, &out.up}, {Role::down, &out.down}};
   for (const auto& [role, linear] : linears)
-    if (const Module* module = inventory.find(layer, role))
-      *linear = load_projection(source, *module, role, team);
+    if (const Module* module = inventory.find(layer, role); module && module->role == role)
+      *linear = load_linear(source, *module, team);
+  if (const Module* fused = inventory.find(layer, Role::qkv)) load_fused(source, *fused, out, team);
   return out;
 }
 

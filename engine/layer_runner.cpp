@@ -50,6 +50,10 @@ LayerRunner::LayerRunner(const ModelSpec& spec, const std::vector<int64_t>& grou
       cosines_(spec_.positions == Positions::rope ? max_rows * spec_.head_dim / 2 : 0),
       sines_(cosines_.size()),
       scores_(team.size() * max_queries * max_context_) {
+  // What attention hands out at most.
+  if (max_rows * spec_.num_key_value_heads > most_items)
+    fail("{} rows of {} key/value heads are more than {} pieces of work", max_rows, spec_.num_key_value_heads,
+         most_items);
   if (spec_.positions == Positions::alibi) slopes_ = alibi_slopes(spec_.num_attention_heads);
 }
 
@@ -74,6 +78,15 @@ void LayerRunner::run(const Worker& worker, const DecoderLayer& layer, int32_t i
 
 void LayerRunner::run_alone(const DecoderLayer& layer, int32_t index, std::span<const DecoderRow> rows,
                             float* hidden, int64_t stride) {
+  if (index < 0 || index >= spec_.num_hidden_layers)
+    fail("layer {}: expected 0 to {}", index, spec_.num_hidden_layers - 1);
+  for (const Linear* linear : layer.linears())
+    if (*linear && std::ranges::find(group_sizes_, linear->activation_group_size()) == group_sizes_.end())
+      fail("a linear with activations in groups of {}: this runner has none",
+           linear->activation_group_size());
+  for (const DecoderRow& row : rows)
+    if (row.position < 0 || row.position >= std::min(row.cache->context(), max_context_))
+      fail("position {} is beyond the cache or the runner", row.position);
   begin(rows);
   const size_t bytes = static_cast<size_t>(spec_.hidden_size) * sizeof(float);
   team_.run([&](const Worker& worker) {

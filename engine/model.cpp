@@ -31,12 +31,21 @@ Model::Model(std::shared_ptr<const WeightSource> source, const Team& team) : sou
       macs_ += linear->macs();
       if (linear->quantized()) int8_macs_ += linear->macs();
     }
-    weight_bytes_ += 2 * spec().hidden_size * static_cast<int64_t>(sizeof(float));
+    for (const std::vector<float>* values :
+         {&layer.attention_norm.weight, &layer.attention_norm.bias, &layer.mlp_norm.weight,
+          &layer.mlp_norm.bias, &layer.q_norm, &layer.k_norm})
+      count(*values);
   }
   final_norm_ = load_norm(*source_, *inventory.find(Role::final_norm));
   if (const Module* norm = inventory.find(Role::embedding_norm)) embedding_norm_ = load_norm(*source_, *norm);
   if (const Module* table = inventory.find(Role::position_embedding)) positions_ = decode(*source_, *table);
-  weight_bytes_ += static_cast<int64_t>(positions_.size() * sizeof(float));
+  count(positions_);
+  count(final_norm_.weight);
+  count(final_norm_.bias);
+  if (embedding_norm_) {
+    count(embedding_norm_->weight);
+    count(embedding_norm_->bias);
+  }
   if (!inventory.tied()) embedding_ = source_->matrix(inventory.embedding());
   source_->check_unchanged();
 }
@@ -46,6 +55,10 @@ void Model::count(const Linear& linear) {
     group_sizes_.push_back(linear.activation_group_size());
   weight_bytes_ += linear.bytes();
   decode_bytes_ += linear.weight_bytes();
+}
+
+void Model::count(const std::vector<float>& values) {
+  weight_bytes_ += static_cast<int64_t>(values.size() * sizeof(float));
 }
 
 void Model::embed(int32_t id, int64_t position, float* out) const {

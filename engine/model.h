@@ -45,6 +45,7 @@ class Model {
 
  private:
   void count(const Linear& linear);
+  void count(const std::vector<float>& values);
 
   std::shared_ptr<const WeightSource> source_;
   WeightMatrix embedding_;        // without codes when the head's matrix serves as embedding too

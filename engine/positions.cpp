@@ -22,6 +22,7 @@ double llama3_scaled(double frequency, const RopeScaling& scaling) {
 }  // namespace
 
 Rope::Rope(const ModelSpec& spec) {
+  if (spec.positions != Positions::rope) return;
   for (int64_t i = 0; i < spec.head_dim / 2; ++i) {
     double frequency =
         std::pow(spec.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(spec.head_dim));

@@ -25,6 +25,7 @@ Sequence::Sequence(const ModelSpec& spec, const Tokenizer* tokenizer, std::span<
   check_token_ids(prompt, spec.vocab_size, "the prompt");
   if (std::ranges::any_of(options.stop, &std::string::empty))
     fail_option("stop", "expected texts, found an empty one");
+  if (!tokenizer && !options.stop.empty()) fail_option("stop", "there is no tokenizer to find texts with");
   if (tokenizer) stream_.emplace(*tokenizer);
 }
 

@@ -25,8 +25,8 @@ std::string_view name(FinishReason reason);
 
 class Sequence {
  public:
-  // tokenizer may be nullptr: then no text is made and `stop` must be empty. Both references must outlive
-  // this. Throws Error when the prompt is empty or has an id that the model does not have.
+  // tokenizer may be nullptr, then no text is made and `stop` must be empty; else it must outlive this.
+  // Throws Error otherwise, and when the prompt is empty or has an id that the model does not have.
   Sequence(const ModelSpec& spec, const Tokenizer* tokenizer, std::span<const int32_t> prompt,
            const GenerationOptions& options);
 
@@ -50,8 +50,8 @@ class Sequence {
  private:
   std::string hold_back(std::string_view text);
 
-  const GenerationOptions& options_;
-  const std::vector<int32_t>& ends_;
+  GenerationOptions options_;
+  std::vector<int32_t> ends_;
   Sampler sampler_;
   std::optional<Tokenizer::Stream> stream_;
   std::vector<int32_t> seen_;  // the prompt and what followed

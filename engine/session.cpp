@@ -2,21 +2,22 @@
 
 #include <algorithm>
 
-#include "kernels/error.h"
+#include "engine/positions.h"
+#include "kernels/option_error.h"
 
 namespace whittle {
 namespace {
 
 int64_t context_of(const Model& model, const SessionOptions& options) {
-  return options.context ? options.context : model.spec().max_position_embeddings;
+  const int64_t context = options.context ? options.context : model.spec().max_position_embeddings;
+  if (context < 1) fail_option("context", "expected 1 or more, found {}", context);
+  return context;
 }
 
 int64_t checked_context(const Decoder& decoder, int64_t context) {
-  const ModelSpec& spec = decoder.model().spec();
   if (context < 1 || context > decoder.max_context())
     fail("a context of {} positions: this decoder has room for 1 to {}", context, decoder.max_context());
-  if (spec.positions == Positions::learned && context > spec.max_position_embeddings)
-    fail("a context of {} positions: the model has learned {}", context, spec.max_position_embeddings);
+  check_positions(decoder.model().spec(), context);
   return context;
 }
 

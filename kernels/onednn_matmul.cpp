@@ -48,6 +48,7 @@ struct Product {
       : x({rows, cols}, memory::data_type::u8, memory::format_tag::ab),
         w({cols, outputs}, memory::data_type::s8, memory::format_tag::BA16a64b4a),
         sums({rows, outputs}, memory::data_type::s32, memory::format_tag::ab) {
+    const OneThread one_thread;  // a primitive is planned for so many as it finds
     dnnl::primitive_attr attributes;
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     const dnnl::matmul::primitive_desc description({x, w, sums}, attributes, cpu());

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cassert>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
@@ -94,7 +93,7 @@ void unpin_current_thread() {
 }
 
 bool Worker::begin_operation(int64_t total) const {
-  assert(total < int64_t{1} << 21);
+  if (total > most_items) fail("{} pieces of work: expected at most {}", total, most_items);
   return crew->begin_operation(index, total);
 }
 Range Worker::claim(int owner, int64_t total) const {

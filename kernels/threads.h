@@ -29,6 +29,9 @@ struct Range {
 // What the threads of a team share while they run.
 class Crew;
 
+// The most pieces that one operation may be handed out in: they are counted in so many bits.
+inline constexpr int64_t most_items = (int64_t{1} << 21) - 1;
+
 // One thread's place in a running team.
 struct Worker {
   int index = 0;
@@ -37,11 +40,12 @@ struct Worker {
 
   // This thread's share of [0, total): shares differ by at most one.
   Range share(int64_t total) const { return share_of(index, total); }
-  // Calls body(piece) for pieces of [0, total), total < 2^21: from this thread's share, front to back, then
-  // from the ends of the shares of others that are behind. Returns when the team has done all pieces. Nobody
-  // waits for a thread that holds none: one that lost its CPU finds its part done. Every thread of the team
-  // must make the same calls in the same order. When a thread leaves the run by an exception, the others are
-  // not kept waiting: this call and barrier() throw, and what they throw is for Team::run alone to catch.
+  // Calls body(piece) for pieces of [0, total), total at most most_items: from this thread's share, front to
+  // back, then from the ends of the shares of others that are behind. Returns when the team has done all
+  // pieces. Nobody waits for a thread that holds none: one that lost its CPU finds its part done. Every
+  // thread of the team must make the same calls in the same order. When a thread leaves the run by an
+  // exception, the others are not kept waiting: this call and barrier() throw, and what they throw is for
+  // Team::run alone to catch.
   template <class Body>
   void hand_out(int64_t total, Body body) const {
     if (!begin_operation(total)) return;

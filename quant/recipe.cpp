@@ -91,7 +91,12 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
     head = linear_scheme(recipe, *recipe.lm_head, *recipe.lm_head == WeightFormat::int4 ? groups : 0);
     if (!head->group_size) head->activation_group_size = head_activation_group_size;
   }
-  const bool split = inventory.tied() && recipe.embedding != recipe.lm_head;  // one matrix, two treatments
+  const auto treatment = [&](const std::string& module, std::optional<WeightFormat> format) {
+    return format && !excluded(module) ? format : std::nullopt;
+  };
+  // One matrix, two treatments.
+  const bool split = inventory.tied() && treatment(inventory.embedding_name(), recipe.embedding) !=
+                                             treatment(inventory.head_name(), recipe.lm_head);
   if (inventory.tied()) {
     const std::string& stored = inventory.embedding().name;
     const std::string& other =

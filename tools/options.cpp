@@ -77,7 +77,11 @@ bool same_path(const std::string& a, const std::string& b) {
 }
 
 nlohmann::json read_json(const std::string& path, int64_t max_bytes) {
-  return path == "-" ? parse_json(read_text(path), "standard input") : read_json_file(path, max_bytes);
+  if (path != "-") return read_json_file(path, max_bytes);
+  const std::string text = read_text(path);
+  if (static_cast<int64_t>(text.size()) > max_bytes)
+    fail("standard input: {} bytes, expected at most {}", text.size(), max_bytes);
+  return parse_json(text, "standard input");
 }
 
 }  // namespace whittle

@@ -31,7 +31,7 @@ NamePattern::Kind kind_of(std::string_view text) {
 }  // namespace
 
 std::string_view module_class(std::string_view module) {
-  const std::vector<std::string> embeddings = embedding_names();
+  static const std::vector<std::string> embeddings = embedding_names();
   return std::ranges::find(embeddings, module) == embeddings.end() ? "Linear" : "Embedding";
 }
 

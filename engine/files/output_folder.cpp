@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 namespace {
 
 // config.json under a name that makes a model of no folder.
-constexpr const char* partial_config = "config.json.partial";
+constexpr const char* partial_config = ".config.json.whittle-partial";
 
 // What these names begin with. Weights and config.json are never copied.
 constexpr std::string_view side_files[] = {"tokenizer",

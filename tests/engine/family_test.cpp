@@ -8,6 +8,7 @@
 
 #include "engine/decoder.h"
 #include "engine/session.h"
+#include "kernels/error.h"
 #include "tests/support/paths.h"
 
 using namespace whittle;
@@ -148,4 +149,24 @@ TEST_CASE("A layer alone, with its inputs observed, equals the layer inside its 
         for (size_t k = 0; k < 4; ++k) CHECK(seen[k] == inputs[4 * i + k]);
       }
     }
+}
+
+TEST_CASE("A layer is not run alone where it does not fit") {
+  const Team team(1);
+  const Model model(reference_model(), team);
+  const ModelSpec& spec = model.spec();
+  KvCache cache(spec, KvFormat::f16, 16);
+  std::vector<float> hidden(static_cast<size_t>(2 * spec.hidden_size));
+  const auto run = [&](LayerRunner& runner, int32_t index, std::vector<DecoderRow> rows) {
+    runner.run_alone(model.layers()[0], index, rows, hidden.data(), spec.hidden_size);
+  };
+  LayerRunner runner(spec, model.activation_group_sizes(), team, 1, 16), without(spec, {8}, team, 1, 16);
+  CHECK_NOTHROW(run(runner, 0, {{0, &cache, 0}}));
+  CHECK_THROWS_AS(run(runner, -1, {{0, &cache, 0}}), Error);
+  CHECK_THROWS_AS(run(runner, 8, {{0, &cache, 0}}), Error);
+  CHECK_THROWS_AS(run(runner, 0, {{0, &cache, 16}}), Error);
+  CHECK_THROWS_AS(run(runner, 0, {{0, &cache, -1}}), Error);
+  CHECK_THROWS_AS(run(runner, 0, {{0, &cache, 0}, {0, &cache, 1}}), Error);
+  CHECK_THROWS_AS(run(without, 0, {{0, &cache, 0}}), Error);
+  CHECK_THROWS_WITH(KvCache(spec, KvFormat::f16, int64_t{1} << 60), Catch::Contains("fit"));
 }

@@ -124,3 +124,16 @@ TEST_CASE("Sequences that share steps say what each says alone") {
     CHECK(texts[i] == alone.out.text);
   }
 }
+
+TEST_CASE("A sequence without a tokenizer takes no stop texts, and keeps its own options") {
+  ModelSpec spec;
+  spec.vocab_size = 4;
+  const std::vector<int32_t> prompt = {1};
+  CHECK_THROWS_WITH(Sequence(spec, nullptr, prompt, {.stop = {"x"}}), Catch::Contains("stop"));
+  Sequence sequence(spec, nullptr, prompt, {.max_tokens = 2});  // the options are gone after this line
+  const std::vector<float> logits = {0, 1, 3, 2};
+  CHECK(sequence.push(logits).next == 2);
+  CHECK_FALSE(sequence.push(logits).next);
+  CHECK(sequence.finish_reason() == FinishReason::max_tokens);
+  CHECK(std::ranges::equal(sequence.ids(), std::vector<int32_t>{2, 2}));
+}

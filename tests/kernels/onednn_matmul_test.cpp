@@ -104,11 +104,16 @@ TEST_CASE("what oneDNN needs for a number of rows can be made before they come")
     const OwnedRows x = make_rows(rows, 448, 0, Fill::random, random);
     onednn_prepare(packed, rows);
     const int64_t before = onednn_primitives();
-    for (int64_t piece = 1; piece <= packed.panel_count(); ++piece)
-      outputs(packed, rows, [&](MatmulOutput y) {
+    const auto ours = outputs(packed, rows, [&](MatmulOutput y) {
+      kernels().matmul_quantized(packed, x.view, {0, packed.panel_count()}, y);
+    });
+    for (int64_t piece = 1; piece <= packed.panel_count(); ++piece) {
+      const auto theirs = outputs(packed, rows, [&](MatmulOutput y) {
         for (int64_t p = 0; p < packed.panel_count(); p += piece)
           onednn_matmul(packed, x.view, {p, std::min(p + piece, packed.panel_count())}, y);
       });
+      CHECK(difference(theirs, ours) == "");
+    }
     CHECK(onednn_primitives() == before);
   }
 }

@@ -263,3 +263,12 @@ TEST_CASE("for_each hands out no more after an exception") {
                   Error);
   CHECK(visited < 10'000'000);
 }
+
+TEST_CASE("more pieces than can be counted are one error, and the team works on") {
+  const Team team(2);
+  CHECK_THROWS_WITH(team.run([](const Worker& worker) { worker.hand_out(most_items + 1, [](Range) {}); }),
+                    Catch::Contains("pieces of work"));
+  std::atomic<int64_t> done = 0;
+  team.run([&](const Worker& worker) { worker.hand_out(100, [&](Range piece) { done += piece.size(); }); });
+  CHECK(done == 100);
+}

@@ -204,6 +204,22 @@ bool has(const std::vector<std::string>& list, const std::string& text) {
 
 }  // namespace
 
+TEST_CASE("A tied matrix whose other treatment is excluded stays one") {
+  for (const std::string name : {"embed_tokens", "lm_head"}) {
+    const TemporaryFolder folder;
+    Recipe recipe = int8_recipe();
+    (name == "lm_head" ? recipe.lm_head : recipe.embedding) = WeightFormat::int8;
+    recipe.exclude = {name};
+    const fs::path out = folder.path() / "out";
+    quantize(reference_model(), out, recipe, Team(2), "test", {});
+    const IndependentReader reader(out);
+    CAPTURE(name);
+    CHECK(reader.has("model.embed_tokens.weight"));
+    CHECK_FALSE(reader.has("lm_head.weight"));
+    CHECK(reader.config()["tie_word_embeddings"] == true);
+  }
+}
+
 TEST_CASE("A head that nobody reads is neither written nor counted") {
   const TemporaryFolder folder;
   const fs::path source = make_tied_with_head(folder.path() / "source");

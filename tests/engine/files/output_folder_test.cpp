@@ -213,12 +213,12 @@ TEST_CASE("a writer killed before its last step is overtaken by the next") {
   TemporaryFolder root;
   const fs::path output = root.path() / "out";
   fs::create_directory(output);
-  write_text(output / "config.json.partial", "{}");
+  write_text(output / ".config.json.whittle-partial", "{}");
   write_text(output / "model.safetensors", "1");
   { OutputFolder(output).commit(tiny_config()); }
   CHECK(entries(output) == 1);
   // Not ours: a model that somebody keeps such a file beside.
-  write_text(output / "config.json.partial", "{}");
+  write_text(output / ".config.json.whittle-partial", "{}");
   CHECK_THROWS_WITH(OutputFolder(output), Contains("exists already"));
 }
 
