@@ -23,7 +23,7 @@ struct VnniDot {
   using Sum = I;
 
   static Sum zero() { return zero_int(); }
-  // gcc 12 reorders the intrinsic until the sums no longer fit into 32 registers.
+  // In tiles gcc 12 reorders the intrinsic until the sums no longer fit into 32 registers.
   static Sum dot(Sum sum, Line w, Bytes x) {
     asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
     return sum;
@@ -42,7 +42,7 @@ struct Int4Dot : VnniDot {
   static constexpr int32_t offset = 8;
   static Line line(const std::byte* codes) { return load_bytes(codes); }
   static Sum dot_nibbles(Sum sum, const Bytes& line, const Bytes& low, const Bytes& high) {
-    return dot(dot(sum, low_nibbles(line), low), high_nibbles(line), high);
+    return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sum, low_nibbles(line), low), high_nibbles(line), high);
   }
 };
 
