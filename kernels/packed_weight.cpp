@@ -126,9 +126,8 @@ void check_groups(const WeightMatrix& weight) {
                 most = longest_sum(weight.format, zero_points);
   if (summed > most)
     fail(
-        "{} weight{}: expected a scale for every {} inputs or fewer, whose products fit into 32 bits, found "
-        "one "
-        "for {}",
+        "{} weight{}: expected a scale for every {} inputs or fewer, whose products fit into 32 bits, "
+        "found one for {}",
         name, zero_points ? " with zero points" : "", most, summed);
 }
 
@@ -137,6 +136,7 @@ void check_groups(const WeightMatrix& weight) {
 Packer::Packer(const WeightMatrix& weight) : weight_(weight) {
   PackedWeight& p = packed_;
   p.format = weight.format;
+  p.code_bits = info(weight.format).bits;
   p.rows = weight.rows;
   p.cols = weight.cols;
   if (!p.quantized()) {
@@ -187,8 +187,8 @@ void Packer::pack_codes(int64_t panel, int64_t k0, int64_t inputs, std::byte* co
     uint32_t stored = 0, zero;
     std::memset(&zero, std::to_integer<int>(unit.zero), sizeof zero);
     std::memcpy(&stored, source + r * stride + whole * unit.bytes,
-                static_cast<size_t>(std::min(unit.bytes, (left * info(packed_.format).bits + 7) / 8)));
-    const uint32_t mask = (1u << (left * info(packed_.format).bits)) - 1;
+                static_cast<size_t>(std::min(unit.bytes, (left * packed_.code_bits + 7) / 8)));
+    const uint32_t mask = (1u << (left * packed_.code_bits)) - 1;
     const uint32_t filled = (stored & mask) | (zero & ~mask);
     unit.interleave(reinterpret_cast<const std::byte*>(&filled), 0, 1, 1,
                     codes + (whole * panel_rows + r) * unit.bytes);

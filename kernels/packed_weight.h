@@ -42,6 +42,7 @@ struct PackedWeight {
   WeightFormat format = WeightFormat::f32;
   int64_t rows = 0, cols = 0;  // N and K as the model knows them
   int64_t padded_cols = 0;     // K as stored
+  int code_bits = 0;           // of the format; here because kernels ask for it at every group
   int64_t group_size = 0;      // inputs that share a scale; padded_cols: all of a row; unused for floats
   bool f16_scales = false;     // scales are f16, else f32
   bool has_zero_points = false;
@@ -58,7 +59,7 @@ struct PackedWeight {
   int64_t groups() const { return (padded_cols + group_size - 1) / group_size; }
   int64_t header_bytes() const { return panel_rows * ((f16_scales ? 2 : 4) + (has_zero_points ? 1 : 0)); }
   // Bytes of the codes of `cols` inputs of a panel.
-  int64_t code_bytes(int64_t inputs) const { return panel_rows * inputs * info(format).bits / 8; }
+  int64_t code_bytes(int64_t inputs) const { return panel_rows * inputs * code_bits / 8; }
   // Where the scales and the codes of group `g` of panel `p` lie; for row_scaled weights there is one group.
   const std::byte* header(int64_t p, int64_t g) const {
     return row_scaled() ? row_header.data() + p * header_bytes()

@@ -31,6 +31,9 @@ inline I add_pairs(I sum, Bytes words) {
 
 constexpr int int8_tile = 6, int8_vectors = 2, int4_tile = 6, int4_vectors = 4;
 
+// As for AVX2, not measured.
+constexpr int64_t prefetch_distance = 1024, nibbles_prefetch_distance = 2048;
+
 #include "kernels/isa/blocking.inl"
 #include "kernels/isa/maddubs.inl"
 #include "kernels/isa/elementwise.inl"

@@ -9,6 +9,7 @@ struct Int8Dot {
   static constexpr int tile = int8_tile, vectors = int8_vectors;
   static constexpr int64_t most_steps = 1 << 16;
   static constexpr int32_t offset = 0;
+  static constexpr int64_t fewest_rows_ahead = 2;
   struct Line {
     const std::byte* codes;
     Bytes magnitudes;
@@ -31,6 +32,7 @@ struct Int4Dot {
   static constexpr int tile = int4_tile, vectors = int4_vectors;
   static constexpr int64_t most_steps = 8;
   static constexpr int32_t offset = 8;
+  static constexpr int64_t fewest_rows_ahead = 2;
   using Line = Bytes;
   using Sum = Bytes;
 

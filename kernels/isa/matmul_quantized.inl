@@ -11,10 +11,10 @@
 struct GroupHeader {
   const std::byte* bytes;
   bool f16_scales, has_zero_points;
+  GroupHeader(const PackedWeight& w, const std::byte* at)
+      : bytes(at), f16_scales(w.f16_scales), has_zero_points(w.has_zero_points) {}
   GroupHeader(const PackedWeight& w, int64_t panel, int64_t group)
-      : bytes(w.header(panel, w.row_scaled() ? 0 : group)),
-        f16_scales(w.f16_scales),
-        has_zero_points(w.has_zero_points) {}
+      : GroupHeader(w, w.header(panel, w.row_scaled() ? 0 : group)) {}
 
   F scale(int64_t row) const {
     return f16_scales ? load_f16(reinterpret_cast<const uint16_t*>(bytes) + row)
@@ -77,27 +77,30 @@ inline void dot_row_int8(const std::byte* codes, const int8_t* x, int64_t cols, 
 }
 
 void multiply_row_quantized(const PackedWeight& w, const QuantizedRows& x, Range panels, float* y) {
-  const int64_t group = w.row_scaled() ? x.group_size : w.group_size;
-  const bool int8 = w.format == WeightFormat::int8;
+  const bool int8 = w.format == WeightFormat::int8, row_scaled = w.row_scaled();
+  const int64_t group = row_scaled ? x.group_size : w.group_size,
+                header_bytes = row_scaled ? 0 : w.header_bytes();
   const int32_t offset = int8 ? Int8Dot::offset : Int4Dot::offset;
   for (int64_t p = panels.begin; p < panels.end; ++p) {
+    const std::byte* stream = w.panels.data() + p * w.panel_bytes;
     F total[panel_vectors];
 #pragma GCC unroll 16
     for (int v = 0; v < panel_vectors; ++v) total[v] = splat(0);
     for (int64_t g = 0, k = 0; k < w.padded_cols; ++g, k += group) {
+      const GroupHeader header(w, row_scaled ? w.header(p, 0) : stream);
+      const std::byte* codes = stream + header_bytes;
       const int64_t cols = min_of(group, w.padded_cols - k);
-      const std::byte* codes = w.row_scaled() ? w.codes(p, 0) + w.code_bytes(k) : w.codes(p, g);
       I sums[panel_vectors];
       if (int8)
         dot_row_int8(codes, x.codes + k, cols, sums);
       else
         dot_row_int4(codes, x.codes + k, cols, sums);
-      const GroupHeader header(w, p, g);
       const F x_scale = splat(x.scales[g]);
 #pragma GCC unroll 16
       for (int v = 0; v < panel_vectors; ++v)
         total[v] = scaled(total[v], sums[v], shift_of(header, v * lanes, offset, x.sums[g]),
                           header.scale(v * lanes), x_scale);
+      stream = codes + w.code_bytes(cols);
     }
 #pragma GCC unroll 16
     for (int v = 0; v < panel_vectors; ++v) store(y + p * panel_rows + v * lanes, total[v]);
@@ -113,6 +116,17 @@ inline void unpack_nibbles(const std::byte* codes, int64_t cols, std::byte* byte
     }
 }
 
+// sum + four inputs by their codes, in a tile of several rows of x.
+template <class Dot>
+[[gnu::always_inline]] inline typename Dot::Sum add_products_in_tile(typename Dot::Sum sum,
+                                                                     const typename Dot::Line& line,
+                                                                     const Bytes& input) {
+  if constexpr (requires { Dot::dot_in_tile(sum, line, input); })
+    return Dot::dot_in_tile(sum, line, input);
+  else
+    return Dot::dot(sum, line, input);
+}
+
 // The first products of a sum: by an instruction of their own where adding them to zero would take one more.
 template <class Dot>
 [[gnu::always_inline]] inline typename Dot::Sum first_products(const typename Dot::Line& line,
@@ -120,7 +134,7 @@ template <class Dot>
   if constexpr (requires { Dot::start(line, input); })
     return Dot::start(line, input);
   else
-    return Dot::dot(Dot::zero(), line, input);
+    return add_products_in_tile<Dot>(Dot::zero(), line, input);
 }
 
 // products[tile] (+)= one step: four inputs of each row of x by their codes, which are the `half`th of two
@@ -144,7 +158,8 @@ template <class Dot, int tile, Codes stored, bool start>
 #pragma GCC unroll 8
     for (int v = 0; v < Dot::vectors; ++v)
       products[i][v] =
-          start ? first_products<Dot>(lines[v], input) : Dot::dot(products[i][v], lines[v], input);
+          start ? first_products<Dot>(lines[v], input)
+                : add_products_in_tile<Dot>(products[i][v], lines[v], input);
   }
 }
 
@@ -259,8 +274,7 @@ template <class Dot, int tile>
     add_scaled<Dot, tile, false, true>(none, false, sums, scales, m, totals);
 }
 
-// With so few rows a block of weights is used up about as fast as memory brings the next: that is asked for
-// meanwhile.
+// With so few rows a block of weights is used up about as fast as memory brings the next.
 constexpr int64_t streamed_rows = 32;
 
 // A block of rows of x, and what is known of their products with some panels so far.
@@ -325,7 +339,7 @@ struct QuantizedBlock {
     const std::byte* codes =
         w.row_scaled() ? w.codes(p, 0) + w.code_bytes(k) : w.codes(p, g) + w.code_bytes(k - g * group);
     const std::byte* next = codes + w.code_bytes(end - k);
-    const bool streamed = rows <= streamed_rows;
+    const bool streamed = rows <= streamed_rows, ask_ahead = streamed && rows >= Dot::fewest_rows_ahead;
     constexpr Codes taken = Dot::unpack_first ? Codes::bytes : Dot::stored;
     if (Dot::unpack_first && !streamed) {
       unpack_nibbles(codes, end - k, bytes);
@@ -333,7 +347,7 @@ struct QuantizedBlock {
     }
     constexpr int64_t strip = Dot::vectors * lanes;  // rows of the panel in a register tile
     const int64_t strip_bytes = w.code_bytes(end - k) * strip / panel_rows, steps = (end - k) / 4;
-    Ahead ahead{next, strip_bytes / (steps / 2 * tiles_of<Dot::tile>(rows)) + 1};
+    Ahead ahead{next, ask_ahead ? strip_bytes / (steps / 2 * tiles_of<Dot::tile>(rows)) + 1 : 0};
     GroupScales scales{GroupHeader(w, p, g), 0, x.scales + m0 * groups + g, x.sums + m0 * groups + g, groups};
     for (; scales.row < panel_rows; scales.row += strip)
       for_tiles<Dot::tile>(rows, [&]<int tile>(int64_t m) {

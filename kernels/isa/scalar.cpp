@@ -96,6 +96,7 @@ inline Bytes high_nibbles(Bytes bytes) {
   return bytes;
 }
 
+constexpr int64_t prefetch_distance = 0, nibbles_prefetch_distance = 0;
 #include "kernels/isa/blocking.inl"
 
 struct Int8Dot {
@@ -104,6 +105,7 @@ struct Int8Dot {
   static constexpr int tile = 1, vectors = 1;
   static constexpr int64_t most_steps = 1 << 16;
   static constexpr int32_t offset = 0;
+  static constexpr int64_t fewest_rows_ahead = 2;
   using Line = Bytes;
   using Sum = I;
 
