@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "engine/families/families.h"
-#include "engine/files/allowed_fields.h"
+#include "engine/files/open_options.h"
 #include "kernels/error.h"
 
 namespace whittle {

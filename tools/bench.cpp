@@ -45,6 +45,7 @@ std::vector<std::string> memory_child(const BenchFlags& flags, const std::filesy
                                       "--threads",
                                       std::to_string(flags.threads)};
   for (const std::string& field : allowed_fields()) command.insert(command.end(), {"--allow-field", field});
+  if (float_inputs_kept()) command.push_back("--float-inputs");
   command.insert(command.end(), {"--", model.string()});
   return command;
 }
@@ -150,6 +151,7 @@ void add_bench(CLI::App& app) {
   command->add_flag(memory_flag, flags.own_peak_memory)->group("");
   add_kv_cache(*command, flags.speed.kv_cache);
   add_allow_field(*command);
+  add_float_inputs(*command);
   add_threads(*command, flags.threads);
   add_json(*command, flags.json);
   command->footer(

@@ -101,6 +101,7 @@ void add_drift(CLI::App& app) {
       ->check(number(0, 1e9, "0 or more"));
   add_kv_cache(*command, options.kv_cache);
   add_allow_field(*command);
+  add_float_inputs(*command);
   add_threads(*command, options.threads);
   add_json(*command, options.json);
   command->footer(

@@ -134,6 +134,7 @@ void add_generate(CLI::App& app) {
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 30).description(""));
   add_kv_cache(*command, options.kv_cache);
   add_allow_field(*command);
+  add_float_inputs(*command);
   add_threads(*command, options.threads);
   add_json(*command, options.json);
   command->footer(

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "engine/files/allowed_fields.h"
 #include "engine/files/json_file.h"
 #include "engine/files/model_file.h"
+#include "engine/files/open_options.h"
 
 namespace whittle {
 
@@ -25,6 +25,13 @@ inline void add_allow_field(CLI::App& command) {
       ->type_name("NAME")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->allow_extra_args(false);
+}
+
+inline void add_float_inputs(CLI::App& command) {
+  command.add_flag_callback(
+      "--float-inputs", [] { keep_float_inputs(); },
+      "Where a file rounds weights alone, keep inputs float32 as it asks, and its weights, "
+      "decoded; else inputs are rounded to int8");
 }
 
 // Says on standard error what is done otherwise than the model's files ask.

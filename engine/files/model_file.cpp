@@ -7,6 +7,7 @@
 #include "engine/files/compressed_tensors.h"
 #include "engine/files/float_tensor.h"
 #include "engine/files/json_file.h"
+#include "engine/files/open_options.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -173,12 +174,17 @@ int64_t ModelFile::activation_group_size(const std::string& module) const {
   return scheme ? scheme->activation_group_size : 0;
 }
 
+bool ModelFile::wants_float_inputs(const std::string& module) const {
+  const QuantizationScheme* scheme = impl_->quantization.find(module);
+  return scheme && !scheme->quantized_activations;
+}
+
 std::vector<std::string> ModelFile::notes() const {
   std::vector<std::string> notes;
-  if (impl_->quantization.asks_for_float_inputs())
+  if (!float_inputs_kept() && impl_->quantization.asks_for_float_inputs())
     notes.push_back(fmt::format(
         "{}: quantization_config has no input_activations: its weights were made for float inputs; here the "
-        "inputs of quantized linears are rounded to int8 as they come",
+        "inputs of quantized linears are rounded to int8, unless float inputs are asked for",
         (impl_->folder / "config.json").string()));
   return notes;
 }

@@ -44,6 +44,8 @@ class ModelFile {
   // Inputs that share one activation scale at run time, as quantization_config asks for `module`; 0: one
   // scale a token.
   int64_t activation_group_size(const std::string& module) const;
+  // Whether quantization_config has codes for the weights of `module`, but wants its inputs as floats.
+  bool wants_float_inputs(const std::string& module) const;
   // What the engine does otherwise than the files ask, a sentence each.
   std::vector<std::string> notes() const;
   // Throws Error when a weight file was written to since it was opened.

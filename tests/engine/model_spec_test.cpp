@@ -2,8 +2,8 @@
 
 #include <catch2/catch.hpp>
 
-#include "engine/files/allowed_fields.h"
 #include "engine/files/model_file.h"
+#include "engine/files/open_options.h"
 #include "engine/inventory.h"
 #include "kernels/error.h"
 #include "tests/support/paths.h"

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <thread>
 
+#include "tests/support/independent_reader.h"
 #include "tests/support/program.h"
 #include "tests/support/tiny_model.h"
 
@@ -157,6 +158,45 @@ TEST_CASE("Weights made for float inputs are announced by the commands that run 
     CHECK(outcome.exit_code == 0);
     CHECK(lines(outcome.err) == 1);
     CHECK(has(outcome.err, "input_activations"));
+    std::vector<std::string> as_asked = command;
+    as_asked.push_back("--float-inputs");
+    CHECK(run_whittle(as_asked).err.empty());
   }
   CHECK(json::parse(run_whittle({"inspect", model, "--json", "-"}).out)["notes"].size() == 1);
+}
+
+TEST_CASE("With --float-inputs such a model computes with the values of its codes and nothing else") {
+  const TemporaryFolder folder;
+  const fs::path source = folder.path() / "source", model = folder.path() / "model",
+                 floats = folder.path() / "floats";
+  fs::create_directory(source);
+  fs::create_directory(floats);
+  const TinyModel tiny = {.hidden_size = 32, .intermediate_size = 64};
+  write_tiny_model(source, tiny);
+  REQUIRE(run_whittle({"quantize", source, model, "--weights", "int4", "--group-size", "32"}).exit_code == 0);
+  json config = json::parse(read_text(model / "config.json"));
+  for (json& group : config["quantization_config"]["config_groups"]) group["input_activations"] = nullptr;
+  write_text(model / "config.json", config.dump());
+  const IndependentReader reader(model);
+  std::vector<RawTensor> tensors = tensors_of(tiny);
+  for (RawTensor& tensor : tensors) {
+    if (tensor.name.find("proj") == std::string::npos) continue;
+    const std::vector<double> values = reader.matrix(tensor.name.substr(0, tensor.name.rfind('.')));
+    tensor.bytes = encode({values.begin(), values.end()}, "F32");
+  }
+  write_safetensors(floats / "model.safetensors", tensors);
+  write_text(floats / "config.json", config_of(tiny).dump());
+  const fs::path ids = folder.path() / "ids.json";
+  write_text(ids, "[[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]]");
+  const auto drift = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> command = {"drift",       model, "--baseline", floats,
+                                        "--token-ids", ids,   "--json",     "-"};
+    command.insert(command.end(), more.begin(), more.end());
+    return json::parse(run_whittle(command).out);
+  };
+  // What is left is the f16 KV cache, which only the baseline does without.
+  const double kept = drift({"--float-inputs"})["kl"]["mean"], rounded = drift({})["kl"]["mean"];
+  CAPTURE(rounded);
+  CHECK(kept < 2e-6);
+  CHECK(rounded > 20 * kept);
 }

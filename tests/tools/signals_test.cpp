@@ -78,19 +78,24 @@ TEST_CASE("What was generated before a signal has been printed") {
 }
 
 TEST_CASE("A command that writes a model ends by the first signal, and removes what it wrote") {
-  const TemporaryFolder folder;
-  const fs::path out = folder.path() / "out";
+  const TemporaryFolder folder, models;
+  const std::string out = folder.path() / "out", model = models.path() / "model";
+  REQUIRE(run_whittle({"synthesize", "smollm-135m", model}).exit_code == 0);
   const auto written = [&] {
     return std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) > 0;
   };
-  for (const int signal : signals) {
-    Child child(whittle_command({"synthesize", "tinyllama-1.1b", out, "--threads", "1"}));
-    while (!written() && !child.ended()) std::this_thread::sleep_for(1ms);
-    std::this_thread::sleep_for(100ms);
-    child.send(signal);
-    CHECK(child.wait().signal == signal);
-    CHECK_FALSE(written());
-  }
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"synthesize", "tinyllama-1.1b", out, "--threads", "1"},
+        {"quantize", model, out, "--threads", "1"},
+        {"export", model, out}})
+    for (const int signal : signals) {
+      INFO(arguments.front());
+      Child child(whittle_command(arguments));
+      while (!written() && !child.ended()) std::this_thread::sleep_for(1ms);
+      child.send(signal);
+      CHECK(child.wait().signal == signal);
+      CHECK_FALSE(written());
+    }
 }
 
 TEST_CASE("A signal during the measurement of peak memory ends the measured process too") {
