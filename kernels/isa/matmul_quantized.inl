@@ -157,9 +157,8 @@ template <class Dot, int tile, Codes stored, bool start>
     const Bytes input = splat_dword(x + i * x_stride + half * 4);
 #pragma GCC unroll 8
     for (int v = 0; v < Dot::vectors; ++v)
-      products[i][v] =
-          start ? first_products<Dot>(lines[v], input)
-                : add_products_in_tile<Dot>(products[i][v], lines[v], input);
+      products[i][v] = start ? first_products<Dot>(lines[v], input)
+                             : add_products_in_tile<Dot>(products[i][v], lines[v], input);
   }
 }
 
