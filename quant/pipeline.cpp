@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 
 #include "engine/files/compressed_tensors.h"
 #include "engine/files/float_tensor.h"
@@ -10,9 +11,9 @@
 #include "engine/files/output_folder.h"
 #include "engine/files/safetensors_writer.h"
 #include "engine/weight_source.h"
-#include "kernels/buffer.h"
 #include "kernels/error.h"
-#include "quant/rounding.h"
+#include "quant/calibrated.h"
+#include "quant/quantized_matrix.h"
 
 namespace whittle {
 namespace {
@@ -26,15 +27,40 @@ void require_finite(const float* values, int64_t count, const TensorView& tensor
            quote(tensor.name), first + i * step, values[i]);
 }
 
-// Group scales are stored in 16 bits, BF16 where F16 does not reach; one a row costs nothing in 32.
-DType scale_dtype(const QuantizationScheme& scheme) {
-  return scheme.strategy == ScaleStrategy::group ? DType::F16 : DType::F32;
+class RoundToNearest final : public Method {
+ public:
+  RoundToNearest(const WeightSource& source, const Team& team) : source_(source), team_(team) {}
+  std::string text() const override { return "round to nearest, scales by least squared error"; }
+  QuantizedMatrix quantize(const Module& module, const QuantizationScheme& scheme) override {
+    const WeightMatrix weights = source_.matrix(module);
+    QuantizedMatrix matrix = with_best_scale_type(
+        scheme, [&](DType type) { return round_to_nearest(weights, scheme, type, nullptr, team_); });
+    source_.release(weights);
+    return matrix;
+  }
+
+ private:
+  const WeightSource& source_;
+  const Team& team_;
+};
+
+std::unique_ptr<Method> make_method(const Recipe& recipe, const FolderWeights& source,
+                                    const QuantizationPlan& plan, const Calibrate& calibrate,
+                                    const Team& team) {
+  if (recipe.method == MethodName::rtn) return std::make_unique<RoundToNearest>(source, team);
+  return std::make_unique<CalibratedMethod>(source, plan, calibrate(), GptqOptions{}, team);
 }
 
 class Run {
  public:
-  Run(const FolderWeights& source, const QuantizationPlan& plan, const Team& team, const Progress& progress)
-      : source_(source), file_(source.file()), plan_(plan), team_(team), progress_(progress) {
+  Run(const FolderWeights& source, const QuantizationPlan& plan, Method& method, const Team& team,
+      const Progress& progress)
+      : source_(source),
+        file_(source.file()),
+        plan_(plan),
+        method_(method),
+        team_(team),
+        progress_(progress) {
     for (const TensorView& tensor : file_.tensors())
       if (used(tensor)) total_bytes_ += static_cast<int64_t>(tensor.bytes.size());
     for (const auto& [target, from] : plan.copies)
@@ -119,105 +145,46 @@ class Run {
     advance(tensor, name);
   }
 
-  // A matrix of a module, rounded.
-  struct Rounded {
-    Buffer<std::byte> codes;
-    WeightMatrix matrix;  // borrows them
-    ScaleFit fit = ScaleFit::good;
-    int64_t row = 0, group = 0;  // that fits worst
-    double error = 0, power = 0;
-  };
-
-  Rounded round(const WeightMatrix& source, const Module& module, const QuantizationScheme& scheme,
-                DType scale_type) const {
-    const int64_t rows = module.rows, cols = module.cols;
+  void require_finite_weights(const Module& module) const {
     const TensorView& tensor = file_.get(module.name + ".weight");
-    Rounded out;
-    WeightMatrix& matrix = out.matrix;
-    matrix.format = scheme.format;
-    matrix.rows = rows;
-    matrix.cols = cols;
-    matrix.group_size = scheme.group_size ? scheme.group_size : cols;
-    const int64_t code_row = row_bytes(matrix.format, cols);
-    out.codes = Buffer<std::byte>(rows * code_row);
-    matrix.codes = out.codes.span();
-    matrix.scales.resize(static_cast<size_t>(rows * matrix.groups()));
-    if (!scheme.symmetric) matrix.zero_points.resize(matrix.scales.size());
-
-    // Errors are summed row by row and then in order, so that the report does not depend on the threads.
-    std::vector<double> errors(static_cast<size_t>(rows)), powers(errors.size());
-    std::vector<RowFit> fits(errors.size());
-    team_.for_each(rows, [&](int64_t row) {
+    const WeightMatrix weights = source_.matrix(module);
+    team_.for_each(module.rows, [&](int64_t row) {
       if (interrupted()) return;
-      const auto at_row = static_cast<size_t>(row);
-      std::vector<float> values(static_cast<size_t>(cols)), restored(values.size());
-      source.decode_row(row, values.data());
+      std::vector<float> values(static_cast<size_t>(module.cols));
+      weights.decode_row(row, values.data());
       if (module.transposed)
-        require_finite(values.data(), cols, tensor, row, rows);
+        require_finite(values.data(), module.cols, tensor, row, module.rows);
       else
-        require_finite(values.data(), cols, tensor, row * cols);
-      float* scales = matrix.scales.data() + row * matrix.groups();
-      int8_t* zero_points = scheme.symmetric ? nullptr : matrix.zero_points.data() + row * matrix.groups();
-      fits[at_row] = round_row(values.data(), cols, scheme, scale_type,
-                               {out.codes.data() + row * code_row, scales, zero_points});
-      info(matrix.format).decode_row(out.codes.data() + row * code_row, cols, restored.data());
-      for (int64_t k = 0; k < cols; ++k) {
-        const int64_t g = k / matrix.group_size;
-        const auto at = static_cast<size_t>(k);
-        const double value = static_cast<double>(values[at]);
-        const double kept =
-            static_cast<double>((restored[at] - (zero_points ? zero_points[g] : 0)) * scales[g]);
-        errors[at_row] += (value - kept) * (value - kept);
-        powers[at_row] += value * value;
-      }
+        require_finite(values.data(), module.cols, tensor, row * module.cols);
     });
     check_interrupted();
-    for (size_t row = 0; row < fits.size(); ++row) {
-      out.error += errors[row];
-      out.power += powers[row];
-      if (fits[row].fit > out.fit) {
-        out.fit = fits[row].fit;
-        out.row = static_cast<int64_t>(row);
-        out.group = fits[row].group;
-      }
-    }
-    return out;
   }
 
   void quantize_module(const QuantizedModule& module, SafetensorsWriter& writer) {
     const Module& source = source_of(module.name);
-    const WeightMatrix weights = source_.matrix(source);
     const QuantizationScheme& scheme = module.scheme;
-    DType scale_type = scale_dtype(scheme);
-    Rounded rounded = round(weights, source, scheme, scale_type);
-    if (scale_type == DType::F16 && rounded.fit != ScaleFit::good) {
-      // BF16 reaches as far as F32, with fewer bits: a few tiny groups are no reason to take it.
-      Rounded other = round(weights, source, scheme, DType::BF16);
-      if (rounded.fit == ScaleFit::lost || other.error < rounded.error) {
-        rounded = std::move(other);
-        scale_type = DType::BF16;
-        writer.make_bf16(module.name + ".weight_scale");
-      }
-    }
-    if (rounded.fit == ScaleFit::lost)
+    require_finite_weights(source);
+    const QuantizedMatrix quantized = method_.quantize(source, scheme);
+    if (quantized.fit == ScaleFit::lost)
       fail("{}: tensor {}: row {}, group {}: no scale in {} stands for weights of this size",
-           file_.get(source.name + ".weight").file->string(), quote(source.name + ".weight"), rounded.row,
-           rounded.group, name(scale_type));
-    error_ += rounded.error;
-    power_ += rounded.power;
-    const WeightMatrix& matrix = rounded.matrix;
-    write_quantized(writer, module.name, scheme, matrix, scale_type);
+           file_.get(source.name + ".weight").file->string(), quote(source.name + ".weight"), quantized.row,
+           quantized.group, name(quantized.scale_type));
+    if (quantized.scale_type == DType::BF16) writer.make_bf16(module.name + ".weight_scale");
+    error_ += quantized.error;
+    power_ += quantized.power;
+    const WeightMatrix& matrix = quantized.matrix;
+    write_quantized(writer, module.name, scheme, matrix, quantized.scale_type);
     for (const TensorInfo& part :
-         quantized_tensors(module.name, scheme, matrix.rows, matrix.cols, scale_type))
+         quantized_tensors(module.name, scheme, matrix.rows, matrix.cols, quantized.scale_type))
       stored_bytes_ += *tensor_bytes(part.dtype, part.shape);
     weights_ += matrix.rows * matrix.cols;
-    source_.release(weights);
     advance(file_.get(source.name + ".weight"), module.name);
   }
 
   const FolderWeights& source_;
   const ModelFile& file_;
   const QuantizationPlan& plan_;
+  Method& method_;
   const Team& team_;
   const Progress& progress_;
   int64_t done_bytes_ = 0, total_bytes_ = 0;
@@ -228,15 +195,16 @@ class Run {
 }  // namespace
 
 QuantizationReport quantize(const std::filesystem::path& source, const std::filesystem::path& out,
-                            const Recipe& recipe, const Team& team, const std::string& version,
-                            const Progress& progress) {
+                            const Recipe& recipe, const Calibrate& calibrate, const Team& team,
+                            const std::string& version, const Progress& progress) {
   const FolderWeights source_weights(source);
   const ModelFile& file = source_weights.file();
   const QuantizationPlan plan = plan_quantization(recipe, source_weights);
   OutputFolder folder(out);
   folder.copy_side_files(source);
 
-  Run run(source_weights, plan, team, progress);
+  const std::unique_ptr<Method> method = make_method(recipe, source_weights, plan, calibrate, team);
+  Run run(source_weights, plan, *method, team, progress);
   QuantizationReport report;
   report.notes = plan.notes(source_weights.inventory());
   const std::filesystem::path weights = folder.path() / "model.safetensors";
@@ -245,7 +213,7 @@ QuantizationReport quantize(const std::filesystem::path& source, const std::file
                              {{"format", "pt"},
                               {"whittle.version", version},
                               {"whittle.recipe", recipe.text()},
-                              {"whittle.method", "round to nearest, scales by least squared error"}});
+                              {"whittle.method", method->text()}});
     run.write(writer, report);
     writer.finish();
   }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/threads.h"
+#include "quant/calibration.h"
 #include "quant/recipe.h"
 
 namespace whittle {
@@ -23,12 +24,15 @@ struct QuantizationReport {
 
 // Called from one thread with the source bytes done so far and in all, and the module being worked on.
 using Progress = std::function<void(int64_t done, int64_t total, const std::string& module)>;
+// Gives the tokens of a method that looks at inputs; called once the plan is known to be good.
+using Calibrate = std::function<CalibrationText()>;
 
-// Peak memory is one tensor and its codes whatever the model's size. `version` goes into the provenance.
-// Throws Error for anything wrong with the source (a NaN names tensor and index, weights that no scale stands
-// for tensor, row and group) or the disk; then `out` does not exist.
+// Peak memory of rounding to nearest is one tensor and its codes whatever the model's size; a method that
+// looks at inputs has a layer, its codes, and what it knows of its inputs, too. `version` goes into the
+// provenance. Throws Error for anything wrong with the source (a NaN names tensor and index, weights that no
+// scale stands for tensor, row and group) or the disk; then `out` does not exist.
 QuantizationReport quantize(const std::filesystem::path& source, const std::filesystem::path& out,
-                            const Recipe& recipe, const Team& team, const std::string& version,
-                            const Progress& progress);
+                            const Recipe& recipe, const Calibrate& calibrate, const Team& team,
+                            const std::string& version, const Progress& progress);
 
 }  // namespace whittle

@@ -42,6 +42,8 @@ std::string scale_text(int64_t group_size) { return group_size ? fmt::format("g{
 
 }  // namespace
 
+std::string_view name(MethodName method) { return method == MethodName::rtn ? "rtn" : "gptq"; }
+
 std::string Recipe::text() const {
   const auto part = [](std::optional<WeightFormat> format) { return format ? info(*format).name : "keep"; };
   std::string text =
@@ -51,6 +53,7 @@ std::string Recipe::text() const {
                   : activation_group_size ? scale_text(activation_group_size)
                                           : "token",
                   part(lm_head), part(embedding));
+  if (method != MethodName::rtn) text += fmt::format(", {}", name(method));
   for (const std::string& pattern : exclude) text += fmt::format(", exclude {}", pattern);
   return text;
 }

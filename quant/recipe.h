@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/files/quantization_config.h"
@@ -14,7 +15,14 @@
 
 namespace whittle {
 
+enum class MethodName : uint8_t {
+  rtn,   // round to nearest: the weights alone
+  gptq,  // error feedback and fitted scales, for inputs that were seen (gptq.h)
+};
+std::string_view name(MethodName method);
+
 struct Recipe {
+  MethodName method = MethodName::rtn;
   WeightFormat weights = WeightFormat::int8;  // of the linears of each layer
   int64_t group_size = 0;                     // inputs that share a scale; 0: a row
   bool symmetric = true;

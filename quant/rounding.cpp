@@ -29,11 +29,37 @@ constexpr ScaleType scale_types[] = {
      smallest_normal},
     {DType::F32, [](float scale) { return scale; }, smallest_normal, smallest_normal},
 };
+const ScaleType& type_of(DType dtype) { return *std::ranges::find(scale_types, dtype, &ScaleType::dtype); }
+
+// Σ importance · (x − snap(x))², snap as for KernelTable::rounding_error. Sixteen sums, which any vector
+// width divides.
+float weighted_error(const std::vector<float>& x, const float* importance, float scale, float zero_point,
+                     float code_min, float code_max) {
+  constexpr size_t lanes = 16;
+  constexpr float to_whole = 0x1.8p23f;  // added and taken off again: what is left is rounded to nearest even
+  const float inverse = scale != 0 ? 1.0f / scale : 0.0f;
+  const float least = code_min - zero_point, most = code_max - zero_point;
+  float sums[lanes] = {};
+  const auto add = [&](size_t lane, size_t i) {
+    const float bounded = std::min(std::max(x[i] * inverse, least), most);
+    const float difference = x[i] - ((bounded + to_whole) - to_whole) * scale;
+    sums[lane] += importance[i] * (difference * difference);
+  };
+  size_t i = 0;
+  for (; i + lanes <= x.size(); i += lanes)
+    for (size_t lane = 0; lane < lanes; ++lane) add(lane, i + lane);
+  for (size_t lane = 0; i < x.size(); ++i, ++lane) add(lane, i);
+  float total = 0;
+  for (const float sum : sums) total += sum;
+  return total;
+}
 
 class GroupSearch {
  public:
-  GroupSearch(const float* values, int64_t count, const QuantizationScheme& scheme, const ScaleType& type)
+  GroupSearch(const float* values, int64_t count, const QuantizationScheme& scheme, const ScaleType& type,
+              const float* importance)
       : type_(type),
+        importance_(importance),
         symmetric_(scheme.symmetric),
         four_bits_(scheme.format == WeightFormat::int4),
         code_min_(static_cast<float>(info(scheme.format).code_min)),
@@ -55,12 +81,19 @@ class GroupSearch {
     if (low_ == high_) return best_;  // all zero
     constexpr int steps = 24;
     constexpr float narrowest = 0.5f;  // of the full range; below it clipping has never paid
-    float best_ratio = 1;
-    if (symmetric_) offer(signed_top() / code_max_, 0);  // clips nothing: the search is never worse than that
-    for (int i = 0; i <= steps; ++i) best_ratio = try_ratio(ratio(i, steps, narrowest), best_ratio);
     const float step = (1 - narrowest) / steps;
-    for (const float offset : {-0.75f, -0.5f, -0.25f, 0.25f, 0.5f, 0.75f})
-      best_ratio = try_ratio(best_ratio + offset * step, best_ratio);
+    const auto search = [&] {
+      float best_ratio = 1;
+      for (int i = 0; i <= steps; ++i) best_ratio = try_ratio(ratio(i, steps, narrowest), best_ratio);
+      for (const float offset : {-0.75f, -0.5f, -0.25f, 0.25f, 0.5f, 0.75f})
+        best_ratio = try_ratio(best_ratio + offset * step, best_ratio);
+    };
+    if (symmetric_) offer(signed_top() / code_max_, 0);  // clips nothing: the search is never worse than that
+    search();
+    if (importance_ && symmetric_ && four_bits_) {  // the largest value may not be the one that counts
+      sign_ = -1;
+      search();
+    }
     return best_;
   }
 
@@ -85,8 +118,10 @@ class GroupSearch {
       refused_ = true;
       return false;
     }
-    const float error = kernels().rounding_error(values_.data(), static_cast<int64_t>(values_.size()),
-                                                 scale / unit_, zero_point, code_min_, code_max_);
+    const float error =
+        importance_ ? weighted_error(values_, importance_, scale / unit_, zero_point, code_min_, code_max_)
+                    : kernels().rounding_error(values_.data(), static_cast<int64_t>(values_.size()),
+                                               scale / unit_, zero_point, code_min_, code_max_);
     if (found_ && error >= best_.error) return false;
     found_ = true;
     best_ = {scale, zero_point, error};
@@ -113,10 +148,12 @@ class GroupSearch {
   // squared error.
   float signed_top() const {
     const float top = std::max(high_, -low_);
-    return four_bits_ && high_ > -low_ ? -top : top;
+    return sign_ * (four_bits_ && high_ > -low_ ? -top : top);
   }
 
   const ScaleType& type_;
+  const float* importance_;  // of each value, or nullptr
+  float sign_ = 1;
   bool symmetric_, four_bits_;
   float code_min_, code_max_;
   float low_ = 0, high_ = 0;  // zero is always representable
@@ -129,8 +166,8 @@ class GroupSearch {
 }  // namespace
 
 RowFit round_row(const float* row, int64_t cols, const QuantizationScheme& scheme, DType scale_dtype,
-                 RoundedRow out) {
-  const ScaleType& type = *std::ranges::find(scale_types, scale_dtype, &ScaleType::dtype);
+                 RoundedRow out, const float* importance) {
+  const ScaleType& type = type_of(scale_dtype);
   RowFit worst;
   const int64_t group_size = scheme.group_size ? scheme.group_size : cols;
   const WeightFormatInfo& format = info(scheme.format);
@@ -138,7 +175,7 @@ RowFit round_row(const float* row, int64_t cols, const QuantizationScheme& schem
   std::vector<float> codes(static_cast<size_t>(cols));
   for (int64_t g = 0, begin = 0; begin < cols; ++g, begin += group_size) {
     const int64_t end = std::min(begin + group_size, cols);
-    GroupSearch search(row + begin, end - begin, scheme, type);
+    GroupSearch search(row + begin, end - begin, scheme, type, importance ? importance + begin : nullptr);
     const Grid grid = search.best();
     if (search.fit() > worst.fit) worst = {search.fit(), g};
     const float inverse = grid.scale != 0 ? 1.0f / grid.scale : 0.0f;
@@ -150,6 +187,13 @@ RowFit round_row(const float* row, int64_t cols, const QuantizationScheme& schem
   }
   format.encode_row(codes.data(), cols, out.codes);
   return worst;
+}
+
+std::optional<float> stored_scale(float scale, DType dtype) {
+  const ScaleType& type = type_of(dtype);
+  const float stored = type.round(scale);
+  if (!std::isfinite(stored) || std::abs(stored) < type.smallest) return std::nullopt;
+  return stored;
 }
 
 }  // namespace whittle

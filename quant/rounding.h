@@ -4,10 +4,11 @@
 // A group's scale decides which values are representable. Taking it from the largest magnitude wastes levels
 // on one outlier; clipping that outlier costs its own error and gains everyone else's. The scale is searched
 // that minimises the squared error of the group, as stored: over a grid below the largest magnitude, then
-// between the grid's points. The search looks at the weights alone.
+// between the grid's points. Where it is known how much an error of each input costs, it counts as much.
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/files/quantization_config.h"
@@ -34,7 +35,12 @@ struct RowFit {
 
 // Quantizes one row. Scales come out exact in `scale_dtype` (F16, BF16 or F32); those of lost groups are 0.
 // Values must be finite. All of them times a power of two give the same codes, as long as scales fit.
+// importance: what a squared error of each input costs, [cols], finite and not negative; nullptr: all the
+// same.
 RowFit round_row(const float* row, int64_t cols, const QuantizationScheme& scheme, DType scale_dtype,
-                 RoundedRow out);
+                 RoundedRow out, const float* importance = nullptr);
+
+// `scale` as it is stored; none where that type has nothing near it.
+std::optional<float> stored_scale(float scale, DType dtype);
 
 }  // namespace whittle

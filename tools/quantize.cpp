@@ -4,13 +4,16 @@
 
 #include "bench/reports/json_report.h"
 #include "bench/reports/table.h"
+#include "bench/windows.h"
 #include "engine/files/name_pattern.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "kernels/error.h"
 #include "quant/pipeline.h"
 #include "tools/commands.h"
 #include "tools/model_options.h"
 #include "tools/options.h"
 #include "tools/progress.h"
+#include "tools/streams.h"
 
 namespace whittle {
 namespace {
@@ -18,6 +21,8 @@ namespace {
 struct QuantizeOptions {
   std::string source, out, json;
   std::string weights = "int8", group_size, activations = "token", lm_head = "keep", embedding = "keep";
+  std::string method = "rtn", calibration = "self";
+  int64_t calibration_tokens = 32768;
   bool asymmetric = false;
   std::vector<std::string> exclude;
   int threads = 0;
@@ -41,6 +46,28 @@ std::string wrong_regex(const std::string& pattern) {
   }
 }
 
+// The tokens that a method looks at: the model's own, or those of a file.
+CalibrationText calibration_text(const QuantizeOptions& options, const Team& team) {
+  constexpr int64_t window = 512;
+  if (options.calibration == "self") {
+    ProgressLine progress("calibration text");
+    CalibrationText text =
+        self_calibration(options.source, team, options.calibration_tokens, window, 0,
+                         [&](int64_t done, int64_t total) { progress.update(done, total, "tokens"); });
+    progress.finish();
+    return text;
+  }
+  const FolderWeights source(options.source);
+  const int64_t context = std::min(window, source.spec().max_position_embeddings);
+  const std::filesystem::path file = options.calibration;
+  constexpr int64_t most = int64_t{1} << 30;
+  Windows windows = file.extension() == ".json"
+                        ? token_windows(read_json(file, most), file.string())
+                        : text_windows(Tokenizer::open(options.source), read_text(file), context, "windows");
+  return first_windows(std::move(windows), file.filename().string(), source.spec().vocab_size,
+                       options.calibration_tokens, context);
+}
+
 void run(QuantizeOptions options, const CLI::App& command) {
   if (options.group_size.empty()) options.group_size = options.weights == "int4" ? "128" : "channel";
   if (options.group_size != "channel")
@@ -51,7 +78,10 @@ void run(QuantizeOptions options, const CLI::App& command) {
   if (!options.json.empty()) check_report_path(options.json);
   if (!options.json.empty() && same_path(options.json, options.out))
     throw CLI::ValidationError("--json", "is the same as OUT");
+  if (options.method == "rtn")
+    refuse_void(command, {"--calibration", "--calibration-tokens"}, "rtn looks at the weights alone");
   Recipe recipe;
+  recipe.method = options.method == "gptq" ? MethodName::gptq : MethodName::rtn;
   recipe.weights = *weight_format_named(options.weights);
   recipe.group_size = group_of(options.group_size);
   recipe.symmetric = !options.asymmetric;
@@ -63,7 +93,8 @@ void run(QuantizeOptions options, const CLI::App& command) {
   const Team team(options.threads);
   ProgressLine progress("quantize");
   const QuantizationReport report = quantize(
-      options.source, options.out, recipe, team, WHITTLE_VERSION,
+      options.source, options.out, recipe, [&] { return calibration_text(options, team); }, team,
+      WHITTLE_VERSION,
       [&](int64_t done, int64_t total, const std::string& module) { progress.update(done, total, module); });
   progress.finish();
   for (const std::string& note : report.notes) fmt::print(stderr, "whittle: {}\n", note);
@@ -118,6 +149,20 @@ void add_quantize(CLI::App& app) {
   command->add_option("--embedding", options.embedding, "The input matrix: int8 a row")
       ->capture_default_str()
       ->check(CLI::IsMember({"int8", "keep"}));
+  command
+      ->add_option("--method", options.method,
+                   "rtn: round to nearest; gptq: rounding for the inputs that linears read")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"rtn", "gptq"}));
+  command
+      ->add_option(
+          "--calibration", options.calibration,
+          "self: text that the model itself writes; or a text file, or a .json file of windows of ids")
+      ->type_name("self|FILE")
+      ->capture_default_str();
+  command->add_option("--calibration-tokens", options.calibration_tokens, "Tokens that a method looks at")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24).description(""));
   add_allow_field(*command);
   add_threads(*command, options.threads);
   add_json(*command, options.json);

@@ -51,7 +51,7 @@ std::vector<Recipe> recipes() {
 }
 
 QuantizationReport quantized(const fs::path& source, const fs::path& out, const Recipe& recipe) {
-  return quantize(source, out, recipe, Team(2), "test", {});
+  return quantize(source, out, recipe, {}, Team(2), "test", {});
 }
 
 double kl_of(const fs::path& baseline, const fs::path& model) {

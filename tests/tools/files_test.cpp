@@ -200,3 +200,40 @@ TEST_CASE("With --float-inputs such a model computes with the values of its code
   CHECK(kept < 2e-6);
   CHECK(rounded > 20 * kept);
 }
+
+TEST_CASE("Calibration that cannot be is refused before or after the plan, and leaves nothing") {
+  const TemporaryFolder folder;
+  const fs::path source = folder.path() / "source", out = folder.path() / "out",
+                 text = folder.path() / "short.txt", ids = folder.path() / "ids.json";
+  fs::create_directory(source);
+  write_tiny_model(source, {.hidden_size = 32, .intermediate_size = 64});
+  write_text(text, "Once");
+  const auto quantize = [&](std::vector<std::string> more) {
+    std::vector<std::string> command = {"quantize", source, out, "--weights", "int4", "--group-size", "32"};
+    command.insert(command.end(), more.begin(), more.end());
+    const Outcome outcome = run_whittle(command);
+    INFO(outcome.err);
+    CHECK(lines(outcome.err) >= 1);
+    CHECK_FALSE(fs::exists(out));
+    CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) <= 3);
+    return outcome;
+  };
+  for (const char* flag : {"--calibration", "--calibration-tokens"})
+    CHECK(quantize({flag, "5"}).exit_code == 2);  // rtn looks at no tokens
+  CHECK(quantize({"--method", "awesome"}).exit_code == 2);
+  CHECK(quantize({"--method", "gptq", "--calibration-tokens", "0"}).exit_code == 2);
+  const Outcome missing = quantize({"--method", "gptq", "--calibration", folder.path() / "none.txt"});
+  CHECK(missing.exit_code == 1);
+  const Outcome no_tokenizer = quantize({"--method", "gptq", "--calibration", text});
+  CHECK(no_tokenizer.exit_code == 1);
+  for (const char* wrong : {"[[1, 2, 99]]", "[]", "[[1]]", "{", "[[-1, 2]]", ""}) {
+    write_text(ids, wrong);
+    CHECK(quantize({"--method", "gptq", "--calibration", ids}).exit_code == 1);
+  }
+  write_text(ids, "[[1, 2, 3], [4, 5, 6]]");
+  const Outcome made = run_whittle({"quantize", source, out, "--weights", "int4", "--group-size", "32",
+                                    "--method", "gptq", "--calibration", ids, "--json", "-"});
+  CHECK(made.exit_code == 0);
+  CHECK_FALSE(has(made.err, "calibration"));  // no progress where nobody watches
+  CHECK(has(json::parse(made.out)["recipe"], "gptq"));
+}

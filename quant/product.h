@@ -1,0 +1,28 @@
+#pragma once
+// Products of float32 matrices in memory, for the offline work: the runtime's own kernels on all threads.
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/buffer.h"
+#include "kernels/kernel_table.h"
+#include "kernels/threads.h"
+
+namespace whittle {
+
+// C = A · Bᵀ. Every element is one chain of multiply-adds in order of k, whoever computes it: the same bits
+// for any number of threads.
+class Product {
+ public:
+  // The M rows of `a`, K = cols values each, by the N rows of `b`, of `b_stride` ≥ cols floats.
+  Product(const Team& team, FloatRows a, int64_t cols, const float* b, int64_t b_rows, int64_t b_stride);
+
+  // Row m of C, [N].
+  const float* row(int64_t m) const { return values_.data() + m * stride_; }
+
+ private:
+  int64_t stride_;
+  Buffer<float> values_;
+};
+
+}  // namespace whittle

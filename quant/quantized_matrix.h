@@ -1,0 +1,42 @@
+#pragma once
+// A module's matrix as codes, and what that cost.
+
+#include <cstdint>
+#include <functional>
+
+#include "engine/files/quantization_config.h"
+#include "engine/files/safetensors.h"
+#include "kernels/threads.h"
+#include "kernels/weight_matrix.h"
+#include "quant/rounding.h"
+
+namespace whittle {
+
+struct QuantizedMatrix {
+  WeightMatrix matrix;  // owns its codes
+  DType scale_type = DType::F32;
+  ScaleFit fit = ScaleFit::good;
+  int64_t row = 0, group = 0;   // that fits worst
+  double error = 0, power = 0;  // Σ(w − ŵ)², Σw²
+
+  // Writable only until others share the codes.
+  std::byte* codes(int64_t at_row) const;
+};
+
+// Room for the codes, scales and zero points of [rows, cols].
+QuantizedMatrix empty_matrix(const QuantizationScheme& scheme, int64_t rows, int64_t cols, DType scale_type);
+
+// Every row by round_row, with its `importance`. Values must be finite.
+QuantizedMatrix round_to_nearest(const WeightMatrix& weights, const QuantizationScheme& scheme,
+                                 DType scale_type, const float* importance, const Team& team);
+
+// Sets error and power: summed row by row and then in order, so that they do not depend on the threads.
+void measure(const WeightMatrix& weights, QuantizedMatrix& quantized, const Team& team);
+
+// Group scales are stored in 16 bits, BF16 where F16 does not reach them or loses more; one a row costs
+// nothing in 32.
+QuantizedMatrix with_best_scale_type(const QuantizationScheme& scheme,
+                                     const std::function<QuantizedMatrix(DType)>& quantize);
+DType scale_dtype(const QuantizationScheme& scheme);
+
+}  // namespace whittle
