@@ -74,7 +74,8 @@ CalibrationText self_calibration(const std::filesystem::path& folder, const Team
     for (int64_t position = 1; position < context; ++position) {
       check_interrupted();
       const Logits logits = Session::step(step, next);
-      for (int64_t i = 0; i < batch; ++i) {
+      // Without filters a sampler sorts the vocabulary: each sequence on a thread of its own.
+      team.for_each(batch, [&](int64_t i) {
         std::vector<int32_t>& window = text.windows[static_cast<size_t>(begin + i)];
         const bool ended = std::ranges::find(spec.eos_token_ids, window.back()) != spec.eos_token_ids.end();
         int32_t& id = next[static_cast<size_t>(i)];
@@ -82,7 +83,7 @@ CalibrationText self_calibration(const std::filesystem::path& folder, const Team
                  ? spec.bos_token_id
                  : samplers[static_cast<size_t>(i)].sample(logits.row(i), {});
         window.push_back(id);
-      }
+      });
       if (progress) progress(begin * context + batch * (position + 1), count * context);
     }
   }

@@ -172,6 +172,7 @@ void add_quantize(CLI::App& app) {
       "Examples:\n"
       "  whittle quantize llama llama-int8\n"
       "  whittle quantize llama llama-int4 --weights int4 --group-size 32 --lm-head int8 --embedding int8\n"
+      "  whittle quantize llama llama-int4 --weights int4 --method gptq --calibration my-text.txt\n"
       "  whittle quantize llama llama-mixed --weights int4 --exclude 'layers\\.0\\.' --exclude down_proj");
   command->callback([command] { run(options, *command); });
 }
