@@ -241,7 +241,8 @@ TEST_CASE("A head that nobody reads is neither written nor counted") {
     const fs::path out = folder.path() / std::to_string(number++),
                    plain = folder.path() / std::to_string(number++);
     const QuantizationReport report = quantize(source, out, recipe, {}, Team(1), "test", {});
-    const QuantizationReport expected = quantize(folder.path() / "plain", plain, recipe, {}, Team(1), "test", {});
+    const QuantizationReport expected =
+        quantize(folder.path() / "plain", plain, recipe, {}, Team(1), "test", {});
     CHECK(report.written_bytes == expected.written_bytes);
     CHECK(report.bits_per_weight == expected.bits_per_weight);
     const IndependentReader reader(out);
@@ -289,8 +290,8 @@ TEST_CASE("What other readers will not take is said") {
   make_tiny(folder.path() / "tiny", false);  // 72 and 172 inputs
   int number = 0;
   const auto notes = [&](const Recipe& recipe) {
-    return quantize(folder.path() / "tiny", folder.path() / std::to_string(number++), recipe, {}, Team(1), "test",
-                    {})
+    return quantize(folder.path() / "tiny", folder.path() / std::to_string(number++), recipe, {}, Team(1),
+                    "test", {})
         .notes;
   };
   CHECK(notes(int8_recipe()).empty());
@@ -393,9 +394,9 @@ TEST_CASE("The size of weights does not matter to what quantizing them loses") {
 
 TEST_CASE("A model that is quantized already, or a recipe that leaves nothing to do, is refused") {
   const TemporaryFolder folder;
-  CHECK_THROWS_AS(
-      quantize(quantized_reference(int8_recipe()), folder.path() / "a", int8_recipe(), {}, Team(1), "test", {}),
-      Error);
+  CHECK_THROWS_AS(quantize(quantized_reference(int8_recipe()), folder.path() / "a", int8_recipe(), {},
+                           Team(1), "test", {}),
+                  Error);
   Recipe nothing = int8_recipe();
   nothing.exclude = {"layers"};
   CHECK_THROWS_AS(quantize(reference_model(), folder.path() / "b", nothing, {}, Team(1), "test", {}), Error);
