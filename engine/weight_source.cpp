@@ -30,8 +30,13 @@ WeightMatrix as_floats(const WeightMatrix& codes) {
 FolderWeights::FolderWeights(const std::filesystem::path& folder)
     : file_(folder), spec_(read_model_spec(file_)), inventory_(inventory_of(file_, spec_)) {}
 
+// A tied embedding is the head, too.
+bool FolderWeights::is_head_or_linear(const Module& module) const {
+  return module.kind() == ModuleKind::linear || &module == &inventory_.head();
+}
+
 WeightMatrix FolderWeights::matrix(const Module& module) const {
-  if (float_inputs_kept() && module.kind() == ModuleKind::linear && file_.wants_float_inputs(module.name)) {
+  if (float_inputs_kept() && is_head_or_linear(module) && file_.wants_float_inputs(module.name)) {
     const WeightMatrix codes = file_.weight(module.name, module.rows, module.cols);
     WeightMatrix values = as_floats(codes);
     file_.drop_pages(codes.codes);

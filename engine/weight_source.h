@@ -48,6 +48,8 @@ class FolderWeights final : public WeightSource {
   void check_unchanged() const override { file_.check_unchanged(); }
 
  private:
+  bool is_head_or_linear(const Module& module) const;
+
   ModelFile file_;
   ModelSpec spec_;
   Inventory inventory_;

@@ -30,12 +30,14 @@ std::string CalibratedMethod::text() const {
 }
 
 QuantizedMatrix CalibratedMethod::quantize(const Module& module, const QuantizationScheme& scheme) {
-  if (module.layer < 0)
-    return with_best_scale_type(scheme, [&](DType type) {
-      return round_to_nearest(source_.matrix(module), scheme, type, nullptr, team_);
-    });
+  if (module.layer < 0) return round_to_nearest(source_, module, scheme, team_);
   while (next_layer_ <= module.layer) run_layer(next_layer_++);
   return std::move(done_.at(module.name));
+}
+
+const QuantizedModule* CalibratedMethod::planned(const Module& module) const {
+  const auto found = std::ranges::find(plan_.modules, module.name, &QuantizedModule::name);
+  return module.kind() == ModuleKind::linear && found != plan_.modules.end() ? &*found : nullptr;
 }
 
 void CalibratedMethod::embed() {
@@ -74,12 +76,16 @@ void CalibratedMethod::pass(const DecoderLayer& layer, int64_t index, const std:
   LayerRunner runner(spec, group_sizes, team_, longest, longest);
   KvCache cache(spec, KvFormat::f16, longest);
   // Shown while the team runs, and looked at when it is done.
-  std::map<Role, std::vector<float>> inputs;
+  struct Seen {
+    std::vector<float> values;
+    FloatRows rows;
+  };
+  std::map<Role, Seen> inputs;
   Observer observer;
   observer.input = [&](int32_t, Role reader, FloatRows rows) {
-    std::vector<float>& copy = inputs[reader];
-    copy.assign(rows.values, rows.values + rows.rows * rows.stride);
-    copy.push_back(static_cast<float>(rows.stride));
+    Seen& copy = inputs[reader];
+    copy.values.assign(rows.values, rows.values + rows.rows * rows.stride);
+    copy.rows = {rows.rows, rows.stride, copy.values.data()};
   };
   if (seen) runner.observe(&observer);
   std::vector<float> thrown_away;
@@ -95,10 +101,7 @@ void CalibratedMethod::pass(const DecoderLayer& layer, int64_t index, const std:
       stream = thrown_away.data();
     }
     runner.run_alone(layer, static_cast<int32_t>(index), step, stream, spec.hidden_size);
-    for (auto& [reader, values] : inputs) {
-      const auto stride = static_cast<int64_t>(values.back());
-      seen(reader, {rows, stride, values.data()});
-    }
+    for (const auto& [reader, copy] : inputs) seen(reader, copy.rows);
     hidden += rows * spec.hidden_size;
   }
 }
@@ -111,22 +114,22 @@ void CalibratedMethod::run_layer(int64_t index) {
   std::map<Role, std::vector<const Module*>> readers;
   std::map<Role, Hessian> hessians;
   for (const Module& module : inventory.layer(index)) {
-    if (module.kind() != ModuleKind::linear) continue;
+    if (!planned(module)) continue;
     const Role role = observed_as(inventory, module);
     readers[role].push_back(&module);
     hessians.try_emplace(role, module.cols);
   }
-  {
+  if (!readers.empty()) {
     const DecoderLayer layer = load_layer(source_, index, team_);
-    pass(layer, index, {0}, false, [&](Role role, FloatRows rows) { hessians.at(role).add(team_, rows); });
+    pass(layer, index, {0}, false, [&](Role role, FloatRows rows) {
+      const auto wanted = hessians.find(role);
+      if (wanted != hessians.end()) wanted->second.add(team_, rows);
+    });
   }
   for (auto& [role, modules] : readers) {
-    const InputStatistics inputs = input_statistics(hessians.at(role), options_);
-    hessians.erase(role);
+    const InputStatistics inputs = input_statistics(std::move(hessians.at(role)), options_);
     for (const Module* module : modules) {
-      const auto planned = std::ranges::find(plan_.modules, module->name, &QuantizedModule::name);
-      if (planned == plan_.modules.end()) continue;
-      const QuantizationScheme& scheme = planned->scheme;
+      const QuantizationScheme& scheme = planned(*module)->scheme;
       const WeightMatrix weights = source_.matrix(*module);
       QuantizedMatrix matrix = with_best_scale_type(
           scheme, [&](DType type) { return gptq(weights, scheme, type, inputs, options_, team_); });
@@ -135,7 +138,10 @@ void CalibratedMethod::run_layer(int64_t index) {
       done_.emplace(module->name, std::move(matrix));
     }
   }
-  if (index + 1 == source_.spec().num_hidden_layers) return;
+  if (index + 1 == source_.spec().num_hidden_layers) {
+    hidden_ = {};
+    return;
+  }
   const DecoderLayer layer = load_layer(replaced_, index, team_);
   std::vector<int64_t> sizes;
   for (const Linear* linear : layer.linears())

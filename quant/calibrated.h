@@ -1,6 +1,6 @@
 #pragma once
 // Layer by layer: each linear is quantized for the inputs that it will read, which come out of the layers
-// before it as they have become, codes, int8 activations and all.
+// before it as they have become, codes, int8 activations and all. (The embedding stays as it was.)
 
 #include <cstdint>
 #include <functional>
@@ -19,7 +19,7 @@ namespace whittle {
 
 class CalibratedMethod final : public Method {
  public:
-  // All but the text must outlive this.
+  // Source, plan and team must outlive this.
   CalibratedMethod(const WeightSource& source, const QuantizationPlan& plan, CalibrationText text,
                    const GptqOptions& options, const Team& team);
 
@@ -29,6 +29,7 @@ class CalibratedMethod final : public Method {
 
  private:
   void run_layer(int64_t index);
+  const QuantizedModule* planned(const Module& module) const;  // nullptr: not to be quantized
   void embed();
   // Takes all windows through a layer of these activation group sizes; what comes out becomes the stream if
   // `keep`.

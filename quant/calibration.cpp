@@ -7,14 +7,15 @@
 #include <random>
 
 #include "engine/files/interrupts.h"
+#include "engine/files/json_file.h"
 #include "engine/sampler.h"
 #include "engine/session.h"
 
 namespace whittle {
 namespace {
 
-// Sequences that are drawn together.
-constexpr int64_t most_sequences = 32;
+// Sequences that are drawn together: so many, if their caches take no more than this.
+constexpr int64_t most_sequences = 32, most_cache_bytes = int64_t{512} << 20;
 
 // FNV-1a over the ids, to tell two calibrations apart.
 uint64_t hash_of(const std::vector<std::vector<int32_t>>& windows) {
@@ -27,7 +28,7 @@ uint64_t hash_of(const std::vector<std::vector<int32_t>>& windows) {
 }
 
 void describe(CalibrationText& text, const std::string& source) {
-  text.source = fmt::format("{}: {} tokens in {} windows, fnv1a {:016x}", source, text.tokens(),
+  text.source = fmt::format("{}: {} tokens in {} windows, fnv1a {:016x}", printable(source), text.tokens(),
                             text.windows.size(), hash_of(text.windows));
 }
 
@@ -51,7 +52,8 @@ CalibrationText self_calibration(const std::filesystem::path& folder, const Team
   const ModelSpec& spec = model.spec();
   context = std::min(context, spec.max_position_embeddings);
   const int64_t count = std::max<int64_t>(1, (tokens + context - 1) / context),
-                together = std::min(count, most_sequences);
+                caches = most_cache_bytes / KvCache::bytes(spec, KvFormat::f16, context),
+                together = std::clamp(std::min(count, caches), int64_t{1}, most_sequences);
   const auto decoder = std::make_shared<Decoder>(model, team, together, context);
   std::vector<std::unique_ptr<Session>> sessions;
   for (int64_t i = 0; i < together; ++i)
@@ -77,9 +79,10 @@ CalibrationText self_calibration(const std::filesystem::path& folder, const Team
       // Without filters a sampler sorts the vocabulary: each sequence on a thread of its own.
       team.for_each(batch, [&](int64_t i) {
         std::vector<int32_t>& window = text.windows[static_cast<size_t>(begin + i)];
-        const bool ended = std::ranges::find(spec.eos_token_ids, window.back()) != spec.eos_token_ids.end();
         int32_t& id = next[static_cast<size_t>(i)];
-        id = ended && window.size() > 1 && spec.bos_token_id >= 0
+        // An end that is a beginning as well needs no other.
+        const bool ended = std::ranges::find(spec.eos_token_ids, id) != spec.eos_token_ids.end();
+        id = ended && spec.bos_token_id >= 0 && id != spec.bos_token_id
                  ? spec.bos_token_id
                  : samplers[static_cast<size_t>(i)].sample(logits.row(i), {});
         window.push_back(id);

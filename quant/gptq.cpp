@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "engine/files/interrupts.h"
+#include "kernels/error.h"
 #include "quant/inverse_factor.h"
 #include "quant/product.h"
 
@@ -138,6 +139,7 @@ class ScaleFitter {
     const int64_t rows = end - begin, cols = grid_.cols, groups = grid_.groups();
     std::vector<double> a(static_cast<size_t>(rows * groups * groups));
     for (int64_t h = 0; h < groups; ++h) {
+      check_interrupted();
       const int64_t first = h * grid_.group_size, last = std::min(cols, first + grid_.group_size);
       const Product product(team_, {rows, cols, steps + first}, last - first, inputs_.h.data() + first, last,
                             cols);
@@ -208,6 +210,9 @@ class Candidates {
     }
   }
 
+  // Of the best, summed over the rows.
+  double error() const { return std::accumulate(errors_.begin(), errors_.end(), 0.0); }
+
   // Code − zero point.
   std::vector<float> steps_of(const std::vector<float>& of_codes) const {
     std::vector<float> steps = of_codes;
@@ -230,11 +235,13 @@ class Candidates {
 
 }  // namespace
 
-InputStatistics input_statistics(const Hessian& hessian, const GptqOptions& options) {
+InputStatistics input_statistics(Hessian&& hessian, const GptqOptions& options) {
   InputStatistics inputs;
   const int64_t cols = hessian.cols();
-  inputs.h = hessian.mean();
+  inputs.h = Hessian(std::move(hessian)).mean();
   const auto diagonal = [&](int64_t k) { return inputs.h[static_cast<size_t>(k * cols + k)]; };
+  for (int64_t k = 0; k < cols; ++k)
+    if (!std::isfinite(diagonal(k))) fail("the squares of input {} of a linear have no finite sum", k);
   float largest = 0;
   for (int64_t k = 0; k < cols; ++k) largest = std::max(largest, diagonal(k));
   for (int64_t k = 0; k < cols; ++k) inputs.importance.push_back(largest > 0 ? diagonal(k) / largest : 1);
@@ -292,6 +299,7 @@ QuantizedMatrix gptq(const WeightMatrix& weights, const QuantizationScheme& sche
       rows, [&](int64_t row) { format.encode_row(best.codes.data() + row * cols, cols, out.codes(row)); });
   grid.scales = std::move(best.scales);
   measure(weights, out, team);
+  out.loss = best.error();
   return out;
 }
 

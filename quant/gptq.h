@@ -31,7 +31,8 @@ struct InputStatistics {
   std::vector<int64_t> order;     // of the columns
   std::vector<float> factor;      // inverse_factor of H in that order
 };
-InputStatistics input_statistics(const Hessian& hessian, const GptqOptions& options);
+// Takes the Hessian's memory.
+InputStatistics input_statistics(Hessian&& hessian, const GptqOptions& options);
 
 // Codes of `weights` [rows, cols], floats and finite. No row's error (w − ŵ) H (w − ŵ)ᵀ is above that of
 // rounding to nearest with the same search of scales.

@@ -13,7 +13,9 @@ namespace {
 using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 // Blocks are chosen by the size of the caches, and decide the order of sums.
-void fix_order() { Eigen::setCpuCacheSizes(32 << 10, 512 << 10, 4 << 20); }
+void fix_order() {
+  [[maybe_unused]] static const bool once = (Eigen::setCpuCacheSizes(32 << 10, 512 << 10, 4 << 20), true);
+}
 
 }  // namespace
 
@@ -39,11 +41,17 @@ std::vector<float> inverse_factor(std::span<const float> h, int64_t n, double da
     Eigen::LLT<Eigen::Ref<Matrix>> cholesky(reversed);
     if (cholesky.info() == Eigen::Success) break;
   }
-  Matrix inverse = Matrix::Identity(n, n);
-  reversed.triangularView<Eigen::Lower>().solveInPlace(inverse);
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = i; j < n; ++j)
-      factor[static_cast<size_t>(i * n + j)] = static_cast<float>(inverse(n - 1 - i, n - 1 - j));
+  // L⁻¹ by blocks of columns, of which everything above the diagonal is zero.
+  constexpr int64_t block = 256;
+  for (int64_t begin = 0; begin < n; begin += block) {
+    const int64_t width = std::min(block, n - begin), below = n - begin;
+    Matrix columns = Matrix::Identity(below, width);
+    reversed.bottomRightCorner(below, below).triangularView<Eigen::Lower>().solveInPlace(columns);
+    for (int64_t r = 0; r < below; ++r)
+      for (int64_t c = 0; c < std::min(width, r + 1); ++c)
+        factor[static_cast<size_t>((n - 1 - begin - r) * n + (n - 1 - begin - c))] =
+            static_cast<float>(columns(r, c));
+  }
   return factor;
 }
 

@@ -27,16 +27,36 @@ void require_finite(const float* values, int64_t count, const TensorView& tensor
            quote(tensor.name), first + i * step, values[i]);
 }
 
+void require_finite_weights(const FolderWeights& source, const Module& module, const Team& team) {
+  const TensorView& tensor = source.file().get(module.name + ".weight");
+  const WeightMatrix weights = source.matrix(module);
+  team.for_each(module.rows, [&](int64_t row) {
+    if (interrupted()) return;
+    std::vector<float> values(static_cast<size_t>(module.cols));
+    weights.decode_row(row, values.data());
+    if (module.transposed)
+      require_finite(values.data(), module.cols, tensor, row, module.rows);
+    else
+      require_finite(values.data(), module.cols, tensor, row * module.cols);
+  });
+  check_interrupted();
+}
+
+// Vectors are checked as they are read.
+void require_finite_model(const FolderWeights& source, const Team& team) {
+  for (const Module& module : source.inventory().modules())
+    if (module.matrix()) {
+      require_finite_weights(source, module, team);
+      source.file().drop_pages(source.file().get(module.name + ".weight").bytes);
+    }
+}
+
 class RoundToNearest final : public Method {
  public:
   RoundToNearest(const WeightSource& source, const Team& team) : source_(source), team_(team) {}
   std::string text() const override { return "round to nearest, scales by least squared error"; }
   QuantizedMatrix quantize(const Module& module, const QuantizationScheme& scheme) override {
-    const WeightMatrix weights = source_.matrix(module);
-    QuantizedMatrix matrix = with_best_scale_type(
-        scheme, [&](DType type) { return round_to_nearest(weights, scheme, type, nullptr, team_); });
-    source_.release(weights);
-    return matrix;
+    return round_to_nearest(source_, module, scheme, team_);
   }
 
  private:
@@ -145,25 +165,10 @@ class Run {
     advance(tensor, name);
   }
 
-  void require_finite_weights(const Module& module) const {
-    const TensorView& tensor = file_.get(module.name + ".weight");
-    const WeightMatrix weights = source_.matrix(module);
-    team_.for_each(module.rows, [&](int64_t row) {
-      if (interrupted()) return;
-      std::vector<float> values(static_cast<size_t>(module.cols));
-      weights.decode_row(row, values.data());
-      if (module.transposed)
-        require_finite(values.data(), module.cols, tensor, row, module.rows);
-      else
-        require_finite(values.data(), module.cols, tensor, row * module.cols);
-    });
-    check_interrupted();
-  }
-
   void quantize_module(const QuantizedModule& module, SafetensorsWriter& writer) {
     const Module& source = source_of(module.name);
     const QuantizationScheme& scheme = module.scheme;
-    require_finite_weights(source);
+    require_finite_weights(source_, source, team_);
     const QuantizedMatrix quantized = method_.quantize(source, scheme);
     if (quantized.fit == ScaleFit::lost)
       fail("{}: tensor {}: row {}, group {}: no scale in {} stands for weights of this size",
@@ -203,6 +208,8 @@ QuantizationReport quantize(const std::filesystem::path& source, const std::file
   OutputFolder folder(out);
   folder.copy_side_files(source);
 
+  // A method that looks at inputs runs weights before their turn comes to be written.
+  if (recipe.method != MethodName::rtn) require_finite_model(source_weights, team);
   const std::unique_ptr<Method> method = make_method(recipe, source_weights, plan, calibrate, team);
   Run run(source_weights, plan, *method, team, progress);
   QuantizationReport report;

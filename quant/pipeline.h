@@ -27,10 +27,11 @@ using Progress = std::function<void(int64_t done, int64_t total, const std::stri
 // Gives the tokens of a method that looks at inputs; called once the plan is known to be good.
 using Calibrate = std::function<CalibrationText()>;
 
-// Peak memory of rounding to nearest is one tensor and its codes whatever the model's size; a method that
-// looks at inputs has a layer, its codes, and what it knows of its inputs, too. `version` goes into the
-// provenance. Throws Error for anything wrong with the source (a NaN names tensor and index, weights that no
-// scale stands for tensor, row and group) or the disk; then `out` does not exist.
+// Peak memory of rounding to nearest is one tensor and its codes whatever the model's size. A method that
+// looks at inputs has a layer, its codes, H of what its linears read, and the stream of all tokens, too;
+// drawing the model's own text takes the whole model. `version` goes into the provenance. Throws Error for
+// anything wrong with the source (a NaN names tensor and index, weights that no scale stands for tensor, row
+// and group) or the disk; then `out` does not exist.
 QuantizationReport quantize(const std::filesystem::path& source, const std::filesystem::path& out,
                             const Recipe& recipe, const Calibrate& calibrate, const Team& team,
                             const std::string& version, const Progress& progress);

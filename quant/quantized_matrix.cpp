@@ -51,7 +51,17 @@ QuantizedMatrix round_to_nearest(const WeightMatrix& weights, const Quantization
       out.group = fits[row].group;
     }
   measure(weights, out, team);
+  out.loss = out.error;
   return out;
+}
+
+QuantizedMatrix round_to_nearest(const WeightSource& source, const Module& module,
+                                 const QuantizationScheme& scheme, const Team& team) {
+  const WeightMatrix weights = source.matrix(module);
+  QuantizedMatrix matrix = with_best_scale_type(
+      scheme, [&](DType type) { return round_to_nearest(weights, scheme, type, nullptr, team); });
+  source.release(weights);
+  return matrix;
 }
 
 void measure(const WeightMatrix& weights, QuantizedMatrix& quantized, const Team& team) {
@@ -84,7 +94,7 @@ QuantizedMatrix with_best_scale_type(const QuantizationScheme& scheme,
   if (best.scale_type != DType::F16 || best.fit == ScaleFit::good) return best;
   // BF16 reaches as far as F32, with fewer bits: a few tiny groups are no reason to take it.
   QuantizedMatrix other = quantize(DType::BF16);
-  return best.fit == ScaleFit::lost || other.error < best.error ? other : best;
+  return best.fit == ScaleFit::lost || other.loss < best.loss ? other : best;
 }
 
 }  // namespace whittle

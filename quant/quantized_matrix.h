@@ -6,6 +6,7 @@
 
 #include "engine/files/quantization_config.h"
 #include "engine/files/safetensors.h"
+#include "engine/weight_source.h"
 #include "kernels/threads.h"
 #include "kernels/weight_matrix.h"
 #include "quant/rounding.h"
@@ -18,6 +19,7 @@ struct QuantizedMatrix {
   ScaleFit fit = ScaleFit::good;
   int64_t row = 0, group = 0;   // that fits worst
   double error = 0, power = 0;  // Σ(w − ŵ)², Σw²
+  double loss = 0;              // what the method made small: that, or the error of the outputs
 
   // Writable only until others share the codes.
   std::byte* codes(int64_t at_row) const;
@@ -29,6 +31,10 @@ QuantizedMatrix empty_matrix(const QuantizationScheme& scheme, int64_t rows, int
 // Every row by round_row, with its `importance`. Values must be finite.
 QuantizedMatrix round_to_nearest(const WeightMatrix& weights, const QuantizationScheme& scheme,
                                  DType scale_type, const float* importance, const Team& team);
+
+// A module of a source, with the scale type that loses least; lets go of its pages.
+QuantizedMatrix round_to_nearest(const WeightSource& source, const Module& module,
+                                 const QuantizationScheme& scheme, const Team& team);
 
 // Sets error and power: summed row by row and then in order, so that they do not depend on the threads.
 void measure(const WeightMatrix& weights, QuantizedMatrix& quantized, const Team& team);

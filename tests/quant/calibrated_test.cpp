@@ -131,6 +131,61 @@ TEST_CASE(
   CHECK(self_calibration(model, one, 1, 1000, 5, {}).longest() == 64);  // what the model's context holds
 }
 
+TEST_CASE("Where an end is a beginning as well, the text goes on behind it") {
+  const TemporaryFolder folder;
+  const fs::path model = write_models(folder.path()).front();
+  nlohmann::json config = nlohmann::json::parse(read_text(model / "config.json"));
+  config["eos_token_id"] = config["bos_token_id"];
+  write_text(model / "config.json", config.dump());
+  int repeated = 0, ends = 0;
+  for (const std::vector<int32_t>& window : self_calibration(model, Team(2), 4000, 48, 5, {}).windows)
+    for (size_t i = 1; i + 1 < window.size(); ++i)
+      if (window[i] == 0) {
+        ++ends;
+        repeated += window[i + 1] == 0;
+      }
+  CHECK(ends > 0);
+  CHECK(repeated < ends / 2);
+}
+
+TEST_CASE("A NaN or an infinity in a weight is named before any text is drawn or layer run") {
+  const TemporaryFolder folder;
+  const TinyModel tiny = {.hidden_size = 32, .intermediate_size = 64};
+  write_tiny_model(folder.path(), tiny);
+  std::vector<RawTensor> tensors = tensors_of(tiny);
+  for (const float wrong : {NAN, INFINITY})
+    for (const char* name : {"model.layers.1.self_attn.o_proj.weight", "model.embed_tokens.weight"}) {
+      std::vector<RawTensor> changed = tensors;
+      for (RawTensor& tensor : changed)
+        if (tensor.name == name) std::memcpy(tensor.bytes.data() + 8, &wrong, sizeof wrong);
+      write_safetensors(folder.path() / "model.safetensors", changed);
+      bool drawn = false;
+      const Calibrate calibrate = [&] {
+        drawn = true;
+        return some_text(16);
+      };
+      CHECK_THROWS_WITH(
+          quantize(folder.path(), folder.path() / "out", gptq_recipe(), calibrate, Team(2), "test", {}),
+          Catch::Contains(name) && Catch::Contains("element 2"));
+      CHECK_FALSE(drawn);
+      CHECK_FALSE(fs::exists(folder.path() / "out"));
+    }
+}
+
+TEST_CASE("Modules that are kept cost no calibration, and layers that are kept go through as they are") {
+  const TemporaryFolder folder;
+  for (const fs::path& model : write_models(folder.path())) {
+    CAPTURE(model.filename());
+    Recipe recipe = gptq_recipe();
+    recipe.exclude = {"\\.0\\.", "\\.1\\..*(down_proj|mlp)"};
+    const fs::path out = model.string() + "-out";
+    const QuantizationReport report =
+        quantize(model, out, recipe, [] { return some_text(60); }, Team(2), "test", {});
+    CHECK(report.modules > 0);
+    CHECK(mean_kl(model, out) < 0.1);
+  }
+}
+
 TEST_CASE("Windows to calibrate with are checked and cut") {
   Windows windows;
   windows.ids = {{1, 2, 3, 4}, {5, 6}, {7, 8}};

@@ -146,7 +146,7 @@ InputStatistics statistics_of(const std::vector<float>& inputs, int64_t cols,
   const Team team(1);
   Hessian hessian(cols);
   hessian.add(team, {std::ssize(inputs) / cols, cols, inputs.data()});
-  return input_statistics(hessian, options);
+  return input_statistics(std::move(hessian), options);
 }
 
 }  // namespace
@@ -202,7 +202,7 @@ TEST_CASE("The Hessian is the mean of x·xᵀ, the same bits for any number of t
 
 TEST_CASE("UᵀU is the inverse of the damped Hessian, singular or not") {
   SplitMix64 random(5);
-  for (const int64_t n : {1, 2, 33, 100})
+  for (const int64_t n : {1, 2, 33, 100, 300})
     for (const int64_t seen : {int64_t{1}, 3 * n}) {  // one row of inputs: rank 1
       const std::vector<float> x = random_floats(random, seen * n);
       const InputStatistics inputs = statistics_of(x, n);
