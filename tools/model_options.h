@@ -29,7 +29,7 @@ inline void add_allow_field(CLI::App& command) {
 
 inline void add_float_inputs(CLI::App& command) {
   command.add_flag_callback(
-      "--float-inputs", [] { keep_float_inputs(); },
+      "--float-inputs", keep_float_inputs,
       "Where a file rounds weights alone, keep inputs float32 as it asks, and its weights, "
       "decoded; else inputs are rounded to int8");
 }

@@ -9,7 +9,7 @@ void allow_field(const std::string& name) { allowed.insert(name); }
 
 const std::set<std::string, std::less<>>& allowed_fields() { return allowed; }
 
-void keep_float_inputs(bool keep) { float_inputs = keep; }
+void keep_float_inputs() { float_inputs = true; }
 
 bool float_inputs_kept() { return float_inputs; }
 

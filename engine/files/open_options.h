@@ -15,7 +15,7 @@ const std::set<std::string, std::less<>>& allowed_fields();
 
 // Linears whose quantization_config has no input_activations get float inputs, as their weights were made
 // for; the weights are then kept as float32. Else the inputs are rounded to int8.
-void keep_float_inputs(bool keep = true);
+void keep_float_inputs();
 bool float_inputs_kept();
 
 }  // namespace whittle
