@@ -9,11 +9,7 @@
 namespace whittle {
 namespace {
 
-// What one position says of the two models.
-struct Position {
-  double baseline_nll = 0, model_nll = 0, kl = 0;
-  bool same_top = false;
-};
+using Position = DriftMeter::Position;
 
 // ln Σ exp(logits)
 double log_sum_exp(std::span<const float> logits) {
@@ -41,6 +37,10 @@ Position compare(std::span<const float> baseline, std::span<const float> model, 
 
 }  // namespace
 
+int64_t logit_rows(int64_t vocab_size) {
+  return std::clamp<int64_t>((int64_t{1} << 24) / vocab_size, 8, 128);
+}
+
 double DriftReport::baseline_perplexity() const { return std::exp(baseline_nll); }
 double DriftReport::model_perplexity() const { return std::exp(model_nll); }
 Interval DriftReport::perplexity_increase_percent() const {
@@ -57,41 +57,39 @@ void check_drift(const ModelSpec& baseline, const ModelSpec& model, const Window
   check_windows(windows, model.vocab_size);
 }
 
-DriftReport measure_drift(const Model& baseline, const Model& model, const Team& team, const Windows& windows,
-                          KvFormat kv_cache, const Tokenizer* tokenizer, const DriftProgress& progress) {
-  check_drift(baseline.spec(), model.spec(), windows);
-  // Few enough rows that the logits of a large vocabulary stay small.
-  const int64_t chunk = std::clamp<int64_t>((int64_t{1} << 24) / model.spec().vocab_size, 8, 128);
-  Session baseline_session(baseline, team, {windows.context, KvFormat::f32, chunk});
-  Session model_session(model, team, {windows.context, kv_cache, chunk});
+DriftMeter::DriftMeter(const Windows& windows, const Team& team) : windows_(windows), team_(team) {
+  for (const std::vector<int32_t>& ids : windows.ids) positions_.emplace_back(ids.size());
+}
 
+void DriftMeter::compare(size_t window, int64_t first, const Logits& baseline, const Logits& model) {
+  const std::vector<int32_t>& ids = windows_.ids[window];
+  std::vector<Position>& positions = positions_[window];
+  const auto scored = [&](int64_t row) {
+    const int64_t target = first + row + 1;
+    return target >= windows_.first_scored && target < std::ssize(ids);
+  };
+  team_.for_each(model.rows, [&](int64_t row) {
+    if (!scored(row)) return;
+    const auto target = static_cast<size_t>(first + row + 1);
+    positions[target] = whittle::compare(baseline.row(row), model.row(row), ids[target]);
+  });
+  for (int64_t row = 0; row < model.rows; ++row) {
+    if (!scored(row)) continue;
+    const Position& position = positions[static_cast<size_t>(first + row + 1)];
+    if (!std::isfinite(position.kl) || !std::isfinite(position.model_nll))
+      fail("window {}: token {}: the logits are not finite", window, first + row + 1);
+  }
+}
+
+DriftReport DriftMeter::report() const {
   DriftReport report;
   std::vector<double> kls, window_kl, window_difference;
   double baseline_sum = 0, model_sum = 0, kl_sum = 0, square_sum = 0;
   int64_t same = 0;
-  for (size_t w = 0; w < windows.ids.size(); ++w) {
-    const std::span<const int32_t> ids = windows.ids[w];
-    const auto size = static_cast<int64_t>(ids.size());
-    std::vector<Position> positions(ids.size());
-    baseline_session.rewind(0);
-    model_session.rewind(0);
-    for (int64_t done = 0; done < size - 1; done += chunk) {  // nothing follows the last token
-      const auto part =
-          ids.subspan(static_cast<size_t>(done), static_cast<size_t>(std::min(chunk, size - 1 - done)));
-      const Logits ours = model_session.forward_all(part);
-      const Logits theirs = baseline_session.forward_all(part);
-      team.for_each(ours.rows, [&](int64_t row) {
-        const int64_t target = done + row + 1;
-        if (target < windows.first_scored) return;
-        positions[static_cast<size_t>(target)] =
-            compare(theirs.row(row), ours.row(row), ids[static_cast<size_t>(target)]);
-      });
-    }
+  for (const std::vector<Position>& positions : positions_) {
     double window_baseline = 0, window_model = 0, window_kl_sum = 0;
-    for (auto i = static_cast<size_t>(windows.first_scored); i < ids.size(); ++i) {
+    for (auto i = static_cast<size_t>(windows_.first_scored); i < positions.size(); ++i) {
       const Position& position = positions[i];
-      if (!std::isfinite(position.kl) || !std::isfinite(position.model_nll))
-        fail("window {}: token {}: the logits are not finite", w, i);
       window_baseline += position.baseline_nll;
       window_model += position.model_nll;
       window_kl_sum += position.kl;
@@ -100,7 +98,7 @@ DriftReport measure_drift(const Model& baseline, const Model& model, const Team&
       square_sum += difference * difference;
       kls.push_back(position.kl);
     }
-    const auto scored = static_cast<double>(size - windows.first_scored);
+    const auto scored = static_cast<double>(std::ssize(positions) - windows_.first_scored);
     report.baseline_window_nll.push_back(window_baseline / scored);
     report.model_window_nll.push_back(window_model / scored);
     window_kl.push_back(window_kl_sum / scored);
@@ -108,13 +106,9 @@ DriftReport measure_drift(const Model& baseline, const Model& model, const Team&
     baseline_sum += window_baseline;
     model_sum += window_model;
     kl_sum += window_kl_sum;
-    if (tokenizer)
-      report.bytes_scored += static_cast<int64_t>(
-          tokenizer->decode(ids.subspan(static_cast<size_t>(windows.first_scored)), true).size());
-    if (progress) progress(static_cast<int64_t>(w) + 1, static_cast<int64_t>(windows.ids.size()));
   }
-  report.windows = static_cast<int64_t>(windows.ids.size());
-  report.tokens_scored = static_cast<int64_t>(kls.size());
+  report.windows = std::ssize(windows_.ids);
+  report.tokens_scored = std::ssize(kls);
   const auto count = static_cast<double>(kls.size());
   report.baseline_nll = baseline_sum / count;
   report.model_nll = model_sum / count;
@@ -126,6 +120,35 @@ DriftReport measure_drift(const Model& baseline, const Model& model, const Team&
   report.kl_max = quantile(kls, 1);
   report.same_top = static_cast<double>(same) / count;
   report.rms_probability_difference = std::sqrt(square_sum / count);
+  return report;
+}
+
+DriftReport measure_drift(const Model& baseline, const Model& model, const Team& team, const Windows& windows,
+                          KvFormat kv_cache, const Tokenizer* tokenizer, const DriftProgress& progress) {
+  check_drift(baseline.spec(), model.spec(), windows);
+  const int64_t chunk = logit_rows(model.spec().vocab_size);
+  Session baseline_session(baseline, team, {windows.context, KvFormat::f32, chunk});
+  Session model_session(model, team, {windows.context, kv_cache, chunk});
+  DriftMeter meter(windows, team);
+  int64_t bytes = 0;
+  for (size_t w = 0; w < windows.ids.size(); ++w) {
+    const std::span<const int32_t> ids = windows.ids[w];
+    const auto size = static_cast<int64_t>(ids.size());
+    baseline_session.rewind(0);
+    model_session.rewind(0);
+    for (int64_t done = 0; done < size - 1; done += chunk) {  // nothing follows the last token
+      const auto part =
+          ids.subspan(static_cast<size_t>(done), static_cast<size_t>(std::min(chunk, size - 1 - done)));
+      const Logits ours = model_session.forward_all(part);
+      meter.compare(w, done, baseline_session.forward_all(part), ours);
+    }
+    if (tokenizer)
+      bytes += static_cast<int64_t>(
+          tokenizer->decode(ids.subspan(static_cast<size_t>(windows.first_scored)), true).size());
+    if (progress) progress(static_cast<int64_t>(w) + 1, static_cast<int64_t>(windows.ids.size()));
+  }
+  DriftReport report = meter.report();
+  report.bytes_scored = bytes;
   return report;
 }
 

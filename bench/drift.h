@@ -14,6 +14,7 @@
 #include "bench/gate.h"
 #include "bench/statistics.h"
 #include "bench/windows.h"
+#include "engine/decoder.h"
 #include "engine/model.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/kernel_table.h"
@@ -36,6 +37,30 @@ struct DriftReport {
   // 100 · (model perplexity / baseline perplexity − 1), and its 95 % interval.
   Interval perplexity_increase_percent() const;
 };
+
+// Collects what two models say of the same positions, whoever runs them. Windows and team must outlive it.
+class DriftMeter {
+ public:
+  DriftMeter(const Windows& windows, const Team& team);
+  // The logits after positions [first, first + rows) of a window. Throws Error where one is not finite.
+  void compare(size_t window, int64_t first, const Logits& baseline, const Logits& model);
+  // When all have been compared.
+  DriftReport report() const;
+
+  // What one position says of the two models.
+  struct Position {
+    double baseline_nll = 0, model_nll = 0, kl = 0;
+    bool same_top = false;
+  };
+
+ private:
+  const Windows& windows_;
+  const Team& team_;
+  std::vector<std::vector<Position>> positions_;  // [windows, ids]
+};
+
+// Positions whose logits are in memory at once: few enough that those of a large vocabulary stay small.
+int64_t logit_rows(int64_t vocab_size);
 
 using DriftProgress = std::function<void(int64_t done, int64_t total)>;
 

@@ -1,5 +1,7 @@
 #include "engine/layer.h"
 
+#include <algorithm>
+
 namespace whittle {
 namespace {
 
@@ -36,6 +38,14 @@ Linear load_linear(const WeightSource& source, const Module& module, const Team&
 
 Norm load_norm(const WeightSource& source, const Module& module) {
   return {source.weight_vector(module), module.bias ? source.bias(module) : std::vector<float>()};
+}
+
+std::vector<int64_t> DecoderLayer::activation_group_sizes() const {
+  std::vector<int64_t> sizes;
+  for (const Linear* linear : linears())
+    if (*linear && std::ranges::find(sizes, linear->activation_group_size()) == sizes.end())
+      sizes.push_back(linear->activation_group_size());
+  return sizes;
 }
 
 DecoderLayer load_layer(const WeightSource& source, int64_t layer, const Team& team) {

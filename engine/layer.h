@@ -21,6 +21,8 @@ struct DecoderLayer {
   Linear gate, up, down;  // gate: none in a plain MLP
 
   std::array<const Linear*, 7> linears() const { return {&q, &k, &v, &o, &gate, &up, &down}; }
+  // That its linears ask for; 0 where inputs stay floats. Each once.
+  std::vector<int64_t> activation_group_sizes() const;
 };
 
 // Reads and packs with all threads, one tensor at a time, and lets go of each: the peak is one packed copy

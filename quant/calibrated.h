@@ -1,50 +1,65 @@
 #pragma once
-// Layer by layer: each linear is quantized for the inputs that it will read, which come out of the layers
-// before it as they have become, codes, int8 activations and all. (The embedding stays as it was.)
+// Layer by layer: each linear is quantized for the inputs that it will read, which come out of the embedding
+// and the layers before it as they have become, codes, int8 activations and all.
 
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "engine/layer_runner.h"
+#include "bench/drift.h"
 #include "quant/calibration.h"
 #include "quant/gptq.h"
 #include "quant/method.h"
 #include "quant/recipe.h"
 #include "quant/replaced_weights.h"
+#include "quant/token_stream.h"
+#include "quant/work_folder.h"
 
 namespace whittle {
 
 class CalibratedMethod final : public Method {
  public:
-  // Source, plan and team must outlive this.
-  CalibratedMethod(const WeightSource& source, const QuantizationPlan& plan, CalibrationText text,
-                   const GptqOptions& options, const Team& team);
+  // What each module becomes is kept in `work`, and taken from there where it is already. Streams that take
+  // more than an eighth of `memory` bytes lie in files there. All that is referred to must outlive this.
+  CalibratedMethod(const WeightSource& source, const QuantizationPlan& plan, const CalibrationText& text,
+                   const GptqOptions& options, WorkFolder& work, int64_t memory, const Team& team);
 
   std::string text() const override;
+  void prepare(const StageProgress& progress) override;
   // Modules outside of the layers are rounded to nearest.
   QuantizedMatrix quantize(const Module& module, const QuantizationScheme& scheme) override;
 
+  // What the held-out windows say of the result, if there are any; after prepare().
+  const std::optional<DriftReport>& drift() const { return drift_; }
+
  private:
+  struct HeldOut {
+    TokenStream baseline, model;
+  };
+
+  std::filesystem::path spill(int64_t tokens) const;
+  // The embedding or the head as it will be read.
+  void use_outer(const Module& module, const std::string& written_as);
   void run_layer(int64_t index);
-  const QuantizedModule* planned(const Module& module) const;  // nullptr: not to be quantized
-  void embed();
-  // Takes all windows through a layer of these activation group sizes; what comes out becomes the stream if
-  // `keep`.
-  void pass(const DecoderLayer& layer, int64_t index, const std::vector<int64_t>& group_sizes, bool keep,
-            const std::function<void(Role, FloatRows)>& seen);
+  // The codes of the layer's linears, from what they read of the text.
+  void quantize_layer(int64_t index, const DecoderLayer& layer);
+  void use(const Module& module, const QuantizationScheme& scheme, const QuantizedMatrix& matrix);
+  DriftReport compare();
 
   const WeightSource& source_;
   const QuantizationPlan& plan_;
-  const CalibrationText text_;
+  const CalibrationText& text_;
   const GptqOptions options_;
+  WorkFolder& work_;
+  const int64_t memory_;
   const Team& team_;
-  ReplacedWeights replaced_;
-  int64_t next_layer_ = 0;
-  std::vector<float> hidden_;  // [tokens, hidden_size]: the residual stream before `next_layer_`
-  std::map<std::string, QuantizedMatrix> done_;  // of the layer before that
+  ReplacedWeights replaced_;  // as it has become: the outer modules, and the layer at hand
+  TokenStream stream_;
+  std::optional<HeldOut> held_out_;
+  std::optional<DriftReport> drift_;
 };
 
 }  // namespace whittle

@@ -3,19 +3,23 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
+#include <fstream>
 #include <memory>
-#include <random>
 
-#include "engine/files/interrupts.h"
 #include "engine/files/json_file.h"
-#include "engine/sampler.h"
-#include "engine/session.h"
+#include "engine/tokenizer/tokenizer.h"
+#include "kernels/error.h"
+#include "quant/self_text.h"
 
 namespace whittle {
 namespace {
 
-// Sequences that are drawn together: so many, if their caches take no more than this.
-constexpr int64_t most_sequences = 32, most_cache_bytes = int64_t{512} << 20;
+namespace fs = std::filesystem;
+
+constexpr int64_t most_json_bytes = int64_t{1} << 30;
+// A token of text is hardly ever longer.
+constexpr int64_t bytes_per_token = 32;
 
 // FNV-1a over the ids, to tell two calibrations apart.
 uint64_t hash_of(const std::vector<std::vector<int32_t>>& windows) {
@@ -27,9 +31,41 @@ uint64_t hash_of(const std::vector<std::vector<int32_t>>& windows) {
   return hash;
 }
 
-void describe(CalibrationText& text, const std::string& source) {
-  text.source = fmt::format("{}: {} tokens in {} windows, fnv1a {:016x}", printable(source), text.tokens(),
-                            text.windows.size(), hash_of(text.windows));
+// The beginning of a file, cut between two characters.
+std::string first_bytes(const fs::path& path, int64_t most) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) fail("{}: is a folder; expected a file", path.string());
+  std::ifstream stream(path, std::ios::binary);
+  if (!stream) fail("{}: cannot open: {}", path.string(), std::strerror(errno));
+  std::string text(static_cast<size_t>(most), '\0');
+  stream.read(text.data(), most);
+  if (stream.bad()) fail("{}: cannot read", path.string());
+  text.resize(static_cast<size_t>(stream.gcount()));
+  while (std::ssize(text) == most && !text.empty() &&
+         (static_cast<unsigned char>(text.back()) & 0xc0u) == 0x80u)
+    text.pop_back();
+  return text;
+}
+
+Windows windows_of_text(const fs::path& file, const FolderWeights& source, int64_t tokens, int64_t context) {
+  const Tokenizer tokenizer = Tokenizer::open(source.file().folder());
+  const std::string text = first_bytes(file, std::max<int64_t>(1 << 20, tokens * bytes_per_token));
+  const auto found = static_cast<int64_t>(tokenizer.encode(text, false).size());
+  constexpr int64_t least = 2;
+  if (found < least) fail("{}: {} tokens: too short to calibrate on", file.string(), found);
+  return text_windows(tokenizer, text, std::min(context, found), "windows");
+}
+
+Windows windows_of_file(const CalibrationChoice& choice, const FolderWeights& source, int64_t tokens) {
+  const int64_t positions = source.spec().max_position_embeddings;
+  const fs::path file = choice.source;
+  if (file.extension() != ".json")
+    return windows_of_text(file, source, tokens, std::min(calibration_context, positions));
+  Windows windows = token_windows(read_json_file(file, most_json_bytes), file.string());
+  check_windows(windows, source.spec().vocab_size);
+  if (windows.context > positions)
+    fail("{}: a window of {} ids: the model has {} positions", file.string(), windows.context, positions);
+  return windows;
 }
 
 }  // namespace
@@ -40,70 +76,80 @@ int64_t CalibrationText::tokens() const {
   return count;
 }
 
-int64_t CalibrationText::longest() const {
-  int64_t most = 0;
-  for (const auto& window : windows) most = std::max(most, static_cast<int64_t>(window.size()));
-  return most;
-}
-
-CalibrationText self_calibration(const std::filesystem::path& folder, const Team& team, int64_t tokens,
-                                 int64_t context, uint64_t seed, const CalibrationProgress& progress) {
-  const Model model(folder, team);
-  const ModelSpec& spec = model.spec();
-  context = std::min(context, spec.max_position_embeddings);
-  const int64_t count = std::max<int64_t>(1, (tokens + context - 1) / context),
-                caches = most_cache_bytes / KvCache::bytes(spec, KvFormat::f16, context),
-                together = std::clamp(std::min(count, caches), int64_t{1}, most_sequences);
-  const auto decoder = std::make_shared<Decoder>(model, team, together, context);
-  std::vector<std::unique_ptr<Session>> sessions;
-  for (int64_t i = 0; i < together; ++i)
-    sessions.push_back(std::make_unique<Session>(decoder, context, KvFormat::f16));
-  CalibrationText text;
-  std::mt19937_64 random(seed);
-  for (int64_t begin = 0; begin < count; begin += together) {
-    const int64_t batch = std::min(together, count - begin);
-    std::vector<Session*> step;
-    std::vector<Sampler> samplers;
-    std::vector<int32_t> next;
-    for (int64_t i = 0; i < batch; ++i) {
-      sessions[static_cast<size_t>(i)]->rewind(0);
-      step.push_back(sessions[static_cast<size_t>(i)].get());
-      samplers.emplace_back(SamplerOptions{.temperature = 1, .seed = random()});
-      const auto drawn = static_cast<int32_t>(random() % static_cast<uint64_t>(spec.vocab_size));
-      next.push_back(spec.bos_token_id >= 0 ? spec.bos_token_id : drawn);
-      text.windows.push_back({next.back()});
-    }
-    for (int64_t position = 1; position < context; ++position) {
-      check_interrupted();
-      const Logits logits = Session::step(step, next);
-      // Without filters a sampler sorts the vocabulary: each sequence on a thread of its own.
-      team.for_each(batch, [&](int64_t i) {
-        std::vector<int32_t>& window = text.windows[static_cast<size_t>(begin + i)];
-        int32_t& id = next[static_cast<size_t>(i)];
-        // An end that is a beginning as well needs no other.
-        const bool ended = std::ranges::find(spec.eos_token_ids, id) != spec.eos_token_ids.end();
-        id = ended && spec.bos_token_id >= 0 && id != spec.bos_token_id
-                 ? spec.bos_token_id
-                 : samplers[static_cast<size_t>(i)].sample(logits.row(i), {});
-        window.push_back(id);
-      });
-      if (progress) progress(begin * context + batch * (position + 1), count * context);
-    }
+CalibrationText calibration_text(const CalibrationChoice& choice, const FolderWeights& source, int64_t memory,
+                                 const Team& team, const CalibrationProgress& progress) {
+  const int64_t tokens = choice.tokens + (choice.tokens + 7) / 8;
+  const bool self = choice.source == "self";
+  Windows windows;
+  std::string from = printable(fs::path(choice.source).filename().string());
+  if (self) {
+    SelfText text = self_text(source, memory, team, tokens, calibration_context, choice.seed, progress);
+    windows = std::move(text.windows);
+    from = fmt::format("self{}, seed {}", text.rounded_to, choice.seed);
+  } else {
+    windows = windows_of_file(choice, source, tokens);
   }
-  describe(text, fmt::format("self, seed {}", seed));
-  return text;
-}
-
-CalibrationText first_windows(Windows windows, const std::string& source, int64_t vocab_size, int64_t tokens,
-                              int64_t context) {
-  check_windows(windows, vocab_size);
-  CalibrationText text;
+  CalibrationText out;
+  out.held_out = {{}, windows.first_scored, windows.context, windows.protocol};
+  int64_t taken = 0;
   for (std::vector<int32_t>& window : windows.ids) {
-    if (text.tokens() >= tokens) break;
-    if (std::ssize(window) > context) window.resize(static_cast<size_t>(context));
-    text.windows.push_back(std::move(window));
+    if (taken >= tokens) break;
+    taken += std::ssize(window);
+    out.windows.push_back(std::move(window));
   }
-  describe(text, source);
+  const auto held = std::ssize(out.windows) > 1 ? std::max<int64_t>(1, std::ssize(out.windows) / 9) : 0;
+  out.held_out.ids.assign(std::make_move_iterator(out.windows.end() - held),
+                          std::make_move_iterator(out.windows.end()));
+  out.windows.resize(out.windows.size() - static_cast<size_t>(held));
+  out.source = fmt::format("{}: {} tokens in {} windows, fnv1a {:016x}", from, out.tokens(),
+                           out.windows.size(), hash_of(out.windows));
+  return out;
+}
+
+void save(WorkFolder& work, const CalibrationText& text) {
+  std::vector<int32_t> ids, lengths;
+  for (const auto* windows : {&text.windows, &text.held_out.ids})
+    for (const std::vector<int32_t>& window : *windows) {
+      ids.insert(ids.end(), window.begin(), window.end());
+      lengths.push_back(static_cast<int32_t>(window.size()));
+    }
+  const WorkFolder::Part parts[] = {{"ids", DType::I32, std::as_bytes(std::span(ids))},
+                                    {"lengths", DType::I32, std::as_bytes(std::span(lengths))}};
+  work.save("calibration", parts,
+            {{"source", text.source},
+             {"windows", text.windows.size()},
+             {"first_scored", text.held_out.first_scored},
+             {"context", text.held_out.context},
+             {"protocol", text.held_out.protocol}});
+}
+
+std::optional<CalibrationText> load_calibration(const WorkFolder& work) {
+  const std::optional<SafetensorsFile> saved = work.open("calibration");
+  if (!saved) return std::nullopt;
+  const nlohmann::json all = WorkFolder::facts(*saved);
+  const JsonFields fields(all, saved->path().string());
+  std::map<std::string, std::vector<int32_t>> parts;
+  for (const TensorView& tensor : saved->tensors()) {
+    std::vector<int32_t>& values = parts[tensor.name];
+    values.resize(tensor.bytes.size() / sizeof(int32_t));
+    std::memcpy(values.data(), tensor.bytes.data(), values.size() * sizeof(int32_t));
+  }
+  CalibrationText text;
+  text.source = fields.string("source");
+  text.held_out.first_scored = fields.integer("first_scored", 1, most_json_bytes);
+  text.held_out.context = fields.integer("context", 1, most_json_bytes);
+  text.held_out.protocol = fields.string("protocol");
+  const std::vector<int32_t>& ids = parts["ids"];
+  const auto count = static_cast<size_t>(fields.integer("windows", 1, std::ssize(parts["lengths"])));
+  size_t at = 0;
+  for (const int32_t length : parts["lengths"]) {
+    if (length < 1 || ids.size() - at < static_cast<size_t>(length))
+      fail("{}: windows of more ids than there are", saved->path().string());
+    auto& windows = text.windows.size() < count ? text.windows : text.held_out.ids;
+    windows.emplace_back(ids.begin() + static_cast<std::ptrdiff_t>(at),
+                         ids.begin() + static_cast<std::ptrdiff_t>(at) + length);
+    at += static_cast<size_t>(length);
+  }
   return text;
 }
 

@@ -1,35 +1,50 @@
 #pragma once
-// The tokens that a calibrated method looks at.
+// The tokens that a calibrated method looks at, and those that its result is judged on.
 
 #include <cstdint>
-#include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "bench/windows.h"
+#include "engine/weight_source.h"
 #include "kernels/threads.h"
+#include "quant/work_folder.h"
 
 namespace whittle {
 
+// Where they come from.
+struct CalibrationChoice {
+  std::string source = "self";  // the model's own text; else a text file, or a .json file of windows of ids
+  int64_t tokens = 32768;       // that methods look at; an eighth more is held out
+  uint64_t seed = 0;            // of the model's own text
+
+  bool operator==(const CalibrationChoice&) const = default;
+};
+
 struct CalibrationText {
   std::vector<std::vector<int32_t>> windows;  // each run by itself
+  Windows held_out;                           // that no method sees; none where there is only one window
   std::string source;                         // for the provenance: where from, how many, a hash of the ids
   int64_t tokens() const;
-  int64_t longest() const;
 };
+
+// Tokens of a window; fewer where the model has fewer positions, or the whole text is shorter.
+inline constexpr int64_t calibration_context = 512;
 
 using CalibrationProgress = std::function<void(int64_t done, int64_t total)>;
 
-// Windows of `context` ids drawn from the model itself at temperature 1, from BOS on (where it has none, from
-// a random id), and on from there after an end-of-sequence token: no data is needed. The same for the same
-// seed.
-CalibrationText self_calibration(const std::filesystem::path& folder, const Team& team, int64_t tokens,
-                                 int64_t context, uint64_t seed, const CalibrationProgress& progress);
+// "self": windows drawn from the model at temperature 1, from BOS on (where it has none, from a random id),
+// and on from there after an end-of-sequence token. No data is needed. Where the weights as they lie in the
+// files take more than `memory` bytes less a gigabyte, the model is rounded to int8 or int4 for that.
+// A text file: its beginning, tokenized as one string. A .json file: an array of windows of ids.
+// The last ninth of the windows is held out. Throws Error that names the file.
+CalibrationText calibration_text(const CalibrationChoice& choice, const FolderWeights& source, int64_t memory,
+                                 const Team& team, const CalibrationProgress& progress);
 
-// The first of these windows, until they have so many tokens, each cut to `context`. Throws Error where an id
-// is not below vocab_size.
-CalibrationText first_windows(Windows windows, const std::string& source, int64_t vocab_size, int64_t tokens,
-                              int64_t context);
+// Kept for a run that goes on from this one.
+void save(WorkFolder& work, const CalibrationText& text);
+std::optional<CalibrationText> load_calibration(const WorkFolder& work);
 
 }  // namespace whittle

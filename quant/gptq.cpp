@@ -272,6 +272,11 @@ std::vector<double> output_errors(std::span<const float> differences, int64_t ro
   return errors;
 }
 
+double output_power(const WeightMatrix& weights, const InputStatistics& inputs, const Team& team) {
+  const std::vector<double> powers = output_errors(values_of(weights, team), weights.rows, inputs, team);
+  return std::accumulate(powers.begin(), powers.end(), 0.0);
+}
+
 QuantizedMatrix gptq(const WeightMatrix& weights, const QuantizationScheme& scheme, DType scale_type,
                      const InputStatistics& inputs, const GptqOptions& options, const Team& team) {
   QuantizedMatrix out = round_to_nearest(weights, scheme, scale_type, inputs.importance.data(), team);

@@ -43,4 +43,7 @@ QuantizedMatrix gptq(const WeightMatrix& weights, const QuantizationScheme& sche
 std::vector<double> output_errors(std::span<const float> differences, int64_t rows,
                                   const InputStatistics& inputs, const Team& team);
 
+// Σ w H wᵀ over the rows: what their outputs are in all, in the unit of output_errors.
+double output_power(const WeightMatrix& weights, const InputStatistics& inputs, const Team& team);
+
 }  // namespace whittle

@@ -1,6 +1,8 @@
 #pragma once
 // How a module's floats become codes: a file a method, chosen by the recipe.
 
+#include <cstdint>
+#include <functional>
 #include <string>
 
 #include "engine/inventory.h"
@@ -8,12 +10,17 @@
 
 namespace whittle {
 
+// How far a stage is, in steps of its own, and what is being worked on.
+using StageProgress = std::function<void(int64_t done, int64_t total, const std::string& what)>;
+
 class Method {
  public:
   virtual ~Method() = default;
   // For the provenance in the file.
   virtual std::string text() const = 0;
-  // The codes of `module`, whose values are finite. Modules come in the plan's order: layer by layer.
+  // What has to be known of the whole model before the first module can be written. Values are finite.
+  virtual void prepare(const StageProgress&) {}
+  // The codes of `module`, whose values are finite; after prepare().
   virtual QuantizedMatrix quantize(const Module& module, const QuantizationScheme& scheme) = 0;
 };
 

@@ -4,36 +4,48 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "bench/drift.h"
 #include "kernels/threads.h"
-#include "quant/calibration.h"
+#include "quant/quantized_writer.h"
 #include "quant/recipe.h"
 
 namespace whittle {
 
+struct RunOptions {
+  std::string version;  // of this program, for the provenance
+  // What calibration may take, in bytes: text is drawn from a rounded model, and tokens between two layers
+  // lie in a file, where that would pass it. A layer and what one linear needs are taken whatever it says.
+  int64_t memory = int64_t{4} << 30;
+  // Go on from what an earlier run to the same place left, and leave it when this one does not end well.
+  bool resume = false;
+};
+
 struct QuantizationReport {
   int64_t source_bytes = 0, written_bytes = 0;  // of the weight files
-  int64_t modules = 0;                          // quantized
-  // Over the quantized weights: stored bits each, scales and zero points included, and Σ(w − ŵ)² / Σw².
-  double bits_per_weight = 0;
-  double relative_error = 0;
+  QuantizedWeights weights;
+  std::optional<DriftReport> held_out;  // against the original, on text that no method saw
+  struct Stage {
+    std::string name;
+    double seconds = 0;
+  };
+  std::vector<Stage> stages;
   std::vector<std::string> notes;  // what other readers of the format will not take, a sentence each
 };
 
-// Called from one thread with the source bytes done so far and in all, and the module being worked on.
-using Progress = std::function<void(int64_t done, int64_t total, const std::string& module)>;
-// Gives the tokens of a method that looks at inputs; called once the plan is known to be good.
-using Calibrate = std::function<CalibrationText()>;
+// Called from one thread: the stage, how far it is in steps of its own, and what is being worked on.
+using Progress =
+    std::function<void(const std::string& stage, int64_t done, int64_t total, const std::string& what)>;
 
 // Peak memory of rounding to nearest is one tensor and its codes whatever the model's size. A method that
-// looks at inputs has a layer, its codes, H of what its linears read, and the stream of all tokens, too;
-// drawing the model's own text takes the whole model. `version` goes into the provenance. Throws Error for
-// anything wrong with the source (a NaN names tensor and index, weights that no scale stands for tensor, row
-// and group) or the disk; then `out` does not exist.
+// looks at inputs has a layer, its codes, and H of what its linears read, too. Beside its weights, `out`
+// holds the recipe. Throws Error for anything wrong with the source, the calibration text or the disk; then
+// `out` does not exist.
 QuantizationReport quantize(const std::filesystem::path& source, const std::filesystem::path& out,
-                            const Recipe& recipe, const Calibrate& calibrate, const Team& team,
-                            const std::string& version, const Progress& progress);
+                            const Recipe& recipe, const Team& team, const RunOptions& options,
+                            const Progress& progress);
 
 }  // namespace whittle

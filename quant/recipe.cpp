@@ -10,6 +10,8 @@
 namespace whittle {
 namespace {
 
+constexpr std::string_view method_names[] = {"rtn", "gptq"};  // by MethodName
+
 // Groups of the head's int4 codes when the layers' have none.
 constexpr int64_t default_group_size = 128;
 // Inputs of the head that share an activation scale: its errors go straight into the logits, it runs for one
@@ -42,7 +44,13 @@ std::string scale_text(int64_t group_size) { return group_size ? fmt::format("g{
 
 }  // namespace
 
-std::string_view name(MethodName method) { return method == MethodName::rtn ? "rtn" : "gptq"; }
+std::string_view name(MethodName method) { return method_names[static_cast<size_t>(method)]; }
+
+std::optional<MethodName> method_named(std::string_view name) {
+  const auto found = std::ranges::find(method_names, name);
+  if (found == std::end(method_names)) return std::nullopt;
+  return static_cast<MethodName>(found - std::begin(method_names));
+}
 
 std::string Recipe::text() const {
   const auto part = [](std::optional<WeightFormat> format) { return format ? info(*format).name : "keep"; };
@@ -55,6 +63,7 @@ std::string Recipe::text() const {
                   part(lm_head), part(embedding));
   if (method != MethodName::rtn) text += fmt::format(", {}", name(method));
   for (const std::string& pattern : exclude) text += fmt::format(", exclude {}", pattern);
+  if (!modules.empty()) text += fmt::format(", {} modules otherwise", modules.size());
   return text;
 }
 
@@ -65,6 +74,9 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
   if (file.config().contains("quantization_config"))
     fail("{}: quantization_config: the model is quantized already; quantize the original weights",
          config.string());
+  for (const auto& [module, format] : recipe.modules)
+    if (format && format->weights == WeightFormat::int4 && format->group_size == 0)
+      fail("the recipe's {}: int4 needs groups; expected 32, 64 or 128, found a whole row", quote(module));
   if (recipe.weights == WeightFormat::int4 && recipe.group_size == 0)
     fail_option("group_size", "int4 needs groups; expected 32, 64 or 128, found a whole row");
   check_shapes(source);
@@ -81,7 +93,15 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
 
   QuantizationPlan plan;
   plan.buffers = buffer_names(source.spec());
+  std::set<std::string> named;
   const auto add = [&](const std::string& module, std::optional<QuantizationScheme> scheme) {
+    if (const auto own = recipe.modules.find(module); own != recipe.modules.end()) {
+      named.insert(module);
+      scheme.reset();
+      if (own->second) scheme = linear_scheme(recipe, own->second->weights, own->second->group_size);
+      if (scheme && module == inventory.head_name() && !scheme->group_size)
+        scheme->activation_group_size = head_activation_group_size;
+    }
     if (!excluded(module) && scheme)
       plan.modules.push_back({module, *scheme});
     else
@@ -122,12 +142,21 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
       add(module.name, std::nullopt);
   }
   if (split) add(inventory.head_name(), head);
+  for (const auto& [module, format] : recipe.modules)
+    if (!named.contains(module))
+      fail("the recipe names {}, which {} does not have, or not as a matrix of its own", quote(module),
+           file.folder().string());
   for (size_t i = 0; i < used.size(); ++i)
     if (!used[i])
       fail_option("exclude", "no module of {} matches {}", file.folder().string(), quote(recipe.exclude[i]));
   if (plan.modules.empty())
     fail_option("exclude", "keeps every module of {}: nothing is left to quantize", file.folder().string());
   return plan;
+}
+
+const QuantizedModule* QuantizationPlan::find(std::string_view module) const {
+  const auto found = std::ranges::find(modules, module, &QuantizedModule::name);
+  return found != modules.end() ? &*found : nullptr;
 }
 
 std::vector<std::string> QuantizationPlan::notes(const Inventory& inventory) const {

@@ -12,6 +12,7 @@
 
 #include "engine/files/quantization_config.h"
 #include "engine/weight_source.h"
+#include "quant/calibration.h"
 
 namespace whittle {
 
@@ -20,6 +21,16 @@ enum class MethodName : uint8_t {
   gptq,  // error feedback and fitted scales, for inputs that were seen (gptq.h)
 };
 std::string_view name(MethodName method);
+
+std::optional<MethodName> method_named(std::string_view name);
+
+// What a module becomes. A head in whole rows reads finer activations than the recipe's.
+struct ModuleFormat {
+  WeightFormat weights = WeightFormat::int8;
+  int64_t group_size = 0;  // 0: a row
+
+  bool operator==(const ModuleFormat&) const = default;
+};
 
 struct Recipe {
   MethodName method = MethodName::rtn;
@@ -30,6 +41,11 @@ struct Recipe {
   std::vector<std::string> exclude;   // regular expressions; a module whose name one matches anywhere is kept
   std::optional<WeightFormat> lm_head;    // int8 (a row) or int4 (in groups); unset: kept
   std::optional<WeightFormat> embedding;  // int8 (a row); unset: kept
+  // What these modules become whatever is said above; nothing: kept. By name.
+  std::map<std::string, std::optional<ModuleFormat>> modules;
+  CalibrationChoice calibration;  // of methods that look at inputs
+
+  bool operator==(const Recipe&) const = default;
 
   // One line for reports and for the file's metadata.
   std::string text() const;
@@ -49,6 +65,8 @@ struct QuantizationPlan {
   // Tensors that stand for what readers compute, such as GPT-2's causal masks: not written.
   std::set<std::string, std::less<>> buffers;
 
+  // nullptr where it is not quantized.
+  const QuantizedModule* find(std::string_view module) const;
   // What other readers of the format will not take, a sentence each.
   std::vector<std::string> notes(const Inventory& inventory) const;
 };

@@ -20,7 +20,7 @@ class ReplacedWeights final : public WeightSource {
   void replace(const std::string& module, Replacement replacement) {
     replaced_[module] = std::move(replacement);
   }
-  void restore_all() { replaced_.clear(); }
+  void restore(const std::string& module) { replaced_.erase(module); }
 
   const ModelSpec& spec() const override { return source_.spec(); }
   const Inventory& inventory() const override { return source_.inventory(); }

@@ -3,12 +3,11 @@
 #include <iostream>
 
 #include "bench/reports/json_report.h"
-#include "bench/reports/table.h"
-#include "bench/windows.h"
 #include "engine/files/name_pattern.h"
-#include "engine/tokenizer/tokenizer.h"
 #include "kernels/error.h"
 #include "quant/pipeline.h"
+#include "quant/quantization_report.h"
+#include "quant/recipe_file.h"
 #include "tools/commands.h"
 #include "tools/model_options.h"
 #include "tools/options.h"
@@ -19,14 +18,20 @@ namespace whittle {
 namespace {
 
 struct QuantizeOptions {
-  std::string source, out, json;
+  std::string source, out, json, recipe;
   std::string weights = "int8", group_size, activations = "token", lm_head = "keep", embedding = "keep";
-  std::string method = "rtn", calibration = "self";
-  int64_t calibration_tokens = 32768;
+  std::string effort = "good", method;
+  CalibrationChoice calibration;
   bool asymmetric = false;
   std::vector<std::string> exclude;
+  RunOptions run;
   int threads = 0;
 };
+
+// What a recipe says already.
+constexpr std::initializer_list<const char*> recipe_flags = {
+    "--weights",   "--group-size", "--asymmetric", "--activations", "--exclude",           "--lm-head",
+    "--embedding", "--effort",     "--method",     "--calibration", "--calibration-tokens"};
 
 // "channel" and "token" are one scale for all.
 int64_t group_of(const std::string& text) {
@@ -46,42 +51,26 @@ std::string wrong_regex(const std::string& pattern) {
   }
 }
 
-// The tokens that a method looks at: the model's own, or those of a file.
-CalibrationText calibration_text(const QuantizeOptions& options, const Team& team) {
-  constexpr int64_t window = 512;
-  if (options.calibration == "self") {
-    ProgressLine progress("calibration text");
-    CalibrationText text =
-        self_calibration(options.source, team, options.calibration_tokens, window, 0,
-                         [&](int64_t done, int64_t total) { progress.update(done, total, "tokens"); });
-    progress.finish();
-    return text;
+Recipe recipe_of(QuantizeOptions& options, const CLI::App& command) {
+  if (!options.recipe.empty()) {
+    refuse_void(command, recipe_flags, "--recipe says what is done");
+    constexpr int64_t most = int64_t{64} << 20;
+    return read_recipe(read_json(options.recipe, most), options.recipe);
   }
-  const FolderWeights source(options.source);
-  const int64_t context = std::min(window, source.spec().max_position_embeddings);
-  const std::filesystem::path file = options.calibration;
-  constexpr int64_t most = int64_t{1} << 30;
-  Windows windows = file.extension() == ".json"
-                        ? token_windows(read_json(file, most), file.string())
-                        : text_windows(Tokenizer::open(options.source), read_text(file), context, "windows");
-  return first_windows(std::move(windows), file.filename().string(), source.spec().vocab_size,
-                       options.calibration_tokens, context);
-}
-
-void run(QuantizeOptions options, const CLI::App& command) {
   if (options.group_size.empty()) options.group_size = options.weights == "int4" ? "128" : "channel";
   if (options.group_size != "channel")
     refuse_void(command, {"--activations"},
                 "weights in groups of " + options.group_size + " use groups of their own");
   if (options.group_size == "channel" && options.weights == "int4")
     throw CLI::ValidationError("--group-size", "int4 needs groups; expected 32, 64 or 128, found channel");
-  if (!options.json.empty()) check_report_path(options.json);
-  if (!options.json.empty() && same_path(options.json, options.out))
-    throw CLI::ValidationError("--json", "is the same as OUT");
-  if (options.method == "rtn")
-    refuse_void(command, {"--calibration", "--calibration-tokens"}, "rtn looks at the weights alone");
+  if (!options.method.empty()) refuse_void(command, {"--effort"}, "--method names one method alone");
   Recipe recipe;
-  recipe.method = options.method == "gptq" ? MethodName::gptq : MethodName::rtn;
+  recipe.method = !options.method.empty()    ? *method_named(options.method)
+                  : options.effort == "fast" ? MethodName::rtn
+                                             : MethodName::gptq;
+  if (recipe.method == MethodName::rtn)
+    refuse_void(command, {"--calibration", "--calibration-tokens", "--memory", "--resume"},
+                "rounding looks at the weights alone");
   recipe.weights = *weight_format_named(options.weights);
   recipe.group_size = group_of(options.group_size);
   recipe.symmetric = !options.asymmetric;
@@ -89,30 +78,48 @@ void run(QuantizeOptions options, const CLI::App& command) {
   recipe.exclude = options.exclude;
   recipe.lm_head = format_or_keep(options.lm_head);
   recipe.embedding = format_or_keep(options.embedding);
+  recipe.calibration = options.calibration;
+  return recipe;
+}
 
-  const Team team(options.threads);
-  ProgressLine progress("quantize");
-  const QuantizationReport report = quantize(
-      options.source, options.out, recipe, [&] { return calibration_text(options, team); }, team,
-      WHITTLE_VERSION,
-      [&](int64_t done, int64_t total, const std::string& module) { progress.update(done, total, module); });
-  progress.finish();
-  for (const std::string& note : report.notes) fmt::print(stderr, "whittle: {}\n", note);
-  if (options.json != "-") {
-    fmt::print(
-        "{}: {}\n{} modules quantized at {:.3f} bits per weight; relative error of their weights {:.3e}\n"
-        "{} → {} on disk\n",
-        options.out, recipe.text(), report.modules, report.bits_per_weight, report.relative_error,
-        format_bytes(static_cast<double>(report.source_bytes)),
-        format_bytes(static_cast<double>(report.written_bytes)));
+// The stages' own lines, one after the other.
+class StageLines {
+ public:
+  void update(const std::string& stage, int64_t done, int64_t total, const std::string& what) {
+    if (stage != stage_) {
+      line_.emplace(stage);
+      stage_ = stage;
+    }
+    line_->update(done, total, what);
   }
-  if (!options.json.empty())
-    write_json(options.json, {{"recipe", recipe.text()},
-                              {"modules", report.modules},
-                              {"bits_per_weight", report.bits_per_weight},
-                              {"relative_error", report.relative_error},
-                              {"source_bytes", report.source_bytes},
-                              {"written_bytes", report.written_bytes}});
+  void finish() { line_.reset(); }
+
+ private:
+  std::string stage_;
+  std::optional<ProgressLine> line_;
+};
+
+void run(QuantizeOptions& options, const CLI::App& command) {
+  if (!options.json.empty()) check_report_path(options.json);
+  if (!options.json.empty() && same_path(options.json, options.out))
+    throw CLI::ValidationError("--json", "is the same as OUT");
+  const Recipe recipe = recipe_of(options, command);
+  options.run.version = WHITTLE_VERSION;
+  const Team team(options.threads);
+  StageLines lines;
+  const QuantizationReport report =
+      quantize(options.source, options.out, recipe, team, options.run,
+               [&](const std::string& stage, int64_t done, int64_t total, const std::string& what) {
+                 lines.update(stage, done, total, what);
+               });
+  lines.finish();
+  for (const std::string& note : report.notes) fmt::print(stderr, "whittle: {}\n", note);
+  if (options.json != "-") fmt::print("{}: {}\n{}", options.out, recipe.text(), quantization_text(report));
+  if (!options.json.empty()) {
+    nlohmann::json json = quantization_json(report);
+    json["recipe"] = recipe.text();
+    write_json(options.json, json);
+  }
 }
 
 }  // namespace
@@ -150,19 +157,39 @@ void add_quantize(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::IsMember({"int8", "keep"}));
   command
-      ->add_option("--method", options.method,
-                   "rtn: round to nearest; gptq: rounding for the inputs that linears read")
+      ->add_option("--effort", options.effort,
+                   "fast: rounding alone, seconds; good: rounding for the inputs that linears read")
       ->capture_default_str()
+      ->check(CLI::IsMember({"fast", "good"}));
+  command
+      ->add_option("--method", options.method,
+                   "One method alone, for comparison. rtn: round to nearest; gptq: error feedback")
       ->check(CLI::IsMember({"rtn", "gptq"}));
   command
       ->add_option(
-          "--calibration", options.calibration,
+          "--calibration", options.calibration.source,
           "self: text that the model itself writes; or a text file, or a .json file of windows of ids")
       ->type_name("self|FILE")
-      ->capture_default_str();
-  command->add_option("--calibration-tokens", options.calibration_tokens, "Tokens that a method looks at")
+      ->capture_default_str()
+      ->check(not_empty());
+  command
+      ->add_option("--calibration-tokens", options.calibration.tokens,
+                   "Tokens that a method looks at; an eighth more is held out to judge the result")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24).description(""));
+  command->add_option("--recipe", options.recipe, "Do what this says: the recipe.json of an earlier run")
+      ->type_name("FILE")
+      ->check(not_empty());
+  command
+      ->add_option("--memory", options.run.memory,
+                   "What calibration may take beside a layer, such as 4G: text is then drawn from a rounded "
+                   "model, and tokens wait in a file")
+      ->type_name("SIZE")
+      ->default_str("4G")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(int64_t{1} << 20, int64_t{1} << 50).description(""));
+  command->add_flag("--resume", options.run.resume,
+                    "Go on from what a run that was interrupted left; leave it when this one is");
   add_allow_field(*command);
   add_threads(*command, options.threads);
   add_json(*command, options.json);
@@ -172,7 +199,8 @@ void add_quantize(CLI::App& app) {
       "Examples:\n"
       "  whittle quantize llama llama-int8\n"
       "  whittle quantize llama llama-int4 --weights int4 --group-size 32 --lm-head int8 --embedding int8\n"
-      "  whittle quantize llama llama-int4 --weights int4 --method gptq --calibration my-text.txt\n"
+      "  whittle quantize llama llama-int4 --weights int4 --calibration my-text.txt --resume\n"
+      "  whittle quantize llama other --recipe llama-int4/recipe.json\n"
       "  whittle quantize llama llama-mixed --weights int4 --exclude 'layers\\.0\\.' --exclude down_proj");
   command->callback([command] { run(options, *command); });
 }

@@ -33,11 +33,6 @@ constexpr std::string_view side_files[] = {"tokenizer",
                                            "NOTICE",
                                            "USE_POLICY"};
 
-fs::path without_trailing_slash(fs::path path) {
-  path = fs::absolute(path).lexically_normal();
-  return path.has_filename() ? path : path.parent_path();
-}
-
 void check_free(const fs::path& path) {
   std::error_code error;
   const auto status = fs::symlink_status(path, error);
@@ -48,6 +43,11 @@ void check_free(const fs::path& path) {
 
 }  // namespace
 
+fs::path final_path_of(const fs::path& out) {
+  const fs::path path = fs::absolute(out).lexically_normal();
+  return path.has_filename() ? path : path.parent_path();
+}
+
 void sync_to_disk(const fs::path& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) fail("{}: {}", path.string(), std::strerror(errno));
@@ -57,7 +57,7 @@ void sync_to_disk(const fs::path& path) {
   if (result != 0 && error != EINVAL) fail("{}: cannot write: {}", path.string(), std::strerror(error));
 }
 
-OutputFolder::OutputFolder(const fs::path& final_path) : final_(without_trailing_slash(final_path)) {
+OutputFolder::OutputFolder(const fs::path& final_path) : final_(final_path_of(final_path)) {
   // Killed between the two renames of commit().
   if (fs::exists(final_ / partial_config) && !fs::exists(final_ / "config.json")) remove_if_abandoned(final_);
   check_free(final_);

@@ -40,6 +40,9 @@ class OutputFolder {
   std::optional<HiddenSibling> sibling_;
 };
 
+// The absolute path of an output, without a slash at its end.
+std::filesystem::path final_path_of(const std::filesystem::path& out);
+
 // Brings a file, or a folder's list of names where the file system knows that, to the disk. Throws Error that
 // names it.
 void sync_to_disk(const std::filesystem::path& path);

@@ -7,6 +7,7 @@
 #include "bench/drift.h"
 #include "kernels/error.h"
 #include "quant/pipeline.h"
+#include "quant/self_text.h"
 #include "tests/support/paths.h"
 #include "tests/support/tiny_families.h"
 
@@ -15,6 +16,8 @@ using namespace whittle::test;
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr int64_t most_memory = int64_t{4} << 30;
 
 // A model of every kind of block, with room for groups of 32.
 std::vector<fs::path> write_models(const fs::path& folder) {
@@ -35,27 +38,25 @@ std::vector<fs::path> write_models(const fs::path& folder) {
   return models;
 }
 
-Recipe gptq_recipe() {
+// Windows of ids below `vocab_size`, for a recipe to calibrate on.
+fs::path write_windows(const fs::path& file, int64_t vocab_size) {
+  SplitMix64 random(11);
+  nlohmann::json windows;
+  for (int w = 0; w < 24; ++w) {
+    nlohmann::json& window = windows.emplace_back();
+    for (int i = 0; i < 30 + w; ++i) window.push_back(random.bits() % static_cast<uint64_t>(vocab_size));
+  }
+  write_text(file, windows.dump());
+  return file;
+}
+
+Recipe gptq_recipe(const fs::path& folder, int64_t vocab_size = 60) {
   Recipe recipe;
   recipe.method = MethodName::gptq;
   recipe.weights = WeightFormat::int4;
   recipe.group_size = 32;
+  recipe.calibration = {.source = write_windows(folder / "windows.json", vocab_size), .tokens = 800};
   return recipe;
-}
-
-CalibrationText some_text(int64_t vocab_size) {
-  SplitMix64 random(11);
-  Windows windows;
-  for (int w = 0; w < 20; ++w) {
-    std::vector<int32_t>& window = windows.ids.emplace_back();
-    for (int i = 0; i < 40 + w; ++i)
-      window.push_back(static_cast<int32_t>(random.bits() % static_cast<uint64_t>(vocab_size)));
-  }
-  return first_windows(std::move(windows), "test", vocab_size, 1000, 50);
-}
-
-void calibrate(const fs::path& model, const fs::path& out, int threads) {
-  quantize(model, out, gptq_recipe(), [] { return some_text(60); }, Team(threads), "test", {});
 }
 
 double mean_kl(const fs::path& baseline, const fs::path& model) {
@@ -79,14 +80,14 @@ TEST_CASE(
   for (const fs::path& model : write_models(folder.path())) {
     CAPTURE(model.filename());
     const fs::path one = model.string() + "-1", two = model.string() + "-2", plain = model.string() + "-rtn";
-    calibrate(model, one, 1);
-    calibrate(model, two, 2);
+    Recipe recipe = gptq_recipe(folder.path());
+    for (const auto& [out, threads] : {std::pair(one, 1), {two, 2}})
+      quantize(model, out, recipe, Team(threads), {"test"}, {});
     CHECK(read_text(one / "model.safetensors") == read_text(two / "model.safetensors"));
     CHECK(read_text(one / "config.json") == read_text(two / "config.json"));
-    CHECK(read_text(one / "model.safetensors").find("calibration: test: ") != std::string::npos);
-    Recipe recipe = gptq_recipe();
+    CHECK(read_text(one / "model.safetensors").find("calibration: windows.json: ") != std::string::npos);
     recipe.method = MethodName::rtn;
-    quantize(model, plain, recipe, {}, Team(2), "test", {});
+    quantize(model, plain, recipe, Team(2), {"test"}, {});
     CHECK(mean_kl(model, one) < mean_kl(model, plain));
   }
 }
@@ -95,10 +96,8 @@ TEST_CASE("What the next layer reads has passed through the quantized ones") {
   const TemporaryFolder folder;
   const fs::path model = write_models(folder.path()).front(), kept = folder.path() / "kept",
                  all = folder.path() / "all";
-  Recipe recipe = gptq_recipe();
-  const auto run = [&](const fs::path& out) {
-    quantize(model, out, recipe, [] { return some_text(60); }, Team(2), "test", {});
-  };
+  Recipe recipe = gptq_recipe(folder.path());
+  const auto run = [&](const fs::path& out) { quantize(model, out, recipe, Team(2), {"test"}, {}); };
   run(all);
   recipe.exclude = {"layers\\.0\\."};  // the second layer then reads what it always read
   run(kept);
@@ -114,21 +113,39 @@ TEST_CASE(
     "A model's own text is the same for a seed, begins with BOS, and has the length that was asked for") {
   const TemporaryFolder folder;
   const fs::path model = write_models(folder.path()).front();
+  const FolderWeights source(model);
   const Team one(1), two(2);
-  const CalibrationText text = self_calibration(model, one, 1000, 48, 5, {});
-  CHECK(text.windows == self_calibration(model, two, 1000, 48, 5, {}).windows);
-  CHECK(text.windows != self_calibration(model, two, 1000, 48, 6, {}).windows);
-  CHECK(text.windows.size() == 21);
-  CHECK(text.longest() == 48);
+  const auto draw = [&](const Team& team, int64_t tokens, int64_t context, uint64_t seed) {
+    return self_text(source, most_memory, team, tokens, context, seed, {}).windows;
+  };
+  const Windows text = draw(one, 1000, 48, 5);
+  CHECK(text.ids == draw(two, 1000, 48, 5).ids);
+  CHECK(text.ids != draw(two, 1000, 48, 6).ids);
+  CHECK(text.ids.size() == 21);
+  CHECK(text.context == 48);
   int ends = 0;
-  for (const std::vector<int32_t>& window : text.windows) {
+  for (const std::vector<int32_t>& window : text.ids) {
     CHECK(window.size() == 48);
     CHECK(window.front() == 0);
     for (size_t i = 0; i + 1 < window.size(); ++i)
       if (window[i] == 1 && ++ends) CHECK(window[i + 1] == 0);
   }
   CHECK(ends > 0);
-  CHECK(self_calibration(model, one, 1, 1000, 5, {}).longest() == 64);  // what the model's context holds
+  CHECK(draw(one, 1, 1000, 5).context == 64);  // what the model's context holds
+}
+
+TEST_CASE("A model that does not fit is rounded for drawing its text, which says so") {
+  const TemporaryFolder folder;
+  const FolderWeights source(write_models(folder.path()).front());
+  const Team team(2);
+  const int64_t spare = int64_t{1} << 30;
+  const auto draw = [&](int64_t memory) { return self_text(source, memory, team, 200, 48, 5, {}); };
+  const SelfText whole = draw(most_memory), int8 = draw(spare + 100'000), int4 = draw(1);
+  CHECK(whole.rounded_to.empty());
+  CHECK(int8.rounded_to == " rounded to int8");
+  CHECK(int4.rounded_to == " rounded to int4");
+  CHECK(int4.windows.ids != whole.windows.ids);
+  CHECK(int4.windows.ids.size() == whole.windows.ids.size());
 }
 
 TEST_CASE("Where an end is a beginning as well, the text goes on behind it") {
@@ -138,7 +155,8 @@ TEST_CASE("Where an end is a beginning as well, the text goes on behind it") {
   config["eos_token_id"] = config["bos_token_id"];
   write_text(model / "config.json", config.dump());
   int repeated = 0, ends = 0;
-  for (const std::vector<int32_t>& window : self_calibration(model, Team(2), 4000, 48, 5, {}).windows)
+  for (const std::vector<int32_t>& window :
+       self_text(FolderWeights(model), most_memory, Team(2), 4000, 48, 5, {}).windows.ids)
     for (size_t i = 1; i + 1 < window.size(); ++i)
       if (window[i] == 0) {
         ++ends;
@@ -159,15 +177,14 @@ TEST_CASE("A NaN or an infinity in a weight is named before any text is drawn or
       for (RawTensor& tensor : changed)
         if (tensor.name == name) std::memcpy(tensor.bytes.data() + 8, &wrong, sizeof wrong);
       write_safetensors(folder.path() / "model.safetensors", changed);
-      bool drawn = false;
-      const Calibrate calibrate = [&] {
-        drawn = true;
-        return some_text(16);
-      };
+      std::vector<std::string> stages;
       CHECK_THROWS_WITH(
-          quantize(folder.path(), folder.path() / "out", gptq_recipe(), calibrate, Team(2), "test", {}),
+          quantize(folder.path(), folder.path() / "out", gptq_recipe(folder.path(), 16), Team(2), {"test"},
+                   [&](const std::string& stage, int64_t, int64_t, const std::string&) {
+                     stages.push_back(stage);
+                   }),
           Catch::Contains(name) && Catch::Contains("element 2"));
-      CHECK_FALSE(drawn);
+      CHECK(stages.empty());
       CHECK_FALSE(fs::exists(folder.path() / "out"));
     }
 }
@@ -176,22 +193,59 @@ TEST_CASE("Modules that are kept cost no calibration, and layers that are kept g
   const TemporaryFolder folder;
   for (const fs::path& model : write_models(folder.path())) {
     CAPTURE(model.filename());
-    Recipe recipe = gptq_recipe();
+    Recipe recipe = gptq_recipe(folder.path());
     recipe.exclude = {"\\.0\\.", "\\.1\\..*(down_proj|mlp)"};
     const fs::path out = model.string() + "-out";
-    const QuantizationReport report =
-        quantize(model, out, recipe, [] { return some_text(60); }, Team(2), "test", {});
-    CHECK(report.modules > 0);
+    CHECK(quantize(model, out, recipe, Team(2), {"test"}, {}).weights.modules > 0);
     CHECK(mean_kl(model, out) < 0.1);
   }
 }
 
-TEST_CASE("Windows to calibrate with are checked and cut") {
-  Windows windows;
-  windows.ids = {{1, 2, 3, 4}, {5, 6}, {7, 8}};
-  const CalibrationText text = first_windows(windows, "file", 9, 5, 3);
-  CHECK(text.windows == std::vector<std::vector<int32_t>>{{1, 2, 3}, {5, 6}});
-  CHECK(text.tokens() == 5);
-  CHECK_THROWS_WITH(first_windows(windows, "file", 8, 5, 3), Catch::Contains("8"));
-  CHECK_THROWS_AS(first_windows({}, "file", 8, 5, 3), Error);
+TEST_CASE("The last of the windows are held out, and what is wrong with a file is said") {
+  const TemporaryFolder folder;
+  write_tiny_model(folder.path(), {.hidden_size = 32, .intermediate_size = 64});
+  const FolderWeights source(folder.path());
+  const fs::path file = folder.path() / "ids.json";
+  const auto read = [&](const std::string& text, int64_t tokens) {
+    write_text(file, text);
+    return calibration_text({.source = file, .tokens = tokens}, source, most_memory, Team(1), {});
+  };
+  const CalibrationText text = read("[[1, 2, 3, 4], [5, 6], [7, 8], [9, 10]]", 5);
+  CHECK(text.windows == std::vector<std::vector<int32_t>>{{1, 2, 3, 4}});
+  CHECK(text.held_out.ids == std::vector<std::vector<int32_t>>{{5, 6}});
+  CHECK(text.tokens() == 4);
+  CHECK(read("[[1, 2, 3, 4]]", 5).held_out.ids.empty());
+  for (const char* wrong : {"[[1, 2, 99]]", "[]", "[[1]]", "{", "[[-1, 2]]", ""})
+    CHECK_THROWS_WITH(read(wrong, 5), Catch::Contains("ids.json") || Catch::Contains("99"));
+  nlohmann::json longer;
+  longer.emplace_back(std::vector<int>(65, 1));
+  CHECK_THROWS_WITH(read(longer.dump(), 5), Catch::Contains("65 ids") && Catch::Contains("64 positions"));
+}
+
+TEST_CASE("The held-out figures are those of the model that was written") {
+  const TemporaryFolder folder;
+  const Team team(2);
+  for (const fs::path& model : write_models(folder.path())) {
+    CAPTURE(model.filename());
+    for (const auto& [head, embedding] :
+         {std::pair<std::optional<WeightFormat>, std::optional<WeightFormat>>{{}, {}},
+          {WeightFormat::int8, {}},
+          {{}, WeightFormat::int8},
+          {WeightFormat::int8, WeightFormat::int8}}) {
+      Recipe recipe = gptq_recipe(folder.path());
+      recipe.lm_head = head;
+      recipe.embedding = embedding;
+      const fs::path out = folder.path() / "out";
+      fs::remove_all(out);
+      const QuantizationReport report = quantize(model, out, recipe, team, {"test"}, {});
+      const CalibrationText text =
+          calibration_text(recipe.calibration, FolderWeights(model), most_memory, team, {});
+      const DriftReport drift = measure_drift(Model(model, team), Model(out, team), team, text.held_out,
+                                              KvFormat::f16, nullptr, {});
+      REQUIRE(report.held_out);
+      CHECK(report.held_out->kl.mean == drift.kl.mean);
+      CHECK(report.held_out->model_nll == drift.model_nll);
+      CHECK(report.held_out->baseline_nll == drift.baseline_nll);
+    }
+  }
 }

@@ -51,7 +51,7 @@ std::vector<Recipe> recipes() {
 }
 
 QuantizationReport quantized(const fs::path& source, const fs::path& out, const Recipe& recipe) {
-  return quantize(source, out, recipe, {}, Team(2), "test", {});
+  return quantize(source, out, recipe, Team(2), {"test"}, {});
 }
 
 double kl_of(const fs::path& baseline, const fs::path& model) {
@@ -126,7 +126,7 @@ TEST_CASE("Every recipe gives a folder that loads, with either kind of names, an
           CAPTURE(gpt2, tied, based, recipe.text());
           const fs::path out = folder.path() / std::to_string(number++);
           const QuantizationReport report = quantized(source, out, recipe);
-          CHECK(report.modules > 0);
+          CHECK(report.weights.modules > 0);
           const std::vector<int32_t> ids = {3, 70, 0, 12, 5};
           const auto logits = [&](const fs::path& of) {
             const Model model(of, team);

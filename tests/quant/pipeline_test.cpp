@@ -73,7 +73,7 @@ TEST_CASE("What is written is read value for value by an independent reader") {
   for (const Recipe& recipe : recipes) {
     CAPTURE(recipe.text());
     const fs::path out = folder.path() / std::to_string(number++);
-    quantize(folder.path() / "tiny", out, recipe, {}, Team(2), "test", {});
+    quantize(folder.path() / "tiny", out, recipe, Team(2), {"test"}, {});
     const IndependentReader reader(out);
     const FolderWeights weights(out);
     for (const Module& module : weights.inventory().modules()) {
@@ -106,8 +106,8 @@ TEST_CASE("The values written are near the original's, and what is kept is kept 
 TEST_CASE("The file does not depend on the number of threads") {
   const TemporaryFolder folder;
   for (const int threads : {1, 3})
-    quantize(reference_model(), folder.path() / std::to_string(threads), int4_recipe(64), {}, Team(threads),
-             "test", {});
+    quantize(reference_model(), folder.path() / std::to_string(threads), int4_recipe(64), Team(threads),
+             {"test"}, {});
   CHECK(read_text(folder.path() / "1" / "model.safetensors") ==
         read_text(folder.path() / "3" / "model.safetensors"));
 }
@@ -117,15 +117,15 @@ TEST_CASE("Excluded modules stay as they were, and the report counts real bytes"
   Recipe recipe = int8_recipe();
   recipe.exclude = {"layers\\.0\\.", "down_proj"};
   const fs::path out = folder.path() / "out";
-  const QuantizationReport report = quantize(reference_model(), out, recipe, {}, Team(2), "test", {});
+  const QuantizationReport report = quantize(reference_model(), out, recipe, Team(2), {"test"}, {});
   const IndependentReader before(reference_model()), after(out);
-  CHECK(report.modules == 7 * 6);
+  CHECK(report.weights.modules == 7 * 6);
   CHECK(after.matrix("model.layers.0.mlp.up_proj") == before.matrix("model.layers.0.mlp.up_proj"));
   CHECK(after.matrix("model.layers.5.mlp.down_proj") == before.matrix("model.layers.5.mlp.down_proj"));
   CHECK(after.has("model.layers.5.mlp.up_proj.weight_scale"));
   CHECK(report.written_bytes == static_cast<int64_t>(fs::file_size(out / "model.safetensors")));
-  CHECK(report.bits_per_weight > 8);
-  CHECK(report.bits_per_weight < 8.25);
+  CHECK(report.weights.bits_per_weight > 8);
+  CHECK(report.weights.bits_per_weight < 8.25);
   const Model model(out, Team(2));
 }
 
@@ -170,7 +170,7 @@ TEST_CASE("A weight that is not finite stops the run with tensor and index, and 
     write_text(source / "model.safetensors", file);
     std::string message;
     try {
-      quantize(source, out, int8_recipe(), {}, Team(2), "test", {});
+      quantize(source, out, int8_recipe(), Team(2), {"test"}, {});
     } catch (const Error& error) {
       message = error.what();
     }
@@ -211,7 +211,7 @@ TEST_CASE("A tied matrix whose other treatment is excluded stays one") {
     (name == "lm_head" ? recipe.lm_head : recipe.embedding) = WeightFormat::int8;
     recipe.exclude = {name};
     const fs::path out = folder.path() / "out";
-    quantize(reference_model(), out, recipe, {}, Team(2), "test", {});
+    quantize(reference_model(), out, recipe, Team(2), {"test"}, {});
     const IndependentReader reader(out);
     CAPTURE(name);
     CHECK(reader.has("model.embed_tokens.weight"));
@@ -240,11 +240,11 @@ TEST_CASE("A head that nobody reads is neither written nor counted") {
     CAPTURE(recipe.text());
     const fs::path out = folder.path() / std::to_string(number++),
                    plain = folder.path() / std::to_string(number++);
-    const QuantizationReport report = quantize(source, out, recipe, {}, Team(1), "test", {});
+    const QuantizationReport report = quantize(source, out, recipe, Team(1), {"test"}, {});
     const QuantizationReport expected =
-        quantize(folder.path() / "plain", plain, recipe, {}, Team(1), "test", {});
+        quantize(folder.path() / "plain", plain, recipe, Team(1), {"test"}, {});
     CHECK(report.written_bytes == expected.written_bytes);
-    CHECK(report.bits_per_weight == expected.bits_per_weight);
+    CHECK(report.weights.bits_per_weight == expected.weights.bits_per_weight);
     const IndependentReader reader(out);
     CHECK(reader.has("lm_head.weight") == IndependentReader(plain).has("lm_head.weight"));
     if (embedding == keep)
@@ -260,7 +260,7 @@ TEST_CASE("Other readers are told of every linear that has no codes, a tied head
   const auto quantized = [&](const char* source, const Recipe& recipe) {
     static int number = 0;
     const fs::path out = folder.path() / std::to_string(number++);
-    quantize(folder.path() / source, out, recipe, {}, Team(1), "test", {});
+    quantize(folder.path() / source, out, recipe, Team(1), {"test"}, {});
     return out;
   };
   const std::string excluded = "model.layers.1.mlp.down_proj";
@@ -290,8 +290,8 @@ TEST_CASE("What other readers will not take is said") {
   make_tiny(folder.path() / "tiny", false);  // 72 and 172 inputs
   int number = 0;
   const auto notes = [&](const Recipe& recipe) {
-    return quantize(folder.path() / "tiny", folder.path() / std::to_string(number++), recipe, {}, Team(1),
-                    "test", {})
+    return quantize(folder.path() / "tiny", folder.path() / std::to_string(number++), recipe, Team(1),
+                    {"test"}, {})
         .notes;
   };
   CHECK(notes(int8_recipe()).empty());
@@ -327,7 +327,7 @@ TEST_CASE("A tensor whose shape contradicts config.json stops the run before any
     std::string message;
     try {
       // The parent is not there: to create the output would be another error.
-      quantize(folder.path(), folder.path() / "none" / "out", int8_recipe(), {}, Team(1), "test", {});
+      quantize(folder.path(), folder.path() / "none" / "out", int8_recipe(), Team(1), {"test"}, {});
     } catch (const Error& error) {
       message = error.what();
     }
@@ -361,7 +361,7 @@ TEST_CASE("The size of weights does not matter to what quantizing them loses") {
       if (exponent == -145) {
         std::string message;
         try {
-          quantize(folder.path(), out, recipe, {}, Team(1), "test", {});
+          quantize(folder.path(), out, recipe, Team(1), {"test"}, {});
         } catch (const Error& error) {
           message = error.what();
         }
@@ -372,7 +372,7 @@ TEST_CASE("The size of weights does not matter to what quantizing them loses") {
         ++refused;
         continue;
       }
-      quantize(folder.path(), out, recipe, {}, Team(1), "test", {});
+      quantize(folder.path(), out, recipe, Team(1), {"test"}, {});
       const std::vector<double> kept = IndependentReader(out).matrix(name);
       double error = 0, power = 0;
       for (size_t i = 0; i < values.size(); ++i) {
@@ -394,11 +394,11 @@ TEST_CASE("The size of weights does not matter to what quantizing them loses") {
 
 TEST_CASE("A model that is quantized already, or a recipe that leaves nothing to do, is refused") {
   const TemporaryFolder folder;
-  CHECK_THROWS_AS(quantize(quantized_reference(int8_recipe()), folder.path() / "a", int8_recipe(), {},
-                           Team(1), "test", {}),
-                  Error);
+  CHECK_THROWS_AS(
+      quantize(quantized_reference(int8_recipe()), folder.path() / "a", int8_recipe(), Team(1), {"test"}, {}),
+      Error);
   Recipe nothing = int8_recipe();
   nothing.exclude = {"layers"};
-  CHECK_THROWS_AS(quantize(reference_model(), folder.path() / "b", nothing, {}, Team(1), "test", {}), Error);
+  CHECK_THROWS_AS(quantize(reference_model(), folder.path() / "b", nothing, Team(1), {"test"}, {}), Error);
   CHECK(fs::is_empty(folder.path()));
 }

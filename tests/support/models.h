@@ -14,7 +14,7 @@ inline std::filesystem::path quantized_reference(const Recipe& recipe) {
   static const TemporaryFolder folder;
   static std::map<std::string, std::filesystem::path> made;
   const auto [entry, is_new] = made.try_emplace(recipe.text(), folder.path() / std::to_string(made.size()));
-  if (is_new) quantize(reference_model(), entry->second, recipe, {}, Team(2), "test", {});
+  if (is_new) quantize(reference_model(), entry->second, recipe, Team(2), {"test"}, {});
   return entry->second;
 }
 

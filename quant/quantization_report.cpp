@@ -1,0 +1,72 @@
+#include "quant/quantization_report.h"
+
+#include <algorithm>
+
+#include "bench/reports/figures.h"
+#include "bench/reports/table.h"
+
+namespace whittle {
+namespace {
+
+// Linears that the table names; JSON has them all.
+constexpr size_t shown_linears = 5;
+
+nlohmann::json held_out_json(const DriftReport& drift) {
+  return {{"tokens", drift.tokens_scored},
+          {"windows", drift.windows},
+          {"kl", or_null(drift.kl.mean)},
+          {"kl_ci95", bounds_json(drift.kl)},
+          {"perplexity_baseline", or_null(drift.baseline_perplexity())},
+          {"perplexity", or_null(drift.model_perplexity())}};
+}
+
+std::string held_out_text(const DriftReport& drift) {
+  return fmt::format("held-out text ({} tokens): mean KL {}, perplexity {} → {} ({} %)\n",
+                     drift.tokens_scored, format_fixed(drift.kl.mean, 5),
+                     format_fixed(drift.baseline_perplexity(), 4), format_fixed(drift.model_perplexity(), 4),
+                     format_signed(drift.perplexity_increase_percent().mean, 2));
+}
+
+}  // namespace
+
+nlohmann::json quantization_json(const QuantizationReport& report) {
+  nlohmann::json stages = nlohmann::json::object(), errors = nlohmann::json::array();
+  for (const auto& [name, seconds] : report.stages) stages[name] = seconds;
+  for (const auto& [module, relative] : report.weights.output_errors)
+    errors.push_back({{"module", module}, {"relative_error", or_null(relative)}});
+  return {{"modules", report.weights.modules},
+          {"bits_per_weight", report.weights.bits_per_weight},
+          {"relative_error", report.weights.relative_error},
+          {"source_bytes", report.source_bytes},
+          {"written_bytes", report.written_bytes},
+          {"held_out", report.held_out ? held_out_json(*report.held_out) : nlohmann::json(nullptr)},
+          {"stages", stages},
+          {"output_errors", errors}};
+}
+
+std::string quantization_text(const QuantizationReport& report) {
+  const QuantizedWeights& weights = report.weights;
+  std::string text = fmt::format(
+      "{} modules quantized at {:.3f} bits per weight; relative error of their weights {:.3e}\n"
+      "{} → {} on disk\n",
+      weights.modules, weights.bits_per_weight, weights.relative_error,
+      format_bytes(static_cast<double>(report.source_bytes)),
+      format_bytes(static_cast<double>(report.written_bytes)));
+  if (report.held_out) text += held_out_text(*report.held_out);
+  if (report.stages.size() > 1) {
+    Table table({{"stage", Align::left}, {"seconds", Align::right}});
+    for (const auto& [name, seconds] : report.stages) table.add_row({name, format_fixed(seconds, 1)});
+    text += '\n' + table.text();
+  }
+  if (!weights.output_errors.empty()) {
+    Table table({{"linears that lose most", Align::left}, {"error of their outputs", Align::right}});
+    for (size_t i = 0; i < std::min(shown_linears, weights.output_errors.size()); ++i) {
+      const auto& [module, relative] = weights.output_errors[i];
+      table.add_row({module, format_fixed(100 * relative, 1) + " %"});
+    }
+    text += '\n' + table.text();
+  }
+  return text;
+}
+
+}  // namespace whittle

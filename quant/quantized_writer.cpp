@@ -1,0 +1,158 @@
+#include "quant/quantized_writer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "engine/files/compressed_tensors.h"
+#include "engine/files/float_tensor.h"
+#include "engine/files/interrupts.h"
+#include "engine/files/json_file.h"
+#include "kernels/error.h"
+
+namespace whittle {
+namespace {
+
+// Elements of a tensor from `first` on, `step` apart.
+void require_finite(const float* values, int64_t count, const TensorView& tensor, int64_t first,
+                    int64_t step = 1) {
+  for (int64_t i = 0; i < count; ++i)
+    if (!std::isfinite(values[i]))
+      fail("{}: tensor {}: element {} is {}; a weight must be finite", tensor.file->string(),
+           quote(tensor.name), first + i * step, values[i]);
+}
+
+void require_finite_weights(const FolderWeights& source, const Module& module, const Team& team) {
+  const TensorView& tensor = source.file().get(module.name + ".weight");
+  const WeightMatrix weights = source.matrix(module);
+  team.for_each(module.rows, [&](int64_t row) {
+    if (interrupted()) return;
+    std::vector<float> values(static_cast<size_t>(module.cols));
+    weights.decode_row(row, values.data());
+    if (module.transposed)
+      require_finite(values.data(), module.cols, tensor, row, module.rows);
+    else
+      require_finite(values.data(), module.cols, tensor, row * module.cols);
+  });
+  check_interrupted();
+}
+
+std::string module_of(const TensorView& tensor) { return tensor.name.substr(0, tensor.name.rfind('.')); }
+
+}  // namespace
+
+void require_finite_model(const FolderWeights& source, const Team& team) {
+  for (const Module& module : source.inventory().modules())
+    if (module.matrix()) {
+      require_finite_weights(source, module, team);
+      source.file().drop_pages(source.file().get(module.name + ".weight").bytes);
+    }
+}
+
+QuantizedWriter::QuantizedWriter(const FolderWeights& source, const QuantizationPlan& plan, Method& method,
+                                 const Team& team, const StageProgress& progress)
+    : source_(source), file_(source.file()), plan_(plan), method_(method), team_(team), progress_(progress) {
+  for (const TensorView& tensor : file_.tensors())
+    if (used(tensor)) total_bytes_ += static_cast<int64_t>(tensor.bytes.size());
+  for (const auto& [target, from] : plan.copies)
+    total_bytes_ += static_cast<int64_t>(file_.get(from + ".weight").bytes.size());
+}
+
+std::vector<TensorInfo> QuantizedWriter::outline() const {
+  std::vector<TensorInfo> tensors;
+  for (const TensorView& tensor : file_.tensors())
+    if (kept(tensor)) tensors.push_back({tensor.name, tensor.dtype, tensor.shape});
+  for (const auto& [target, source] : plan_.copies)
+    if (!is_quantized(target)) {
+      const TensorView& tensor = file_.get(source + ".weight");
+      tensors.push_back({target + ".weight", tensor.dtype, tensor.shape});
+    }
+  for (const QuantizedModule& module : plan_.modules) {
+    const Module& source = source_of(module.name);
+    for (TensorInfo& info :
+         quantized_tensors(module.name, module.scheme, source.rows, source.cols, scale_dtype(module.scheme)))
+      tensors.push_back(std::move(info));
+  }
+  return tensors;
+}
+
+QuantizedWeights QuantizedWriter::write(SafetensorsWriter& writer) {
+  for (const TensorView& tensor : file_.tensors())
+    if (kept(tensor)) copy(tensor, tensor.name, writer);
+  for (const auto& [target, source] : plan_.copies)
+    if (!is_quantized(target)) copy(file_.get(source + ".weight"), target + ".weight", writer);
+  for (const QuantizedModule& module : plan_.modules) quantize_module(module, writer);
+  written_.modules = static_cast<int64_t>(plan_.modules.size());
+  written_.bits_per_weight = 8.0 * static_cast<double>(stored_bytes_) / static_cast<double>(weights_);
+  written_.relative_error = power_ > 0 ? error_ / power_ : 0;
+  std::ranges::stable_sort(written_.output_errors, std::ranges::greater(),
+                           &QuantizedWeights::ModuleError::relative);
+  return std::move(written_);
+}
+
+// What a module of the output is made from.
+const Module& QuantizedWriter::source_of(const std::string& module) const {
+  const auto copy = plan_.copies.find(module);
+  return *source_.inventory().find(copy == plan_.copies.end() ? module : copy->second);
+}
+
+bool QuantizedWriter::used(const TensorView& tensor) const {
+  return module_of(tensor) != plan_.unused && !plan_.buffers.contains(tensor.name);
+}
+
+bool QuantizedWriter::kept(const TensorView& tensor) const {
+  return used(tensor) && (!tensor.name.ends_with(".weight") || !is_quantized(module_of(tensor)));
+}
+
+void QuantizedWriter::advance(const TensorView& tensor, const std::string& module) {
+  check_interrupted();
+  done_bytes_ += static_cast<int64_t>(tensor.bytes.size());
+  progress_(done_bytes_, total_bytes_, module);
+}
+
+void QuantizedWriter::copy(const TensorView& tensor, const std::string& name, SafetensorsWriter& writer) {
+  const std::optional<WeightFormat> format = float_format(tensor.dtype);
+  constexpr int64_t piece = 1 << 22;  // elements
+  const int64_t element_bytes = bits(tensor.dtype) / 8;
+  const int64_t pieces = (tensor.elements() + piece - 1) / piece;
+  team_.for_each(pieces, [&](int64_t i) {
+    if (interrupted()) return;
+    const int64_t first = i * piece, count = std::min(piece, tensor.elements() - first);
+    const auto bytes = tensor.bytes.subspan(static_cast<size_t>(first * element_bytes),
+                                            static_cast<size_t>(count * element_bytes));
+    if (format) {
+      std::vector<float> values(static_cast<size_t>(count));
+      info(*format).decode_row(bytes.data(), count, values.data());
+      require_finite(values.data(), count, tensor, first);
+    }
+    writer.write(name, first * element_bytes, bytes);
+  });
+  if (pieces == 0) writer.write(name, tensor.bytes);
+  file_.drop_pages(tensor.bytes);
+  advance(tensor, name);
+}
+
+void QuantizedWriter::quantize_module(const QuantizedModule& module, SafetensorsWriter& writer) {
+  const Module& source = source_of(module.name);
+  const QuantizationScheme& scheme = module.scheme;
+  require_finite_weights(source_, source, team_);
+  const QuantizedMatrix quantized = method_.quantize(source, scheme);
+  if (quantized.fit == ScaleFit::lost)
+    fail("{}: tensor {}: row {}, group {}: no scale in {} stands for weights of this size",
+         file_.get(source.name + ".weight").file->string(), quote(source.name + ".weight"), quantized.row,
+         quantized.group, name(quantized.scale_type));
+  if (quantized.scale_type == DType::BF16) writer.make_bf16(module.name + ".weight_scale");
+  error_ += quantized.error;
+  power_ += quantized.power;
+  const WeightMatrix& matrix = quantized.matrix;
+  write_quantized(writer, module.name, scheme, matrix, quantized.scale_type);
+  for (const TensorInfo& part :
+       quantized_tensors(module.name, scheme, matrix.rows, matrix.cols, quantized.scale_type))
+    stored_bytes_ += *tensor_bytes(part.dtype, part.shape);
+  weights_ += matrix.rows * matrix.cols;
+  if (quantized.output_power > 0)
+    written_.output_errors.push_back({module.name, std::sqrt(quantized.loss / quantized.output_power)});
+  advance(file_.get(source.name + ".weight"), module.name);
+}
+
+}  // namespace whittle

@@ -1,0 +1,66 @@
+#pragma once
+// The tensors of a quantized model, written one by one: what is kept as it was, then codes module by module.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/files/safetensors_writer.h"
+#include "engine/weight_source.h"
+#include "kernels/threads.h"
+#include "quant/method.h"
+#include "quant/recipe.h"
+
+namespace whittle {
+
+// What writing the modules showed.
+struct QuantizedWeights {
+  int64_t modules = 0;
+  // Stored bits of each weight, scales and zero points included, and Σ(w − ŵ)² / Σw².
+  double bits_per_weight = 0, relative_error = 0;
+  // Of the outputs on the calibration text, √(Σ(y − ŷ)² / Σy²), where a method looked at it; worst first.
+  struct ModuleError {
+    std::string module;
+    double relative = 0;
+  };
+  std::vector<ModuleError> output_errors;
+};
+
+class QuantizedWriter {
+ public:
+  // All must outlive this.
+  QuantizedWriter(const FolderWeights& source, const QuantizationPlan& plan, Method& method, const Team& team,
+                  const StageProgress& progress);
+
+  // Every tensor of the output, in the source's order, quantized modules in the plan's order after what is
+  // kept.
+  std::vector<TensorInfo> outline() const;
+  // Throws Error for a value that is not finite (it names tensor and index) and for weights that no scale
+  // stands for (tensor, row and group).
+  QuantizedWeights write(SafetensorsWriter& writer);
+
+ private:
+  bool is_quantized(const std::string& module) const { return plan_.find(module) != nullptr; }
+  const Module& source_of(const std::string& module) const;
+  bool used(const TensorView& tensor) const;
+  bool kept(const TensorView& tensor) const;
+  void advance(const TensorView& tensor, const std::string& module);
+  void copy(const TensorView& tensor, const std::string& name, SafetensorsWriter& writer);
+  void quantize_module(const QuantizedModule& module, SafetensorsWriter& writer);
+
+  const FolderWeights& source_;
+  const ModelFile& file_;
+  const QuantizationPlan& plan_;
+  Method& method_;
+  const Team& team_;
+  const StageProgress& progress_;
+  QuantizedWeights written_;
+  int64_t done_bytes_ = 0, total_bytes_ = 0;
+  int64_t stored_bytes_ = 0, weights_ = 0;
+  double error_ = 0, power_ = 0;
+};
+
+// Throws Error where a matrix holds a value that is not finite. (Vectors are checked as they are read.)
+void require_finite_model(const FolderWeights& source, const Team& team);
+
+}  // namespace whittle

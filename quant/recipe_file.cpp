@@ -1,0 +1,116 @@
+#include "quant/recipe_file.h"
+
+#include <algorithm>
+#include <iterator>
+#include <span>
+
+#include "engine/files/json_file.h"
+#include "kernels/error.h"
+
+namespace whittle {
+namespace {
+
+constexpr int64_t version = 1;
+constexpr int64_t most_tokens = int64_t{1} << 24, most_seed = int64_t{1} << 53;
+constexpr int64_t group_sizes[] = {0, 32, 64, 128};
+
+const char* const known_fields[] = {"whittle_recipe", "method",      "weights", "group_size",
+                                    "asymmetric",     "activations", "exclude", "lm_head",
+                                    "embedding",      "calibration", "modules"};
+const char* const calibration_fields[] = {"source", "tokens", "seed"};
+const char* const module_fields[] = {"weights", "group_size"};
+
+nlohmann::ordered_json format_json(std::optional<WeightFormat> format) {
+  return format ? nlohmann::ordered_json(info(*format).name) : nlohmann::ordered_json(nullptr);
+}
+
+void refuse_unknown(const JsonFields& fields, std::span<const char* const> known) {
+  for (const auto& [name, value] : fields.object().items())
+    if (std::ranges::find(known, name) == known.end())
+      fields.reject(name.c_str(), "no such field in a recipe");
+}
+
+WeightFormat code_format(const JsonFields& fields, const char* field, std::string_view fallback) {
+  const std::string text = fields.string(field, std::string(fallback));
+  const std::optional<WeightFormat> format = weight_format_named(text);
+  if (!format || !info(*format).quantized)
+    fields.reject(field, fmt::format("expected int8 or int4, found {}", quote(text)));
+  return *format;
+}
+
+int64_t group_size(const JsonFields& fields, const char* field) {
+  const int64_t size = fields.integer(field, 0, group_sizes[3], 0);
+  if (std::ranges::find(group_sizes, size) == std::end(group_sizes))
+    fields.reject(field, fmt::format("expected 32, 64, 128, or 0 for a row, found {}", size));
+  return size;
+}
+
+}  // namespace
+
+nlohmann::ordered_json recipe_json(const Recipe& recipe) {
+  nlohmann::ordered_json json = {{"whittle_recipe", version},
+                                 {"method", name(recipe.method)},
+                                 {"weights", info(recipe.weights).name},
+                                 {"group_size", recipe.group_size},
+                                 {"asymmetric", !recipe.symmetric},
+                                 {"activations", recipe.activation_group_size},
+                                 {"lm_head", format_json(recipe.lm_head)},
+                                 {"embedding", format_json(recipe.embedding)},
+                                 {"exclude", recipe.exclude}};
+  if (recipe.method != MethodName::rtn)
+    json["calibration"] = {{"source", recipe.calibration.source},
+                           {"tokens", recipe.calibration.tokens},
+                           {"seed", recipe.calibration.seed}};
+  for (const auto& [module, format] : recipe.modules) {
+    nlohmann::ordered_json& out = json["modules"][module];
+    if (format) out = {{"weights", info(format->weights).name}, {"group_size", format->group_size}};
+  }
+  return json;
+}
+
+Recipe read_recipe(const nlohmann::json& json, const std::string& what) {
+  const JsonFields fields(json, what);
+  refuse_unknown(fields, known_fields);
+  fields.integer("whittle_recipe", version, version);
+  Recipe recipe;
+  const std::string method = fields.string("method", std::string(name(recipe.method)));
+  const std::optional<MethodName> named = method_named(method);
+  if (!named) fields.reject("method", fmt::format("expected rtn or gptq, found {}", quote(method)));
+  recipe.method = *named;
+  recipe.weights = code_format(fields, "weights", "int8");
+  recipe.group_size = group_size(fields, "group_size");
+  recipe.symmetric = !fields.boolean("asymmetric", false);
+  recipe.activation_group_size = group_size(fields, "activations");
+  if (fields.has("lm_head")) recipe.lm_head = code_format(fields, "lm_head", "");
+  if (fields.has("embedding")) recipe.embedding = code_format(fields, "embedding", "");
+  if (recipe.embedding && *recipe.embedding != WeightFormat::int8)
+    fields.reject("embedding", "expected int8, or null");
+  if (fields.has("exclude")) {
+    const nlohmann::json& exclude = fields.at("exclude");
+    if (!exclude.is_array()) fields.reject("exclude", "expected an array of regular expressions");
+    for (const nlohmann::json& pattern : exclude) {
+      if (!pattern.is_string()) fields.reject("exclude", "expected an array of regular expressions");
+      recipe.exclude.push_back(pattern.get<std::string>());
+    }
+  }
+  if (fields.has("calibration")) {
+    const JsonFields calibration = fields.object("calibration");
+    refuse_unknown(calibration, calibration_fields);
+    recipe.calibration.source = calibration.string("source", recipe.calibration.source);
+    recipe.calibration.tokens = calibration.integer("tokens", 1, most_tokens, recipe.calibration.tokens);
+    recipe.calibration.seed = static_cast<uint64_t>(calibration.integer("seed", 0, most_seed, 0));
+  }
+  if (fields.has("modules")) {
+    const JsonFields modules = fields.object("modules");
+    for (const auto& [module, value] : modules.object().items()) {
+      std::optional<ModuleFormat>& format = recipe.modules[module];
+      if (value.is_null()) continue;
+      const JsonFields own(value, fmt::format("{}: module {}", what, quote(module)));
+      refuse_unknown(own, module_fields);
+      format = {code_format(own, "weights", ""), group_size(own, "group_size")};
+    }
+  }
+  return recipe;
+}
+
+}  // namespace whittle

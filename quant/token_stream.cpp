@@ -1,0 +1,183 @@
+#include "quant/token_stream.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "engine/files/interrupts.h"
+#include "engine/kv_cache.h"
+#include "kernels/error.h"
+
+namespace whittle {
+namespace {
+
+// All of `bytes` at `offset`, by pread or pwrite.
+template <class Call, class Bytes>
+void transfer(Call call, int fd, Bytes* bytes, size_t size, int64_t offset) {
+  while (size > 0) {
+    const ssize_t done = call(fd, bytes, size, offset);
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0)
+      fail("the file of the tokens between two layers: {}", done < 0 ? std::strerror(errno) : "cut short");
+    bytes += done;
+    offset += done;
+    size -= static_cast<size_t>(done);
+  }
+}
+
+}  // namespace
+
+RowStore::RowStore(int64_t rows, int64_t width, const std::filesystem::path& spill_folder) : width_(width) {
+  if (spill_folder.empty()) {
+    values_.resize(static_cast<size_t>(rows * width));
+    return;
+  }
+  std::string name = spill_folder / "tokens.XXXXXX";
+  fd_ = mkostemp(name.data(), O_CLOEXEC);
+  if (fd_ < 0) fail("{}: cannot create: {}", name, std::strerror(errno));
+  unlink(name.c_str());
+  // Now, not in the middle of the work.
+  const int error = posix_fallocate(fd_, 0, std::max<int64_t>(1, rows * width * 4));
+  if (error != 0) {
+    close(fd_);
+    fail("{}: cannot hold {} tokens of {} values: {}", spill_folder.string(), rows, width,
+         std::strerror(error));
+  }
+}
+
+RowStore::~RowStore() {
+  if (fd_ >= 0) close(fd_);
+}
+
+RowStore::RowStore(RowStore&& other) noexcept
+    : width_(other.width_), values_(std::move(other.values_)), fd_(std::exchange(other.fd_, -1)) {}
+
+RowStore& RowStore::operator=(RowStore&& other) noexcept {
+  width_ = other.width_;
+  values_.swap(other.values_);
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+void RowStore::read(int64_t first, int64_t rows, float* out) const {
+  if (fd_ < 0)
+    std::copy_n(values_.data() + first * width_, rows * width_, out);
+  else
+    transfer(pread, fd_, reinterpret_cast<char*>(out), static_cast<size_t>(rows * width_) * sizeof(float),
+             first * width_ * 4);
+}
+
+void RowStore::write(int64_t first, int64_t rows, const float* values) {
+  if (fd_ < 0)
+    std::copy_n(values, rows * width_, values_.data() + first * width_);
+  else
+    transfer(pwrite, fd_, reinterpret_cast<const char*>(values),
+             static_cast<size_t>(rows * width_) * sizeof(float), first * width_ * 4);
+}
+
+TokenStream::TokenStream(const ModelSpec& spec, const Windows& windows, const Team& team,
+                         const std::filesystem::path& spill_folder)
+    : spec_(spec), windows_(windows), team_(team) {
+  for (const std::vector<int32_t>& window : windows) {
+    begin_.push_back(tokens_);
+    tokens_ += std::ssize(window);
+    longest_ = std::max<int64_t>(longest_, std::ssize(window));
+  }
+  hidden_ = RowStore(tokens_, spec.hidden_size, spill_folder);
+}
+
+void TokenStream::embed(const WeightSource& source) {
+  const Inventory& inventory = source.inventory();
+  const auto width = static_cast<size_t>(spec_.hidden_size);
+  const WeightMatrix embedding = source.matrix(inventory.embedding());
+  WeightMatrix positions;
+  if (const Module* table = inventory.find(Role::position_embedding)) positions = source.matrix(*table);
+  Norm norm;
+  if (const Module* module = inventory.find(Role::embedding_norm)) norm = load_norm(source, *module);
+  const LayerRunner runner(spec_, {0}, team_, 1, 1);
+  std::vector<float> rows, position(width);
+  for (size_t w = 0; w < windows_.size(); ++w) {
+    rows.resize(windows_[w].size() * width);
+    float* row = rows.data();
+    for (size_t i = 0; i < windows_[w].size(); ++i, row += width) {
+      embedding.decode_row(windows_[w][i], row);
+      if (positions.rows) {
+        positions.decode_row(static_cast<int64_t>(i), position.data());
+        for (size_t k = 0; k < width; ++k) row[k] += position[k];
+      }
+      if (norm.weight.empty()) continue;
+      std::copy_n(row, width, position.begin());
+      runner.apply(norm, position.data(), spec_.hidden_size, row);
+    }
+    hidden_.write(begin_[w], std::ssize(windows_[w]), rows.data());
+  }
+  source.release(embedding);
+}
+
+void TokenStream::pass(const DecoderLayer& layer, int64_t index, KvFormat kv_cache, bool keep,
+                       const Seen& seen) {
+  LayerRunner runner(spec_, layer.activation_group_sizes(), team_, longest_, longest_);
+  KvCache cache(spec_, kv_cache, longest_);
+  // Shown while the team runs, and looked at when it is done.
+  struct Copy {
+    std::vector<float> values;
+    FloatRows rows;
+  };
+  std::map<Role, Copy> inputs;
+  Observer observer;
+  observer.input = [&](int32_t, Role reader, FloatRows rows) {
+    Copy& copy = inputs[reader];
+    copy.values.assign(rows.values, rows.values + rows.rows * rows.stride);
+    copy.rows = {rows.rows, rows.stride, copy.values.data()};
+  };
+  if (seen) runner.observe(&observer);
+  std::vector<float> hidden(static_cast<size_t>(longest_ * spec_.hidden_size));
+  std::vector<DecoderRow> step;
+  for (size_t w = 0; w < windows_.size(); ++w) {
+    check_interrupted();
+    const auto rows = static_cast<int64_t>(windows_[w].size());
+    step.clear();
+    for (int64_t i = 0; i < rows; ++i) step.push_back({windows_[w][static_cast<size_t>(i)], &cache, i});
+    hidden_.read(begin_[w], rows, hidden.data());
+    runner.run_alone(layer, static_cast<int32_t>(index), step, hidden.data(), spec_.hidden_size);
+    for (const auto& [reader, copy] : inputs) seen(reader, copy.rows);
+    if (keep) hidden_.write(begin_[w], rows, hidden.data());
+  }
+}
+
+void TokenStream::read(size_t window, int64_t first, int64_t rows, float* out) const {
+  hidden_.read(begin_[window] + first, rows, out);
+}
+
+OutputHead::OutputHead(const WeightSource& source, int64_t max_rows, const Team& team)
+    : spec_(source.spec()),
+      team_(team),
+      norm_(load_norm(source, *source.inventory().find(Role::final_norm))),
+      head_(load_linear(source, source.inventory().head(), team)),
+      runner_(spec_, {head_.activation_group_size()}, team, 1, 1),
+      input_(max_rows, spec_.hidden_size, {head_.activation_group_size()}),
+      stride_(round_up(spec_.vocab_size, panel_rows)),
+      logits_(max_rows * stride_) {}
+
+Logits OutputHead::run(const float* hidden, int64_t rows) {
+  head_.prepare(rows);
+  team_.run([&](const Worker& worker) {
+    worker.hand_out(rows, [&](Range mine) {
+      for (int64_t m = mine.begin; m < mine.end; ++m) {
+        runner_.apply(norm_, hidden + m * spec_.hidden_size, spec_.hidden_size, input_.row(m));
+        input_.quantize(m, spec_.hidden_size, head_.activation_group_size());
+      }
+    });
+    worker.hand_out(head_.panels(), [&](Range panels) {
+      head_.multiply(input_, rows, panels, {logits_.data(), stride_});
+    });
+  });
+  return {logits_.data(), rows, stride_, spec_.vocab_size};
+}
+
+}  // namespace whittle

@@ -1,0 +1,84 @@
+#pragma once
+// The residual stream of a text's tokens, taken through a model layer by layer: no more than one layer is in
+// memory at a time, whatever the model's size.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <vector>
+
+#include "engine/decoder.h"
+#include "engine/layer_runner.h"
+#include "engine/weight_source.h"
+#include "kernels/threads.h"
+
+namespace whittle {
+
+// Rows of floats, in memory or in a file without a name.
+class RowStore {
+ public:
+  RowStore() = default;
+  // spill_folder: where the file lies; empty: in memory. Throws Error.
+  RowStore(int64_t rows, int64_t width, const std::filesystem::path& spill_folder);
+  ~RowStore();
+  RowStore(RowStore&& other) noexcept;
+  RowStore& operator=(RowStore&& other) noexcept;
+
+  int64_t width() const { return width_; }
+  void read(int64_t first, int64_t rows, float* out) const;
+  void write(int64_t first, int64_t rows, const float* values);
+
+ private:
+  int64_t width_ = 0;
+  std::vector<float> values_;
+  int fd_ = -1;
+};
+
+class TokenStream {
+ public:
+  using Windows = std::vector<std::vector<int32_t>>;
+  using Seen = std::function<void(Role, FloatRows)>;
+
+  // Windows, of one token at least each, and team must outlive this. spill_folder: as of RowStore.
+  TokenStream(const ModelSpec& spec, const Windows& windows, const Team& team,
+              const std::filesystem::path& spill_folder);
+
+  int64_t tokens() const { return tokens_; }
+
+  // Before the first layer: the embeddings of `source`.
+  void embed(const WeightSource& source);
+  // Takes every window through a layer, with keys and values in `kv_cache`. What comes out becomes the stream
+  // if `keep`. seen: what linears read, by the role that Observer gives it.
+  void pass(const DecoderLayer& layer, int64_t index, KvFormat kv_cache, bool keep, const Seen& seen = {});
+  // The stream of a window's tokens [first, first + rows): [rows, hidden_size].
+  void read(size_t window, int64_t first, int64_t rows, float* out) const;
+
+ private:
+  const ModelSpec spec_;
+  const Windows& windows_;
+  const Team& team_;
+  int64_t tokens_ = 0, longest_ = 0;
+  std::vector<int64_t> begin_;  // of each window, in tokens
+  RowStore hidden_;             // [tokens, hidden_size]
+};
+
+// What comes after the last layer: the final norm and the head, packed.
+class OutputHead {
+ public:
+  // At most `max_rows` rows at a time. Team must outlive this.
+  OutputHead(const WeightSource& source, int64_t max_rows, const Team& team);
+  // The logits of these rows of the stream, [rows, hidden_size]; they stay until the next call.
+  Logits run(const float* hidden, int64_t rows);
+
+ private:
+  const ModelSpec spec_;
+  const Team& team_;
+  Norm norm_;
+  Linear head_;
+  LayerRunner runner_;
+  LinearInput input_;
+  int64_t stride_;
+  Buffer<float> logits_;
+};
+
+}  // namespace whittle

@@ -1,0 +1,173 @@
+#include "quant/work_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "engine/files/json_file.h"
+#include "engine/files/output_folder.h"
+#include "engine/files/safetensors_writer.h"
+#include "kernels/error.h"
+
+namespace whittle {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* identity_file = "run.json";
+constexpr int64_t most_identity_bytes = int64_t{64} << 20;
+
+template <class T>
+std::span<const std::byte> bytes_of(const std::vector<T>& values) {
+  return std::as_bytes(std::span(values));
+}
+
+// The first field in which two runs differ.
+std::string difference(const nlohmann::json& before, const nlohmann::json& now) {
+  for (const auto& [field, value] : now.items())
+    if (!before.contains(field) || before[field] != value) {
+      if (value.is_object() && before.contains(field) && before[field].is_object())
+        return field + ": " + difference(before[field], value);
+      return fmt::format("{} was {}, now {}", quote(field),
+                         before.contains(field) ? quote(before[field].dump()) : "absent",
+                         quote(value.dump()));
+    }
+  return "it had more fields";
+}
+
+}  // namespace
+
+fs::path WorkFolder::path_for(const fs::path& out) {
+  const fs::path final_path = final_path_of(out);
+  return final_path.parent_path() / fmt::format(".{}.whittle-work", final_path.filename().string());
+}
+
+WorkFolder::WorkFolder(const fs::path& out, const nlohmann::json& identity, bool resume)
+    : path_(path_for(out)), resume_(resume) {
+  if (!resume) remove_if_abandoned(path_);
+  std::error_code error;
+  fs::create_directory(path_, error);
+  fd_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd_ < 0) fail("{}: cannot create: {}", path_.string(), std::strerror(errno));
+  if (flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    close(fd_);
+    fail("{}: another run is working there", path_.string());
+  }
+  try {
+    claim(identity);
+  } catch (...) {
+    close(fd_);
+    throw;
+  }
+  if (!resume_) note_.emplace(path_);
+}
+
+void WorkFolder::claim(const nlohmann::json& identity) {
+  const fs::path file = path_ / identity_file, partial = path_ / "run.partial";
+  if (fs::exists(file)) {
+    const nlohmann::json before = read_json_file(file, most_identity_bytes);
+    if (before != identity)
+      fail("{}: holds the work of another run: {}", path_.string(),
+           before.is_object() ? difference(before, identity) : "not an object");
+    return;
+  }
+  // What is there without it came from nobody knows whom.
+  if (!fs::is_empty(path_) && !(fs::exists(partial) && std::distance(fs::directory_iterator(path_), {}) == 1))
+    fail("{}: is not the work of a run: {} is missing", path_.string(), identity_file);
+  std::ofstream stream(partial);
+  stream << identity.dump(2) << '\n';
+  stream.close();
+  if (!stream) fail("{}: cannot write", partial.string());
+  sync_to_disk(partial);
+  fs::rename(partial, file);
+}
+
+WorkFolder::~WorkFolder() {
+  std::error_code ignored;
+  if (finished_ || !resume_) fs::remove_all(path_, ignored);
+  note_.reset();
+  close(fd_);
+}
+
+void WorkFolder::save(const std::string& name, std::span<const Part> parts, const nlohmann::json& facts) {
+  const fs::path partial = path_ / (name + ".partial");
+  std::error_code error;
+  fs::remove(partial, error);  // of a run that was killed
+  std::vector<TensorInfo> tensors;
+  for (const Part& part : parts)
+    tensors.push_back({part.name, part.dtype, {std::ssize(part.bytes) * 8 / bits(part.dtype)}});
+  SafetensorsWriter writer(partial, tensors, {{"facts", facts.dump()}});
+  for (const Part& part : parts) writer.write(part.name, part.bytes);
+  writer.finish();
+  fs::rename(partial, file(name), error);
+  if (error) fail("{}: cannot rename: {}", partial.string(), error.message());
+}
+
+std::optional<SafetensorsFile> WorkFolder::open(const std::string& name) const {
+  if (!fs::exists(file(name))) return std::nullopt;
+  return SafetensorsFile(file(name));
+}
+
+nlohmann::json WorkFolder::facts(const SafetensorsFile& file) {
+  const auto found = file.metadata().find("facts");
+  return parse_json(found == file.metadata().end() ? "{}" : found->second, file.path().string());
+}
+
+void WorkFolder::save_module(const std::string& name, const QuantizedMatrix& quantized) {
+  const WeightMatrix& matrix = quantized.matrix;
+  std::vector<Part> parts = {{"codes", DType::U8, matrix.codes},
+                             {"scales", DType::F32, bytes_of(matrix.scales)}};
+  if (!matrix.zero_points.empty()) parts.push_back({"zero_points", DType::I8, bytes_of(matrix.zero_points)});
+  save(name, parts,
+       {{"scale_type", whittle::name(quantized.scale_type)},
+        {"fit", static_cast<int>(quantized.fit)},
+        {"row", quantized.row},
+        {"group", quantized.group},
+        {"error", quantized.error},
+        {"power", quantized.power},
+        {"loss", quantized.loss},
+        {"output_power", quantized.output_power}});
+}
+
+std::optional<QuantizedMatrix> WorkFolder::load_module(const std::string& name,
+                                                       const QuantizationScheme& scheme, int64_t rows,
+                                                       int64_t cols) const {
+  const std::optional<SafetensorsFile> saved = open(name);
+  if (!saved) return std::nullopt;
+  const nlohmann::json all = facts(*saved);
+  const JsonFields fields(all, saved->path().string());
+  const std::optional<DType> scale_type = dtype_named(fields.string("scale_type"));
+  if (!scale_type) fields.reject("scale_type", "no element type");
+  QuantizedMatrix out = empty_matrix(scheme, rows, cols, *scale_type);
+  out.fit = static_cast<ScaleFit>(fields.integer("fit", 0, 2));
+  out.row = fields.integer("row", 0, rows);
+  out.group = fields.integer("group", 0, cols);
+  const auto number = [&](const char* field) {
+    const nlohmann::json& value = fields.at(field);
+    if (!value.is_number()) fields.reject(field, "expected a number");
+    return value.get<double>();
+  };
+  out.error = number("error");
+  out.power = number("power");
+  out.loss = number("loss");
+  out.output_power = number("output_power");
+  const auto take = [&](const char* part, std::span<std::byte> into) {
+    for (const TensorView& tensor : saved->tensors())
+      if (tensor.name == part && tensor.bytes.size() == into.size()) {
+        std::memcpy(into.data(), tensor.bytes.data(), into.size());
+        return;
+      }
+    fail("{}: {}: not what a matrix of {} by {} has", saved->path().string(), quote(part), rows, cols);
+  };
+  take("codes", {out.codes(0), out.matrix.codes.size()});
+  take("scales", std::as_writable_bytes(std::span(out.matrix.scales)));
+  if (!scheme.symmetric) take("zero_points", std::as_writable_bytes(std::span(out.matrix.zero_points)));
+  return out;
+}
+
+}  // namespace whittle
