@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/files/interrupts.h"
-
 namespace whittle {
 namespace {
 
@@ -16,33 +14,28 @@ Role observed_as(const Inventory& inventory, const Module& linear) {
 }  // namespace
 
 CalibratedMethod::CalibratedMethod(const WeightSource& source, const QuantizationPlan& plan,
-                                   const CalibrationText& text, const GptqOptions& options, WorkFolder& work,
-                                   int64_t memory, const Team& team)
+                                   const CalibrationText& text, CalibratedOptions options, WorkFolder& work,
+                                   const Team& team)
     : source_(source),
       plan_(plan),
       text_(text),
-      options_(options),
+      options_(std::move(options)),
       work_(work),
-      memory_(memory),
       team_(team),
       replaced_(source),
-      stream_(source.spec(), text.windows, team, spill(text.tokens())) {
+      stream_(source.spec(), text.windows, team,
+              spill_folder(source.spec(), text.tokens(), options_.memory, work.path())) {
   const std::vector<std::vector<int32_t>>& windows = text.held_out.ids;
   if (windows.empty()) return;
-  int64_t tokens = 0;
-  for (const std::vector<int32_t>& window : windows) tokens += std::ssize(window);
-  held_out_.emplace(HeldOut{TokenStream(source.spec(), windows, team, spill(tokens)),
-                            TokenStream(source.spec(), windows, team, spill(tokens))});
+  const auto stream = [&] {
+    return TokenStream(source.spec(), windows, team,
+                       spill_folder(source.spec(), text.held_out_tokens(), options_.memory, work.path()));
+  };
+  held_out_.emplace(HeldOut{stream(), stream()});
 }
 
 std::string CalibratedMethod::text() const {
   return "GPTQ, scales by the inputs' squares and fitted again; calibration: " + text_.source;
-}
-
-std::filesystem::path CalibratedMethod::spill(int64_t tokens) const {
-  constexpr int64_t share = 8;
-  const auto bytes = static_cast<int64_t>(sizeof(float)) * tokens * source_.spec().hidden_size;
-  return bytes > memory_ / share ? work_.path() : std::filesystem::path();
 }
 
 void CalibratedMethod::prepare(const StageProgress& progress) {
@@ -61,11 +54,14 @@ void CalibratedMethod::prepare(const StageProgress& progress) {
   progress(layers, layers, "held-out text");
   if (!held_out_) return;
   use_outer(inventory.head(), inventory.head_name());
-  drift_ = compare();
+  OutputHead baseline(source_, team_), model(replaced_, team_);
+  drift_ = compare(text_.held_out, held_out_->baseline, baseline, held_out_->model, model, team_);
+  held_out_.reset();
 }
 
 QuantizedMatrix CalibratedMethod::quantize(const Module& module, const QuantizationScheme& scheme) {
-  std::optional<QuantizedMatrix> found = work_.load_module(module.name, scheme, module.rows, module.cols);
+  std::optional<QuantizedMatrix> found =
+      work_.load_module(options_.prefix + module.name, scheme, module.rows, module.cols);
   return found ? std::move(*found) : round_to_nearest(source_, module, scheme, team_);
 }
 
@@ -101,7 +97,8 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
   for (const Module& module : inventory.layer(index)) {
     const QuantizedModule* plan = module.kind() == ModuleKind::linear ? plan_.find(module.name) : nullptr;
     if (!plan) continue;
-    if (const auto done = work_.load_module(module.name, plan->scheme, module.rows, module.cols)) {
+    if (const auto done =
+            work_.load_module(options_.prefix + module.name, plan->scheme, module.rows, module.cols)) {
       use(module, plan->scheme, *done);
       continue;
     }
@@ -115,39 +112,19 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
     if (wanted != hessians.end()) wanted->second.add(team_, rows);
   });
   for (auto& [role, modules] : readers) {
-    const InputStatistics inputs = input_statistics(std::move(hessians.at(role)), options_);
+    const InputStatistics inputs = input_statistics(std::move(hessians.at(role)), options_.gptq);
     for (const Module* module : modules) {
       const QuantizationScheme& scheme = plan_.find(module->name)->scheme;
       const WeightMatrix weights = source_.matrix(*module);
+      if (options_.look) options_.look(*module, weights, inputs);
       QuantizedMatrix matrix = with_best_scale_type(
-          scheme, [&](DType type) { return gptq(weights, scheme, type, inputs, options_, team_); });
+          scheme, [&](DType type) { return gptq(weights, scheme, type, inputs, options_.gptq, team_); });
       matrix.output_power = output_power(weights, inputs, team_);
       source_.release(weights);
-      work_.save_module(module->name, matrix);
+      work_.save_module(options_.prefix + module->name, matrix);
       use(*module, scheme, matrix);
     }
   }
-}
-
-DriftReport CalibratedMethod::compare() {
-  const ModelSpec& spec = source_.spec();
-  const int64_t most = logit_rows(spec.vocab_size);
-  OutputHead baseline(source_, most, team_), model(replaced_, most, team_);
-  DriftMeter meter(text_.held_out, team_);
-  std::vector<float> of_baseline(static_cast<size_t>(most * spec.hidden_size)), of_model(of_baseline.size());
-  for (size_t w = 0; w < text_.held_out.ids.size(); ++w) {
-    check_interrupted();
-    const int64_t predicting = std::ssize(text_.held_out.ids[w]) - 1;  // nothing follows the last token
-    for (int64_t first = 0; first < predicting; first += most) {
-      const int64_t rows = std::min(most, predicting - first);
-      held_out_->baseline.read(w, first, rows, of_baseline.data());
-      held_out_->model.read(w, first, rows, of_model.data());
-      const Logits ours = model.run(of_model.data(), rows);
-      meter.compare(w, first, baseline.run(of_baseline.data(), rows), ours);
-    }
-  }
-  held_out_.reset();
-  return meter.report();
 }
 
 }  // namespace whittle

@@ -20,12 +20,22 @@
 
 namespace whittle {
 
+struct CalibratedOptions {
+  GptqOptions gptq;
+  // Streams that take more than an eighth of so many bytes lie in files in the work folder.
+  int64_t memory = int64_t{4} << 30;
+  // Before the names of what is kept there, where several runs share it.
+  std::string prefix;
+  // Shown each linear and what its inputs were, before it is quantized.
+  std::function<void(const Module&, const WeightMatrix&, const InputStatistics&)> look;
+};
+
 class CalibratedMethod final : public Method {
  public:
-  // What each module becomes is kept in `work`, and taken from there where it is already. Streams that take
-  // more than an eighth of `memory` bytes lie in files there. All that is referred to must outlive this.
+  // What each module becomes is kept in `work`, and taken from there where it is already. All that is
+  // referred to must outlive this.
   CalibratedMethod(const WeightSource& source, const QuantizationPlan& plan, const CalibrationText& text,
-                   const GptqOptions& options, WorkFolder& work, int64_t memory, const Team& team);
+                   CalibratedOptions options, WorkFolder& work, const Team& team);
 
   std::string text() const override;
   void prepare(const StageProgress& progress) override;
@@ -40,21 +50,18 @@ class CalibratedMethod final : public Method {
     TokenStream baseline, model;
   };
 
-  std::filesystem::path spill(int64_t tokens) const;
   // The embedding or the head as it will be read.
   void use_outer(const Module& module, const std::string& written_as);
   void run_layer(int64_t index);
   // The codes of the layer's linears, from what they read of the text.
   void quantize_layer(int64_t index, const DecoderLayer& layer);
   void use(const Module& module, const QuantizationScheme& scheme, const QuantizedMatrix& matrix);
-  DriftReport compare();
 
   const WeightSource& source_;
   const QuantizationPlan& plan_;
   const CalibrationText& text_;
-  const GptqOptions options_;
+  const CalibratedOptions options_;
   WorkFolder& work_;
-  const int64_t memory_;
   const Team& team_;
   ReplacedWeights replaced_;  // as it has become: the outer modules, and the layer at hand
   TokenStream stream_;

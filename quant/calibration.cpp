@@ -31,6 +31,12 @@ uint64_t hash_of(const std::vector<std::vector<int32_t>>& windows) {
   return hash;
 }
 
+int64_t tokens_of(const std::vector<std::vector<int32_t>>& windows) {
+  int64_t count = 0;
+  for (const std::vector<int32_t>& window : windows) count += std::ssize(window);
+  return count;
+}
+
 // The beginning of a file, cut between two characters.
 std::string first_bytes(const fs::path& path, int64_t most) {
   std::error_code error;
@@ -70,11 +76,8 @@ Windows windows_of_file(const CalibrationChoice& choice, const FolderWeights& so
 
 }  // namespace
 
-int64_t CalibrationText::tokens() const {
-  int64_t count = 0;
-  for (const auto& window : windows) count += std::ssize(window);
-  return count;
-}
+int64_t CalibrationText::tokens() const { return tokens_of(windows); }
+int64_t CalibrationText::held_out_tokens() const { return tokens_of(held_out.ids); }
 
 CalibrationText calibration_text(const CalibrationChoice& choice, const FolderWeights& source, int64_t memory,
                                  const Team& team, const CalibrationProgress& progress) {

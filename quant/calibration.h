@@ -28,6 +28,7 @@ struct CalibrationText {
   Windows held_out;                           // that no method sees; none where there is only one window
   std::string source;                         // for the provenance: where from, how many, a hash of the ids
   int64_t tokens() const;
+  int64_t held_out_tokens() const;
 };
 
 // Tokens of a window; fewer where the model has fewer positions, or the whole text is shorter.

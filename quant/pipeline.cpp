@@ -1,5 +1,6 @@
 #include "quant/pipeline.h"
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <memory>
@@ -7,6 +8,7 @@
 #include "engine/files/output_folder.h"
 #include "engine/files/safetensors_writer.h"
 #include "kernels/error.h"
+#include "kernels/option_error.h"
 #include "quant/calibrated.h"
 #include "quant/recipe_file.h"
 
@@ -33,10 +35,18 @@ nlohmann::json stamp(const fs::path& file) {
   return {fs::file_size(file), fs::last_write_time(file).time_since_epoch().count()};
 }
 
+nlohmann::json budget_json(const Budget& budget) {
+  if (budget.bits) return {{"bits", *budget.bits}};
+  if (budget.bytes) return {{"bytes", *budget.bytes}};
+  if (budget.kl) return {{"kl", *budget.kl}};
+  return nullptr;
+}
+
 nlohmann::json identity(const fs::path& source, const Recipe& recipe, const RunOptions& options) {
   nlohmann::json identity = {{"version", options.version},
                              {"recipe", recipe_json(recipe)},
                              {"memory", options.memory},
+                             {"budget", budget_json(options.budget)},
                              {"source", fs::absolute(source).lexically_normal().string()}};
   for (const auto& entry : fs::directory_iterator(source))
     if (entry.is_regular_file()) identity["files"][entry.path().filename().string()] = stamp(entry.path());
@@ -45,35 +55,72 @@ nlohmann::json identity(const fs::path& source, const Recipe& recipe, const RunO
   return identity;
 }
 
+void write_recipe(const fs::path& file, const Recipe& recipe) {
+  std::ofstream stream(file);
+  stream << recipe_json(recipe).dump(2) << '\n';
+  stream.close();
+  if (!stream) fail("{}: cannot write", file.string());
+}
+
+// What a safetensors header says of a tensor, at most: its name comes on top.
+constexpr int64_t header_bytes = 160;
+
 // The stages of one run, one after the other.
 class Run {
  public:
-  Run(const fs::path& source, const fs::path& out, const Recipe& recipe, const Team& team,
-      const RunOptions& options, const Progress& progress)
+  Run(const fs::path& source, const Recipe& recipe, const Team& team, const RunOptions& options,
+      const Progress& progress)
       : source_(source),
-        plan_(plan_quantization(recipe, source_)),
-        recipe_(recipe),
+        recipe_(options.budget ? smallest_recipe(recipe) : recipe),
+        plan_(plan_quantization(recipe_, source_)),
         team_(team),
         options_(options),
-        progress_(progress),
-        folder_(out) {
-    folder_.copy_side_files(source);
-    if (recipe.method == MethodName::rtn)
+        progress_(progress) {}
+
+  QuantizationReport quantize(const fs::path& out) {
+    OutputFolder folder(out);  // holds signals back until all below is gone
+    folder.copy_side_files(source_.file().folder());
+    std::optional<WorkFolder> work;
+    std::unique_ptr<Method> method;
+    if (recipe_.method == MethodName::rtn) {
       remove_if_abandoned(WorkFolder::path_for(out));
-    else
-      work_.emplace(out, identity(source, recipe, options), options.resume);
+      method = std::make_unique<RoundToNearest>(source_, team_);
+    } else {
+      begin(out, work);
+      method = options_.budget ? within_budget() : calibrated("");
+    }
+    report_.notes = plan_.notes(source_.inventory());
+    write(folder.path(), *method);
+    source_.file().check_unchanged();
+    write_recipe(folder.path() / recipe_file_name, recipe_);
+    nlohmann::json config = source_.file().config();
+    config["quantization_config"] = quantization_config_json(plan_.modules, plan_.kept);
+    if (!plan_.copies.empty()) config["tie_word_embeddings"] = false;
+    folder.commit(config);
+    if (work) work->finish();
+    report_.recipe = recipe_;
+    return std::move(report_);
   }
 
-  QuantizationReport run() {
-    report_.notes = plan_.notes(source_.inventory());
-    if (work_) {
-      calibrate();
-    } else {
-      method_ = std::make_unique<RoundToNearest>(source_, team_);
+  std::vector<FrontierPoint> frontier(const fs::path& out, const std::vector<double>& target_bits) {
+    const HeldInterrupts held;
+    HiddenSibling folder(final_path_of(out), HiddenSibling::Kind::folder);
+    std::optional<WorkFolder> work;
+    begin(out, work);
+    const BudgetSolver solver = measure();
+    std::vector<FrontierPoint> points;
+    for (const double bits : target_bits) {
+      const MixedRecipe mixed = solver.solve({.bits = bits});
+      use(mixed.recipe);
+      const std::string name = fmt::format("{}", bits);
+      calibrated(name + " bits.");
+      points.push_back({bits, mixed.bits, mixed.predicted_kl, report_.held_out});
+      write_recipe(folder.path() / (name + ".json"), mixed.recipe);
     }
-    write();
-    finish();
-    return std::move(report_);
+    sync_to_disk(folder.path());
+    folder.rename();
+    work->finish();
+    return points;
   }
 
  private:
@@ -88,7 +135,15 @@ class Run {
     report_.stages.push_back({name, taken.count()});
   }
 
-  void calibrate() {
+  void use(const Recipe& recipe) {
+    recipe_ = recipe;
+    plan_ = plan_quantization(recipe_, source_);
+  }
+
+  // What every method needs that looks at inputs.
+  void begin(const fs::path& out, std::optional<WorkFolder>& work) {
+    work.emplace(out, identity(source_.file().folder(), recipe_, options_), options_.resume);
+    work_ = &*work;
     // Weights run before their turn comes to be written.
     stage("check", [&](const StageProgress&) { require_finite_model(source_, team_); });
     stage("calibration text", [&](const StageProgress& progress) {
@@ -100,18 +155,72 @@ class Run {
                                [&](int64_t done, int64_t total) { progress(done, total, "tokens"); });
       save(*work_, text_);
     });
-    auto method = std::make_unique<CalibratedMethod>(source_, plan_, text_, GptqOptions{}, *work_,
-                                                     options_.memory, team_);
-    stage("layers", [&](const StageProgress& progress) { method->prepare(progress); });
-    report_.held_out = method->drift();
-    method_ = std::move(method);
   }
 
-  std::map<std::string, std::string> provenance() const {
+  // The plan as it stands. prefix: of the names under which its modules are kept.
+  std::unique_ptr<Method> calibrated(const std::string& prefix) {
+    auto method = std::make_unique<CalibratedMethod>(
+        source_, plan_, text_, CalibratedOptions{.memory = options_.memory, .prefix = prefix}, *work_, team_);
+    stage("layers", [&](const StageProgress& progress) { method->prepare(progress); });
+    report_.held_out = method->drift();
+    return method;
+  }
+
+  BudgetSolver measure() {
+    Sensitivity sensitivity;
+    stage("tensors", [&](const StageProgress& progress) {
+      sensitivity = measure_sensitivity(
+          source_, plan_, text_, {.memory = options_.memory, .prefix = "smallest."}, *work_, team_, progress);
+    });
+    int64_t weights = 0, smallest = 0, file = 0;
+    for (const Tensor& tensor : sensitivity.tensors) {
+      const Module& module = *source_.inventory().find(tensor.name);
+      weights += module.rows * module.cols;
+      smallest += tensor.candidates.front().bytes;
+    }
+    for (const TensorInfo& tensor : outline(source_, plan_))
+      file += *tensor_bytes(tensor.dtype, tensor.shape) + header_bytes + std::ssize(tensor.name);
+    return {recipe_, std::move(sensitivity), weights, file - smallest};
+  }
+
+  std::unique_ptr<Method> within_budget() {
+    const BudgetSolver solver = measure();
+    if (options_.budget.kl) return below_kl(solver, *options_.budget.kl);
+    return mixed(solver.solve(options_.budget), "mixed.");
+  }
+
+  std::unique_ptr<Method> mixed(const MixedRecipe& mixed, const std::string& prefix) {
+    use(mixed.recipe);
+    report_.predicted_kl = mixed.predicted_kl;
+    return calibrated(prefix);
+  }
+
+  // The smallest model that keeps the limit where it was measured. What was predicted and then measured says
+  // what to ask for next.
+  std::unique_ptr<Method> below_kl(const BudgetSolver& solver, double limit) {
+    if (text_.held_out.ids.empty()) fail("a limit for the KL divergence needs text of two windows at least");
+    constexpr int most_tries = 8;
+    constexpr double margin = 0.97;
+    double asked = limit, least = 0;
+    for (int i = 0; i < most_tries; ++i) {
+      const std::optional<MixedRecipe> found = solver.solve_kl(asked);
+      if (!found) break;
+      std::unique_ptr<Method> method = mixed(*found, fmt::format("try {}.", i));
+      const double kl = report_.held_out->kl.mean;
+      if (kl <= limit) return method;
+      least = i == 0 ? kl : std::min(least, kl);
+      asked = std::min(asked, found->predicted_kl) * margin * limit / kl;
+    }
+    fail_option("max_kl",
+                "no mix of formats was found that keeps a mean KL divergence of {}; the least was {}", limit,
+                least);
+  }
+
+  std::map<std::string, std::string> provenance(const Method& method) const {
     std::map<std::string, std::string> metadata = {{"format", "pt"},
                                                    {"whittle.version", options_.version},
                                                    {"whittle.recipe", recipe_.text()},
-                                                   {"whittle.method", method_->text()}};
+                                                   {"whittle.method", method.text()}};
     if (const auto& held_out = report_.held_out)
       metadata["whittle.held_out"] =
           fmt::format("mean KL {:.6f}, perplexity {:.4f} from {:.4f}, over {} tokens in {} windows",
@@ -120,11 +229,11 @@ class Run {
     return metadata;
   }
 
-  void write() {
+  void write(const fs::path& folder, Method& method) {
     stage("writing", [&](const StageProgress& progress) {
-      QuantizedWriter weights(source_, plan_, *method_, team_, progress);
-      const fs::path path = folder_.path() / "model.safetensors";
-      SafetensorsWriter writer(path, weights.outline(), provenance());
+      QuantizedWriter weights(source_, plan_, method, team_, progress);
+      const fs::path path = folder / "model.safetensors";
+      SafetensorsWriter writer(path, outline(source_, plan_), provenance(method));
       report_.weights = weights.write(writer);
       writer.finish();
       report_.written_bytes = static_cast<int64_t>(fs::file_size(path));
@@ -132,30 +241,14 @@ class Run {
     });
   }
 
-  void finish() {
-    source_.file().check_unchanged();
-    const fs::path recipe = folder_.path() / recipe_file_name;
-    std::ofstream stream(recipe);
-    stream << recipe_json(recipe_).dump(2) << '\n';
-    stream.close();
-    if (!stream) fail("{}: cannot write", recipe.string());
-    nlohmann::json config = source_.file().config();
-    config["quantization_config"] = quantization_config_json(plan_.modules, plan_.kept);
-    if (!plan_.copies.empty()) config["tie_word_embeddings"] = false;
-    folder_.commit(config);
-    if (work_) work_->finish();
-  }
-
   const FolderWeights source_;
-  const QuantizationPlan plan_;
-  const Recipe& recipe_;
+  Recipe recipe_;
+  QuantizationPlan plan_;
   const Team& team_;
   const RunOptions& options_;
   const Progress& progress_;
-  OutputFolder folder_;  // holds signals back until all below is gone
-  std::optional<WorkFolder> work_;
+  WorkFolder* work_ = nullptr;
   CalibrationText text_;
-  std::unique_ptr<Method> method_;
   QuantizationReport report_;
 };
 
@@ -163,7 +256,16 @@ class Run {
 
 QuantizationReport quantize(const fs::path& source, const fs::path& out, const Recipe& recipe,
                             const Team& team, const RunOptions& options, const Progress& progress) {
-  return Run(source, out, recipe, team, options, progress).run();
+  if (options.budget && recipe.method == MethodName::rtn)
+    fail("a budget is spent by what calibration measures; rounding alone measures nothing");
+  return Run(source, recipe, team, options, progress).quantize(out);
+}
+
+std::vector<FrontierPoint> write_frontier(const fs::path& source, const fs::path& out, const Recipe& recipe,
+                                          std::vector<double> target_bits, const Team& team,
+                                          const RunOptions& options, const Progress& progress) {
+  std::ranges::sort(target_bits);
+  return Run(source, smallest_recipe(recipe), team, options, progress).frontier(out, target_bits);
 }
 
 }  // namespace whittle

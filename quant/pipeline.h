@@ -10,6 +10,7 @@
 
 #include "bench/drift.h"
 #include "kernels/threads.h"
+#include "quant/budget.h"
 #include "quant/quantized_writer.h"
 #include "quant/recipe.h"
 
@@ -22,12 +23,16 @@ struct RunOptions {
   int64_t memory = int64_t{4} << 30;
   // Go on from what an earlier run to the same place left, and leave it when this one does not end well.
   bool resume = false;
+  // Instead of one format for all: the recipe's own format of the linears then counts for nothing.
+  Budget budget;
 };
 
 struct QuantizationReport {
+  Recipe recipe;                                // as it was carried out
   int64_t source_bytes = 0, written_bytes = 0;  // of the weight files
   QuantizedWeights weights;
   std::optional<DriftReport> held_out;  // against the original, on text that no method saw
+  std::optional<double> predicted_kl;   // of what a budget came to
   struct Stage {
     std::string name;
     double seconds = 0;
@@ -47,5 +52,16 @@ using Progress =
 QuantizationReport quantize(const std::filesystem::path& source, const std::filesystem::path& out,
                             const Recipe& recipe, const Team& team, const RunOptions& options,
                             const Progress& progress);
+
+// What `quantize` would do for each of these budgets of bits, measured once for all: `out` becomes a folder
+// of recipes, "4.25.json" for 4.25 bits. Each is carried out as far as its figures.
+struct FrontierPoint {
+  double target_bits = 0, bits = 0, predicted_kl = 0;
+  std::optional<DriftReport> held_out;
+};
+std::vector<FrontierPoint> write_frontier(const std::filesystem::path& source,
+                                          const std::filesystem::path& out, const Recipe& recipe,
+                                          std::vector<double> target_bits, const Team& team,
+                                          const RunOptions& options, const Progress& progress);
 
 }  // namespace whittle

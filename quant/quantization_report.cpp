@@ -40,8 +40,29 @@ nlohmann::json quantization_json(const QuantizationReport& report) {
           {"source_bytes", report.source_bytes},
           {"written_bytes", report.written_bytes},
           {"held_out", report.held_out ? held_out_json(*report.held_out) : nlohmann::json(nullptr)},
+          {"predicted_kl", or_null(report.predicted_kl)},
           {"stages", stages},
           {"output_errors", errors}};
+}
+
+nlohmann::json frontier_json(std::span<const FrontierPoint> points) {
+  nlohmann::json json = nlohmann::json::array();
+  for (const FrontierPoint& point : points)
+    json.push_back({{"target_bits", point.target_bits},
+                    {"bits_per_weight", point.bits},
+                    {"predicted_kl", or_null(point.predicted_kl)},
+                    {"held_out", point.held_out ? held_out_json(*point.held_out) : nlohmann::json(nullptr)}});
+  return json;
+}
+
+std::string frontier_text(std::span<const FrontierPoint> points) {
+  Table table({{"target bits"}, {"bits"}, {"predicted KL"}, {"held-out KL"}, {"perplexity"}});
+  for (const FrontierPoint& point : points)
+    table.add_row({fmt::format("{}", point.target_bits), format_fixed(point.bits, 3),
+                   format_fixed(point.predicted_kl, 5),
+                   point.held_out ? format_fixed(point.held_out->kl.mean, 5) : "–",
+                   point.held_out ? format_fixed(point.held_out->model_perplexity(), 4) : "–"});
+  return table.text();
 }
 
 std::string quantization_text(const QuantizationReport& report) {
@@ -52,6 +73,9 @@ std::string quantization_text(const QuantizationReport& report) {
       weights.modules, weights.bits_per_weight, weights.relative_error,
       format_bytes(static_cast<double>(report.source_bytes)),
       format_bytes(static_cast<double>(report.written_bytes)));
+  if (report.predicted_kl)
+    text +=
+        fmt::format("predicted mean KL {}, on the calibration text\n", format_fixed(*report.predicted_kl, 5));
   if (report.held_out) text += held_out_text(*report.held_out);
   if (report.stages.size() > 1) {
     Table table({{"stage", Align::left}, {"seconds", Align::right}});

@@ -2,6 +2,7 @@
 // What a run of `whittle quantize` did, for people and for programs.
 
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 
 #include "quant/pipeline.h"
@@ -13,5 +14,9 @@ namespace whittle {
 // output_errors (relative, worst first; of methods that look at outputs).
 nlohmann::json quantization_json(const QuantizationReport& report);
 std::string quantization_text(const QuantizationReport& report);
+
+// A list of points: target_bits, bits_per_weight, predicted_kl, held_out.
+nlohmann::json frontier_json(std::span<const FrontierPoint> points);
+std::string frontier_text(std::span<const FrontierPoint> points);
 
 }  // namespace whittle

@@ -39,6 +39,21 @@ void require_finite_weights(const FolderWeights& source, const Module& module, c
 
 std::string module_of(const TensorView& tensor) { return tensor.name.substr(0, tensor.name.rfind('.')); }
 
+// What a module of the output is made from.
+const Module& source_of(const FolderWeights& source, const QuantizationPlan& plan,
+                        const std::string& module) {
+  const auto copy = plan.copies.find(module);
+  return *source.inventory().find(copy == plan.copies.end() ? module : copy->second);
+}
+
+bool used(const QuantizationPlan& plan, const TensorView& tensor) {
+  return module_of(tensor) != plan.unused && !plan.buffers.contains(tensor.name);
+}
+
+bool kept(const QuantizationPlan& plan, const TensorView& tensor) {
+  return used(plan, tensor) && (!tensor.name.ends_with(".weight") || !plan.find(module_of(tensor)));
+}
+
 }  // namespace
 
 void require_finite_model(const FolderWeights& source, const Team& team) {
@@ -49,38 +64,39 @@ void require_finite_model(const FolderWeights& source, const Team& team) {
     }
 }
 
-QuantizedWriter::QuantizedWriter(const FolderWeights& source, const QuantizationPlan& plan, Method& method,
-                                 const Team& team, const StageProgress& progress)
-    : source_(source), file_(source.file()), plan_(plan), method_(method), team_(team), progress_(progress) {
-  for (const TensorView& tensor : file_.tensors())
-    if (used(tensor)) total_bytes_ += static_cast<int64_t>(tensor.bytes.size());
-  for (const auto& [target, from] : plan.copies)
-    total_bytes_ += static_cast<int64_t>(file_.get(from + ".weight").bytes.size());
-}
-
-std::vector<TensorInfo> QuantizedWriter::outline() const {
+std::vector<TensorInfo> outline(const FolderWeights& source, const QuantizationPlan& plan) {
+  const ModelFile& file = source.file();
   std::vector<TensorInfo> tensors;
-  for (const TensorView& tensor : file_.tensors())
-    if (kept(tensor)) tensors.push_back({tensor.name, tensor.dtype, tensor.shape});
-  for (const auto& [target, source] : plan_.copies)
-    if (!is_quantized(target)) {
-      const TensorView& tensor = file_.get(source + ".weight");
+  for (const TensorView& tensor : file.tensors())
+    if (kept(plan, tensor)) tensors.push_back({tensor.name, tensor.dtype, tensor.shape});
+  for (const auto& [target, from] : plan.copies)
+    if (!plan.find(target)) {
+      const TensorView& tensor = file.get(from + ".weight");
       tensors.push_back({target + ".weight", tensor.dtype, tensor.shape});
     }
-  for (const QuantizedModule& module : plan_.modules) {
-    const Module& source = source_of(module.name);
+  for (const QuantizedModule& module : plan.modules) {
+    const Module& from = source_of(source, plan, module.name);
     for (TensorInfo& info :
-         quantized_tensors(module.name, module.scheme, source.rows, source.cols, scale_dtype(module.scheme)))
+         quantized_tensors(module.name, module.scheme, from.rows, from.cols, scale_dtype(module.scheme)))
       tensors.push_back(std::move(info));
   }
   return tensors;
 }
 
+QuantizedWriter::QuantizedWriter(const FolderWeights& source, const QuantizationPlan& plan, Method& method,
+                                 const Team& team, const StageProgress& progress)
+    : source_(source), file_(source.file()), plan_(plan), method_(method), team_(team), progress_(progress) {
+  for (const TensorView& tensor : file_.tensors())
+    if (used(plan, tensor)) total_bytes_ += static_cast<int64_t>(tensor.bytes.size());
+  for (const auto& [target, from] : plan.copies)
+    total_bytes_ += static_cast<int64_t>(file_.get(from + ".weight").bytes.size());
+}
+
 QuantizedWeights QuantizedWriter::write(SafetensorsWriter& writer) {
   for (const TensorView& tensor : file_.tensors())
-    if (kept(tensor)) copy(tensor, tensor.name, writer);
+    if (kept(plan_, tensor)) copy(tensor, tensor.name, writer);
   for (const auto& [target, source] : plan_.copies)
-    if (!is_quantized(target)) copy(file_.get(source + ".weight"), target + ".weight", writer);
+    if (!plan_.find(target)) copy(file_.get(source + ".weight"), target + ".weight", writer);
   for (const QuantizedModule& module : plan_.modules) quantize_module(module, writer);
   written_.modules = static_cast<int64_t>(plan_.modules.size());
   written_.bits_per_weight = 8.0 * static_cast<double>(stored_bytes_) / static_cast<double>(weights_);
@@ -88,20 +104,6 @@ QuantizedWeights QuantizedWriter::write(SafetensorsWriter& writer) {
   std::ranges::stable_sort(written_.output_errors, std::ranges::greater(),
                            &QuantizedWeights::ModuleError::relative);
   return std::move(written_);
-}
-
-// What a module of the output is made from.
-const Module& QuantizedWriter::source_of(const std::string& module) const {
-  const auto copy = plan_.copies.find(module);
-  return *source_.inventory().find(copy == plan_.copies.end() ? module : copy->second);
-}
-
-bool QuantizedWriter::used(const TensorView& tensor) const {
-  return module_of(tensor) != plan_.unused && !plan_.buffers.contains(tensor.name);
-}
-
-bool QuantizedWriter::kept(const TensorView& tensor) const {
-  return used(tensor) && (!tensor.name.ends_with(".weight") || !is_quantized(module_of(tensor)));
 }
 
 void QuantizedWriter::advance(const TensorView& tensor, const std::string& module) {
@@ -133,7 +135,7 @@ void QuantizedWriter::copy(const TensorView& tensor, const std::string& name, Sa
 }
 
 void QuantizedWriter::quantize_module(const QuantizedModule& module, SafetensorsWriter& writer) {
-  const Module& source = source_of(module.name);
+  const Module& source = source_of(source_, plan_, module.name);
   const QuantizationScheme& scheme = module.scheme;
   require_finite_weights(source_, source, team_);
   const QuantizedMatrix quantized = method_.quantize(source, scheme);

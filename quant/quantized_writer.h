@@ -26,24 +26,21 @@ struct QuantizedWeights {
   std::vector<ModuleError> output_errors;
 };
 
+// Every tensor of the output, in the source's order, quantized modules in the plan's order after what is
+// kept.
+std::vector<TensorInfo> outline(const FolderWeights& source, const QuantizationPlan& plan);
+
 class QuantizedWriter {
  public:
   // All must outlive this.
   QuantizedWriter(const FolderWeights& source, const QuantizationPlan& plan, Method& method, const Team& team,
                   const StageProgress& progress);
 
-  // Every tensor of the output, in the source's order, quantized modules in the plan's order after what is
-  // kept.
-  std::vector<TensorInfo> outline() const;
   // Throws Error for a value that is not finite (it names tensor and index) and for weights that no scale
   // stands for (tensor, row and group).
   QuantizedWeights write(SafetensorsWriter& writer);
 
  private:
-  bool is_quantized(const std::string& module) const { return plan_.find(module) != nullptr; }
-  const Module& source_of(const std::string& module) const;
-  bool used(const TensorView& tensor) const;
-  bool kept(const TensorView& tensor) const;
   void advance(const TensorView& tensor, const std::string& module);
   void copy(const TensorView& tensor, const std::string& name, SafetensorsWriter& writer);
   void quantize_module(const QuantizedModule& module, SafetensorsWriter& writer);

@@ -18,17 +18,6 @@ constexpr int64_t default_group_size = 128;
 // token of a prompt, and decode, bound by memory, has the time.
 constexpr int64_t head_activation_group_size = 32;
 
-QuantizationScheme linear_scheme(const Recipe& recipe, WeightFormat format, int64_t group_size) {
-  QuantizationScheme scheme;
-  scheme.format = format;
-  scheme.strategy = group_size ? ScaleStrategy::group : ScaleStrategy::channel;
-  scheme.group_size = group_size;
-  scheme.symmetric = recipe.symmetric;
-  scheme.quantized_activations = true;
-  scheme.activation_group_size = group_size ? group_size : recipe.activation_group_size;
-  return scheme;
-}
-
 // What would not load once it is written must not be written: every tensor as a run of the model reads it.
 void check_shapes(const WeightSource& source) {
   for (const Module& module : source.inventory().modules()) {
@@ -67,6 +56,17 @@ std::string Recipe::text() const {
   return text;
 }
 
+QuantizationScheme linear_scheme(const Recipe& recipe, const ModuleFormat& format) {
+  QuantizationScheme scheme;
+  scheme.format = format.weights;
+  scheme.strategy = format.group_size ? ScaleStrategy::group : ScaleStrategy::channel;
+  scheme.group_size = format.group_size;
+  scheme.symmetric = recipe.symmetric;
+  scheme.quantized_activations = true;
+  scheme.activation_group_size = format.group_size ? format.group_size : recipe.activation_group_size;
+  return scheme;
+}
+
 QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& source) {
   const ModelFile& file = source.file();
   const Inventory& inventory = source.inventory();
@@ -98,7 +98,7 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
     if (const auto own = recipe.modules.find(module); own != recipe.modules.end()) {
       named.insert(module);
       scheme.reset();
-      if (own->second) scheme = linear_scheme(recipe, own->second->weights, own->second->group_size);
+      if (own->second) scheme = linear_scheme(recipe, *own->second);
       if (scheme && module == inventory.head_name() && !scheme->group_size)
         scheme->activation_group_size = head_activation_group_size;
     }
@@ -108,10 +108,10 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
       plan.kept.push_back(module);
   };
   std::optional<QuantizationScheme> embedding, head;
-  if (recipe.embedding) embedding = linear_scheme(recipe, *recipe.embedding, 0);
+  if (recipe.embedding) embedding = linear_scheme(recipe, {*recipe.embedding, 0});
   if (recipe.lm_head) {
     const int64_t groups = recipe.group_size ? recipe.group_size : default_group_size;
-    head = linear_scheme(recipe, *recipe.lm_head, *recipe.lm_head == WeightFormat::int4 ? groups : 0);
+    head = linear_scheme(recipe, {*recipe.lm_head, *recipe.lm_head == WeightFormat::int4 ? groups : 0});
     if (!head->group_size) head->activation_group_size = head_activation_group_size;
   }
   const auto treatment = [&](const std::string& module, std::optional<WeightFormat> format) {
@@ -137,7 +137,7 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
     else if (module.role == Role::head)
       add(module.name, head);
     else if (module.kind() == ModuleKind::linear)
-      add(module.name, linear_scheme(recipe, recipe.weights, recipe.group_size));
+      add(module.name, linear_scheme(recipe, {recipe.weights, recipe.group_size}));
     else
       add(module.name, std::nullopt);
   }

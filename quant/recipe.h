@@ -51,6 +51,9 @@ struct Recipe {
   std::string text() const;
 };
 
+// How a linear of that format is stored.
+QuantizationScheme linear_scheme(const Recipe& recipe, const ModuleFormat& format);
+
 // The recipe applied to one model.
 struct QuantizationPlan {
   std::vector<QuantizedModule> modules;  // in the model's order

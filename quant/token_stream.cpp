@@ -80,8 +80,15 @@ void RowStore::write(int64_t first, int64_t rows, const float* values) {
              static_cast<size_t>(rows * width_) * sizeof(float), first * width_ * 4);
 }
 
-TokenStream::TokenStream(const ModelSpec& spec, const Windows& windows, const Team& team,
-                         const std::filesystem::path& spill_folder)
+std::filesystem::path spill_folder(const ModelSpec& spec, int64_t tokens, int64_t memory,
+                                   const std::filesystem::path& folder) {
+  constexpr int64_t share = 8;
+  const auto bytes = static_cast<int64_t>(sizeof(float)) * tokens * spec.hidden_size;
+  return bytes > memory / share ? folder : std::filesystem::path();
+}
+
+TokenStream::TokenStream(const ModelSpec& spec, const std::vector<std::vector<int32_t>>& windows,
+                         const Team& team, const std::filesystem::path& spill_folder)
     : spec_(spec), windows_(windows), team_(team) {
   for (const std::vector<int32_t>& window : windows) {
     begin_.push_back(tokens_);
@@ -89,6 +96,14 @@ TokenStream::TokenStream(const ModelSpec& spec, const Windows& windows, const Te
     longest_ = std::max<int64_t>(longest_, std::ssize(window));
   }
   hidden_ = RowStore(tokens_, spec.hidden_size, spill_folder);
+}
+
+void TokenStream::copy(const TokenStream& other) {
+  std::vector<float> rows(static_cast<size_t>(longest_ * spec_.hidden_size));
+  for (size_t w = 0; w < windows_.size(); ++w) {
+    other.hidden_.read(begin_[w], std::ssize(windows_[w]), rows.data());
+    hidden_.write(begin_[w], std::ssize(windows_[w]), rows.data());
+  }
 }
 
 void TokenStream::embed(const WeightSource& source) {
@@ -154,15 +169,16 @@ void TokenStream::read(size_t window, int64_t first, int64_t rows, float* out) c
   hidden_.read(begin_[window] + first, rows, out);
 }
 
-OutputHead::OutputHead(const WeightSource& source, int64_t max_rows, const Team& team)
+OutputHead::OutputHead(const WeightSource& source, const Team& team)
     : spec_(source.spec()),
+      max_rows_(logit_rows(spec_.vocab_size)),
       team_(team),
       norm_(load_norm(source, *source.inventory().find(Role::final_norm))),
       head_(load_linear(source, source.inventory().head(), team)),
       runner_(spec_, {head_.activation_group_size()}, team, 1, 1),
-      input_(max_rows, spec_.hidden_size, {head_.activation_group_size()}),
+      input_(max_rows_, spec_.hidden_size, {head_.activation_group_size()}),
       stride_(round_up(spec_.vocab_size, panel_rows)),
-      logits_(max_rows * stride_) {}
+      logits_(max_rows_ * stride_) {}
 
 Logits OutputHead::run(const float* hidden, int64_t rows) {
   head_.prepare(rows);
@@ -178,6 +194,26 @@ Logits OutputHead::run(const float* hidden, int64_t rows) {
     });
   });
   return {logits_.data(), rows, stride_, spec_.vocab_size};
+}
+
+DriftReport compare(const Windows& windows, const TokenStream& baseline, OutputHead& baseline_head,
+                    const TokenStream& model, OutputHead& model_head, const Team& team) {
+  const int64_t most = std::min(baseline_head.max_rows(), model_head.max_rows()),
+                width = baseline_head.hidden_size();
+  DriftMeter meter(windows, team);
+  std::vector<float> of_baseline(static_cast<size_t>(most * width)), of_model(of_baseline.size());
+  for (size_t w = 0; w < windows.ids.size(); ++w) {
+    check_interrupted();
+    const int64_t predicting = std::ssize(windows.ids[w]) - 1;  // nothing follows the last token
+    for (int64_t first = 0; first < predicting; first += most) {
+      const int64_t rows = std::min(most, predicting - first);
+      baseline.read(w, first, rows, of_baseline.data());
+      model.read(w, first, rows, of_model.data());
+      const Logits ours = model_head.run(of_model.data(), rows);
+      meter.compare(w, first, baseline_head.run(of_baseline.data(), rows), ours);
+    }
+  }
+  return meter.report();
 }
 
 }  // namespace whittle

@@ -7,6 +7,7 @@
 #include <functional>
 #include <vector>
 
+#include "bench/drift.h"
 #include "engine/decoder.h"
 #include "engine/layer_runner.h"
 #include "engine/weight_source.h"
@@ -34,17 +35,22 @@ class RowStore {
   int fd_ = -1;
 };
 
+// The folder where a stream of so many tokens should lie, or none: it may take an eighth of `memory` bytes.
+std::filesystem::path spill_folder(const ModelSpec& spec, int64_t tokens, int64_t memory,
+                                   const std::filesystem::path& folder);
+
 class TokenStream {
  public:
-  using Windows = std::vector<std::vector<int32_t>>;
   using Seen = std::function<void(Role, FloatRows)>;
 
   // Windows, of one token at least each, and team must outlive this. spill_folder: as of RowStore.
-  TokenStream(const ModelSpec& spec, const Windows& windows, const Team& team,
+  TokenStream(const ModelSpec& spec, const std::vector<std::vector<int32_t>>& windows, const Team& team,
               const std::filesystem::path& spill_folder);
 
   int64_t tokens() const { return tokens_; }
 
+  // Where another stream of the same windows is.
+  void copy(const TokenStream& other);
   // Before the first layer: the embeddings of `source`.
   void embed(const WeightSource& source);
   // Takes every window through a layer, with keys and values in `kv_cache`. What comes out becomes the stream
@@ -55,7 +61,7 @@ class TokenStream {
 
  private:
   const ModelSpec spec_;
-  const Windows& windows_;
+  const std::vector<std::vector<int32_t>>& windows_;
   const Team& team_;
   int64_t tokens_ = 0, longest_ = 0;
   std::vector<int64_t> begin_;  // of each window, in tokens
@@ -65,13 +71,16 @@ class TokenStream {
 // What comes after the last layer: the final norm and the head, packed.
 class OutputHead {
  public:
-  // At most `max_rows` rows at a time. Team must outlive this.
-  OutputHead(const WeightSource& source, int64_t max_rows, const Team& team);
+  // At most logit_rows (bench/drift.h) rows at a time. Team must outlive this.
+  OutputHead(const WeightSource& source, const Team& team);
+  int64_t max_rows() const { return max_rows_; }
+  int64_t hidden_size() const { return spec_.hidden_size; }
   // The logits of these rows of the stream, [rows, hidden_size]; they stay until the next call.
   Logits run(const float* hidden, int64_t rows);
 
  private:
   const ModelSpec spec_;
+  const int64_t max_rows_;
   const Team& team_;
   Norm norm_;
   Linear head_;
@@ -80,5 +89,9 @@ class OutputHead {
   int64_t stride_;
   Buffer<float> logits_;
 };
+
+// How far a model is from its baseline, both after the last layer on the same windows.
+DriftReport compare(const Windows& windows, const TokenStream& baseline, OutputHead& baseline_head,
+                    const TokenStream& model, OutputHead& model_head, const Team& team);
 
 }  // namespace whittle

@@ -24,6 +24,9 @@ struct QuantizeOptions {
   CalibrationChoice calibration;
   bool asymmetric = false;
   std::vector<std::string> exclude;
+  std::vector<double> target_bits;
+  std::optional<int64_t> target_size;
+  std::optional<double> max_kl;
   RunOptions run;
   int threads = 0;
 };
@@ -82,6 +85,19 @@ Recipe recipe_of(QuantizeOptions& options, const CLI::App& command) {
   return recipe;
 }
 
+// One budget, or many of bits: then nothing is set.
+Budget budget_of(const QuantizeOptions& options, const CLI::App& command) {
+  Budget budget{.bytes = options.target_size, .kl = options.max_kl};
+  if (options.target_bits.size() == 1) budget.bits = options.target_bits.front();
+  if (!budget && options.target_bits.empty()) return budget;
+  const std::string why = "a budget decides the format of each linear";
+  refuse_void(command, {"--weights", "--group-size", "--activations", "--recipe"}, why);
+  if (options.effort == "fast" || options.method == "rtn")
+    throw CLI::ValidationError(options.method.empty() ? "--effort" : "--method",
+                               "rounding alone measures nothing that a budget could be spent by");
+  return budget;
+}
+
 // The stages' own lines, one after the other.
 class StageLines {
  public:
@@ -103,21 +119,30 @@ void run(QuantizeOptions& options, const CLI::App& command) {
   if (!options.json.empty()) check_report_path(options.json);
   if (!options.json.empty() && same_path(options.json, options.out))
     throw CLI::ValidationError("--json", "is the same as OUT");
+  options.run.budget = budget_of(options, command);
   const Recipe recipe = recipe_of(options, command);
   options.run.version = WHITTLE_VERSION;
   const Team team(options.threads);
   StageLines lines;
+  const Progress progress = [&](const std::string& stage, int64_t done, int64_t total,
+                                const std::string& what) { lines.update(stage, done, total, what); };
+  if (options.target_bits.size() > 1) {
+    const std::vector<FrontierPoint> points =
+        write_frontier(options.source, options.out, recipe, options.target_bits, team, options.run, progress);
+    lines.finish();
+    if (options.json != "-") fmt::print("{}: a recipe for each\n{}", options.out, frontier_text(points));
+    if (!options.json.empty()) write_json(options.json, {{"frontier", frontier_json(points)}});
+    return;
+  }
   const QuantizationReport report =
-      quantize(options.source, options.out, recipe, team, options.run,
-               [&](const std::string& stage, int64_t done, int64_t total, const std::string& what) {
-                 lines.update(stage, done, total, what);
-               });
+      quantize(options.source, options.out, recipe, team, options.run, progress);
   lines.finish();
   for (const std::string& note : report.notes) fmt::print(stderr, "whittle: {}\n", note);
-  if (options.json != "-") fmt::print("{}: {}\n{}", options.out, recipe.text(), quantization_text(report));
+  if (options.json != "-")
+    fmt::print("{}: {}\n{}", options.out, report.recipe.text(), quantization_text(report));
   if (!options.json.empty()) {
     nlohmann::json json = quantization_json(report);
-    json["recipe"] = recipe.text();
+    json["recipe"] = report.recipe.text();
     write_json(options.json, json);
   }
 }
@@ -177,6 +202,26 @@ void add_quantize(CLI::App& app) {
                    "Tokens that a method looks at; an eighth more is held out to judge the result")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24).description(""));
+  CLI::Option_group* budget = command->add_option_group("Budget", "Mixed precision: at most one of");
+  budget
+      ->add_option("--target-bits", options.target_bits,
+                   "Bits a weight of the layers' linears may take; several, parted by commas: OUT becomes a "
+                   "folder of recipes, one each")
+      ->type_name("BITS,...")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(number(1, 16, "1 to 16"));
+  budget
+      ->add_option("--target-size", options.target_size, "Bytes that the weight file may take, such as 700M")
+      ->type_name("SIZE")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 50).description(""));
+  budget
+      ->add_option("--max-kl", options.max_kl,
+                   "Mean KL divergence from the original, on held-out text, that the smallest mix may reach")
+      ->type_name("NATS")
+      ->check(number(0, 100, "0 to 100"));
+  budget->require_option(0, 1);
   command->add_option("--recipe", options.recipe, "Do what this says: the recipe.json of an earlier run")
       ->type_name("FILE")
       ->check(not_empty());
@@ -200,6 +245,8 @@ void add_quantize(CLI::App& app) {
       "  whittle quantize llama llama-int8\n"
       "  whittle quantize llama llama-int4 --weights int4 --group-size 32 --lm-head int8 --embedding int8\n"
       "  whittle quantize llama llama-int4 --weights int4 --calibration my-text.txt --resume\n"
+      "  whittle quantize llama llama-700 --target-size 700M\n"
+      "  whittle quantize llama recipes --target-bits 4.25,4.5,5,6\n"
       "  whittle quantize llama other --recipe llama-int4/recipe.json\n"
       "  whittle quantize llama llama-mixed --weights int4 --exclude 'layers\\.0\\.' --exclude down_proj");
   command->callback([command] { run(options, *command); });

@@ -1,0 +1,64 @@
+#include "quant/budget.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/error.h"
+#include "kernels/option_error.h"
+
+namespace whittle {
+
+Recipe smallest_recipe(Recipe recipe) {
+  const ModuleFormat smallest = candidate_formats().front();
+  recipe.weights = smallest.weights;
+  recipe.group_size = smallest.group_size;
+  recipe.activation_group_size = mixed_activation_group_size;
+  recipe.modules.clear();
+  return recipe;
+}
+
+BudgetSolver::BudgetSolver(const Recipe& smallest, Sensitivity sensitivity, int64_t weights,
+                           int64_t fixed_bytes)
+    : smallest_(smallest),
+      sensitivity_(std::move(sensitivity)),
+      weights_(weights),
+      fixed_bytes_(fixed_bytes) {}
+
+MixedRecipe BudgetSolver::solve(const Budget& budget) const {
+  const int64_t least = frontier(sensitivity_.tensors).front().bytes;
+  if (budget.bits) {
+    const auto bytes = static_cast<int64_t>(std::floor(*budget.bits * static_cast<double>(weights_) / 8));
+    if (bytes < least)
+      fail_option("target_bits", "the smallest there is has {:.4f} bits a weight; found {}",
+                  std::ceil(1e4 * 8 * static_cast<double>(least) / static_cast<double>(weights_)) / 1e4,
+                  *budget.bits);
+    return mixed(allocate(sensitivity_.tensors, bytes));
+  }
+  if (*budget.bytes - fixed_bytes_ < least)
+    fail_option("target_size", "the smallest there is takes {} bytes; found {}", least + fixed_bytes_,
+                *budget.bytes);
+  return mixed(allocate(sensitivity_.tensors, *budget.bytes - fixed_bytes_));
+}
+
+std::optional<MixedRecipe> BudgetSolver::solve_kl(double kl) const {
+  for (const Allocation& allocation : frontier(sensitivity_.tensors)) {
+    const MixedRecipe found = mixed(allocation);
+    if (found.predicted_kl <= kl) return found;
+  }
+  return std::nullopt;
+}
+
+MixedRecipe BudgetSolver::mixed(const Allocation& allocation) const {
+  MixedRecipe out{smallest_, 8 * static_cast<double>(allocation.bytes) / static_cast<double>(weights_),
+                  sensitivity_.smallest_kl};
+  const std::vector<ModuleFormat> formats = candidate_formats();
+  for (size_t t = 0; t < sensitivity_.tensors.size(); ++t) {
+    const Tensor& tensor = sensitivity_.tensors[t];
+    const size_t choice = allocation.choice[t];
+    out.predicted_kl -= tensor.candidates.front().loss - tensor.candidates[choice].loss;
+    if (choice > 0) out.recipe.modules[tensor.name] = formats[choice];
+  }
+  return out;
+}
+
+}  // namespace whittle

@@ -1,0 +1,49 @@
+#pragma once
+// From what tensors cost (sensitivity.h) and a budget to a recipe.
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "quant/recipe.h"
+#include "quant/sensitivity.h"
+
+namespace whittle {
+
+// At most one is set.
+struct Budget {
+  std::optional<double> bits;    // stored bits of each weight of the layers' linears
+  std::optional<int64_t> bytes;  // of the weight file
+  std::optional<double> kl;      // mean, against the original, on the held-out text
+  explicit operator bool() const { return bits || bytes || kl; }
+};
+
+// With every linear in the smallest format.
+Recipe smallest_recipe(Recipe recipe);
+
+// What a budget came to.
+struct MixedRecipe {
+  Recipe recipe;
+  double bits = 0;  // of each weight of the layers' linears
+  double predicted_kl = 0;
+};
+
+class BudgetSolver {
+ public:
+  // weights: of the layers' linears that are chosen for; fixed_bytes: what the weight file holds beside them.
+  BudgetSolver(const Recipe& smallest, Sensitivity sensitivity, int64_t weights, int64_t fixed_bytes);
+
+  // Throws Error where the smallest there is passes the budget, which says bits or bytes.
+  MixedRecipe solve(const Budget& budget) const;
+  // The smallest that should lose no more than `kl`, or nothing where none does.
+  std::optional<MixedRecipe> solve_kl(double kl) const;
+
+ private:
+  MixedRecipe mixed(const Allocation& allocation) const;
+
+  const Recipe smallest_;
+  const Sensitivity sensitivity_;
+  const int64_t weights_, fixed_bytes_;
+};
+
+}  // namespace whittle

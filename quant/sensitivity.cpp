@@ -1,0 +1,196 @@
+#include "quant/sensitivity.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "engine/files/compressed_tensors.h"
+#include "engine/files/json_file.h"
+
+namespace whittle {
+namespace {
+
+// Windows that every change is measured on: differences between two runs of one text settle soon.
+constexpr size_t measured_windows = 8;
+
+Recipe mixed_recipe() {
+  Recipe recipe;
+  recipe.activation_group_size = mixed_activation_group_size;
+  return recipe;
+}
+
+QuantizationScheme scheme_as(const QuantizationScheme& smallest, const ModuleFormat& format) {
+  QuantizationScheme scheme = linear_scheme(mixed_recipe(), format);
+  scheme.symmetric = smallest.symmetric;
+  return scheme;
+}
+
+class Measurement {
+ public:
+  Measurement(const WeightSource& source, const QuantizationPlan& plan, const CalibrationText& text,
+              const CalibratedOptions& options, WorkFolder& work, const Team& team)
+      : source_(source), plan_(plan), text_(text), options_(options), work_(work), team_(team) {
+    text_.held_out.ids.clear();
+    options_.look = [this](const Module& module, const WeightMatrix& weights, const InputStatistics& inputs) {
+      look(module, weights, inputs);
+    };
+    for (const std::vector<int32_t>& window : text.windows)
+      if (windows_.ids.size() < measured_windows) windows_.ids.push_back(window);
+    windows_.first_scored = 1;
+  }
+
+  Sensitivity run(const StageProgress& progress) {
+    modules_ = chosen_for();
+    const auto all = static_cast<int64_t>(modules_.size());
+    const int64_t layers = source_.spec().num_hidden_layers;
+    // A layer takes about as long as a tensor's turn.
+    CalibratedMethod base(source_, plan_, text_, options_, work_, team_);
+    base.prepare([&](int64_t done, int64_t, const std::string& what) { progress(done, all + layers, what); });
+    load_base(base);
+    Sensitivity found;
+    found.smallest_kl = kl(*model_);
+    for (int64_t i = 0; i < all; ++i) {
+      progress(layers + i, all + layers, modules_[static_cast<size_t>(i)]->name);
+      found.tensors.push_back(measure(*modules_[static_cast<size_t>(i)], found.smallest_kl));
+    }
+    progress(all + layers, all + layers, "");
+    return found;
+  }
+
+ private:
+  std::vector<const Module*> chosen_for() const {
+    std::vector<const Module*> modules;
+    for (const Module& module : source_.inventory().modules())
+      if (module.kind() == ModuleKind::linear && module.layer >= 0 && plan_.find(module.name))
+        modules.push_back(&module);
+    return modules;
+  }
+
+  // Errors of the outputs in every format but the smallest, which the calibration itself leaves.
+  void look(const Module& module, const WeightMatrix& weights, const InputStatistics& inputs) {
+    const std::string name = "losses." + module.name;
+    if (work_.open(name)) return;
+    nlohmann::json losses = nlohmann::json::array();
+    const std::vector<ModuleFormat> formats = candidate_formats();
+    for (size_t i = 1; i < formats.size(); ++i) {
+      const QuantizationScheme scheme = scheme_as(plan_.find(module.name)->scheme, formats[i]);
+      losses.push_back(gptq(weights, scheme, scale_dtype(scheme), inputs, options_.gptq, team_).loss);
+    }
+    work_.save(name, {}, {{"losses", losses}});
+  }
+
+  std::vector<double> losses(const Module& module) const {
+    const QuantizationScheme& scheme = plan_.find(module.name)->scheme;
+    const auto smallest = work_.load_module(options_.prefix + module.name, scheme, module.rows, module.cols);
+    const auto others = work_.open("losses." + module.name);
+    std::vector<double> all;
+    if (smallest) all.push_back(smallest->loss);
+    const nlohmann::json facts = others ? WorkFolder::facts(*others) : nlohmann::json::object();
+    const nlohmann::json losses = facts.value("losses", nlohmann::json::array());
+    for (const nlohmann::json& loss : losses) all.push_back(loss.get<double>());
+    if (all.size() != candidate_formats().size())
+      fail("{}: {}: what was measured is incomplete", work_.path().string(), quote(module.name));
+    return all;
+  }
+
+  void load_base(CalibratedMethod& base) {
+    const ModelSpec& spec = source_.spec();
+    const auto stream = [&] {
+      return TokenStream(
+          spec, windows_.ids, team_,
+          spill_folder(spec, tokens() * spec.num_hidden_layers, options_.memory, work_.path()));
+    };
+    base_.emplace(source_);
+    for (const Module* module : modules_) {
+      const QuantizationScheme& scheme = plan_.find(module->name)->scheme;
+      base_->replace(module->name, {base.quantize(*module, scheme).matrix, scheme.activation_group_size});
+    }
+    baseline_.emplace(stream());
+    baseline_->embed(source_);
+    model_.emplace(stream());
+    model_->embed(source_);
+    for (int64_t i = 0; i < spec.num_hidden_layers; ++i) {
+      before_.emplace_back(stream()).copy(*model_);
+      baseline_->pass(load_layer(source_, i, team_), i, KvFormat::f32, true);
+      layers_.push_back(load_layer(*base_, i, team_));
+      model_->pass(layers_.back(), i, KvFormat::f16, true);
+    }
+    baseline_head_.emplace(source_, team_);
+    model_head_.emplace(source_, team_);
+  }
+
+  int64_t tokens() const {
+    return std::accumulate(windows_.ids.begin(), windows_.ids.end(), int64_t{0},
+                           [](int64_t sum, const auto& window) { return sum + std::ssize(window); });
+  }
+
+  double kl(const TokenStream& model) {
+    return compare(windows_, *baseline_, *baseline_head_, model, *model_head_, team_).kl.mean;
+  }
+
+  // What the model saves when this tensor alone is in the largest format.
+  double saved(const Module& module, double smallest_kl) {
+    const std::string name = "saved." + module.name;
+    if (const auto before = work_.open(name)) return WorkFolder::facts(*before).at("saved").get<double>();
+    const QuantizationScheme& scheme = plan_.find(module.name)->scheme;
+    const QuantizationScheme largest = scheme_as(scheme, candidate_formats().back());
+    ReplacedWeights changed(*base_);
+    changed.replace(module.name, {round_to_nearest(source_, module, largest, team_).matrix,
+                                  largest.activation_group_size});
+    model_->copy(before_[static_cast<size_t>(module.layer)]);
+    model_->pass(load_layer(changed, module.layer, team_), module.layer, KvFormat::f16, true);
+    for (int64_t i = module.layer + 1; i < source_.spec().num_hidden_layers; ++i)
+      model_->pass(layers_[static_cast<size_t>(i)], i, KvFormat::f16, true);
+    const double difference = smallest_kl - kl(*model_);
+    work_.save(name, {}, {{"saved", difference}});
+    return difference;
+  }
+
+  Tensor measure(const Module& module, double smallest_kl) {
+    const std::vector<double> errors = losses(module);
+    const double removed = errors.front() - errors.back();
+    const double rate = removed > 0 ? std::max(0.0, saved(module, smallest_kl)) / removed : 0;
+    Tensor tensor{module.name, {}};
+    const std::vector<ModuleFormat> formats = candidate_formats();
+    for (size_t i = 0; i < formats.size(); ++i)
+      tensor.candidates.push_back(
+          {stored_bytes(scheme_as(plan_.find(module.name)->scheme, formats[i]), module.rows, module.cols),
+           rate * errors[i]});
+    return tensor;
+  }
+
+  const WeightSource& source_;
+  const QuantizationPlan& plan_;
+  CalibrationText text_;
+  CalibratedOptions options_;
+  WorkFolder& work_;
+  const Team& team_;
+  Windows windows_;
+  std::vector<const Module*> modules_;
+  std::optional<ReplacedWeights> base_;
+  std::optional<TokenStream> baseline_, model_;
+  std::vector<TokenStream> before_;  // the base model's stream before each layer
+  std::vector<DecoderLayer> layers_;
+  std::optional<OutputHead> baseline_head_, model_head_;
+};
+
+}  // namespace
+
+std::vector<ModuleFormat> candidate_formats() {
+  return {
+      {WeightFormat::int4, 128}, {WeightFormat::int4, 64}, {WeightFormat::int4, 32}, {WeightFormat::int8, 0}};
+}
+
+int64_t stored_bytes(const QuantizationScheme& scheme, int64_t rows, int64_t cols) {
+  int64_t bytes = 0;
+  for (const TensorInfo& part : quantized_tensors("", scheme, rows, cols, scale_dtype(scheme)))
+    bytes += *tensor_bytes(part.dtype, part.shape);
+  return bytes;
+}
+
+Sensitivity measure_sensitivity(const WeightSource& source, const QuantizationPlan& plan,
+                                const CalibrationText& text, const CalibratedOptions& options,
+                                WorkFolder& work, const Team& team, const StageProgress& progress) {
+  return Measurement(source, plan, text, options, work, team).run(progress);
+}
+
+}  // namespace whittle
