@@ -1,6 +1,7 @@
 #pragma once
 // The operations of one instruction set. Every kernel computes an output element in one order that depends on
-// neither the number of rows given at once nor the thread: results are the same bits in prefill and decode.
+// neither the number of rows given at once, nor the thread, nor the instruction set: results are the same
+// bits in prefill and decode, and on every CPU (but for which NaN a NaN is).
 
 #include <cstdint>
 #include <span>
@@ -104,15 +105,13 @@ struct KernelTable {
 
   // Writes one position of a head: as f16, finite numbers beyond ±65504 become ±65504, infinities and NaNs
   // stay what they are; as int8, a key or value with a NaN or an infinity gets zeros and a scale that is NaN.
-  // The same bits on every instruction set.
   void (*store_kv)(const KvHead& head, int64_t position, const float* key, const float* value);
   // Softmax attention of 1..max_queries queries over one head. scores: scratch, max_queries × stride floats,
   // stride a multiple of 16 and ≥ every query's end. A query's output depends on nothing outside its range.
   void (*attention)(const KvHead& head, std::span<const Query> queries, float* scores, int64_t scores_stride);
 
   // Offline: sum over n of (x − snap(x))² with snap(x) = (clamp(round(x / scale) + zero_point) − zero_point)
-  // · scale; zero_point and the code's limits are whole numbers. The same bits on every instruction set, so
-  // that a model does not depend on the machine that quantized it.
+  // · scale; zero_point and the code's limits are whole numbers.
   float (*rounding_error)(const float* x, int64_t n, float scale, float zero_point, float code_min,
                           float code_max);
 };

@@ -72,14 +72,18 @@ float softmax(const KvHead& head, const Query& query, Range seen, float* scores)
   F largest = splat(outside);
   for (int64_t i = first; i < last; i += lanes) largest = max(largest, load(scores + i));
   const F top = splat(reduce_max(largest));
-  F sum = splat(0);
-  for (int64_t i = first; i < last; i += lanes) {
-    F weight = exp(load(scores + i) - top);
-    sum = sum + weight;
-    if (head.format == KvFormat::int8) weight = weight * load(head.value_scales + i);
-    store(scores + i, weight);
-  }
-  return reduce_add(sum);
+  Sums sums;
+  static_assert(kv_block % sum_count == 0);
+  for (int64_t i = first; i < last; i += sum_count)
+#pragma GCC unroll 4
+    for (int part = 0; part < sum_parts; ++part) {
+      const int64_t at = i + part * lanes;
+      F weight = exp(load(scores + at) - top);
+      sums.parts[part] = sums.parts[part] + weight;
+      if (head.format == KvFormat::int8) weight = weight * load(head.value_scales + at);
+      store(scores + at, weight);
+    }
+  return sums.total();
 }
 
 // output += Σ weight[position] · value[position] over [begin, end), for `width` vectors from dimension d on.
@@ -165,7 +169,8 @@ struct AttentionTile {
     for (; d < head.head_dim; ++d)
       for (int q = 0; q < tile; ++q)
         for (int64_t at = positions.begin; at < positions.end; ++at)
-          queries[q].output[d] += scores[q * stride + at] * scalar_value(values[at * head.head_dim + d]);
+          queries[q].output[d] = fma(scores[q * stride + at], scalar_value(values[at * head.head_dim + d]),
+                                     queries[q].output[d]);
   }
 };
 

@@ -1,37 +1,86 @@
 // Everything that is not a matrix product. Included inside the anonymous namespace of each isa/*.cpp, after
-// its vector type F (`lanes` floats) and the primitives on it. Sums go over lanes first and then over a
-// scalar tail, in an order that depends only on the width.
+// its vector type F (`lanes` floats) and the primitives on it.
+
+// Sixteen running sums whatever the width of a register: element i of a row goes to sum i mod 16, and they
+// are added up in one order. So a row has the same sum, bit for bit, on every instruction set.
+constexpr int sum_count = 16, sum_parts = sum_count / lanes;
+struct Sums {
+  F parts[sum_parts];
+
+  Sums() {
+    for (F& part : parts) part = splat(0);
+  }
+  // Halves onto halves, as reduce_add goes on within a register.
+  float total() {
+#pragma GCC unroll 4
+    for (int half = sum_parts / 2; half > 0; half /= 2)
+#pragma GCC unroll 4
+      for (int part = 0; part < half; ++part) parts[part] = parts[part] + parts[part + half];
+    return reduce_add(parts[0]);
+  }
+};
+
+// A whole register of a row, and the last one, of which `count` elements belong to the row.
+struct Whole {
+  static F read(const float* p, float = 0) { return load(p); }
+  static void write(float* p, F v) { store(p, v); }
+};
+struct Rest {
+  int64_t count;
+  // `past`: what stands in the place of the other elements.
+  F read(const float* p, float past = 0) const {
+    float elements[lanes];
+    for (int i = 0; i < lanes; ++i) elements[i] = i < count ? p[i] : past;
+    return load(elements);
+  }
+  void write(float* p, F v) const {
+    float elements[lanes];
+    store(elements, v);
+    for (int i = 0; i < lanes && i < count; ++i) p[i] = elements[i];
+  }
+};
+
+// Calls step(i, part, row) for the registers of a row of n elements: from element i on, which belong to this
+// part of Sums; row.read and row.write reach them.
+template <class Step>
+inline void for_registers(int64_t n, Step step) {
+  int64_t begin = 0;
+  for (; begin + sum_count <= n; begin += sum_count)
+#pragma GCC unroll 4
+    for (int part = 0; part < sum_parts; ++part) step(begin + part * lanes, part, Whole());
+  if (begin == n) return;
+#pragma GCC unroll 4
+  for (int part = 0; part < sum_parts; ++part)
+    if (const int64_t i = begin + part * lanes; i < n) step(i, part, Rest{n - i});
+}
 
 [[gnu::flatten]] void rms_norm(const float* x, const float* weight, int64_t n, float eps, float* y) {
-  const int64_t whole = n / lanes * lanes;
-  F sum = splat(0);
-  for (int64_t i = 0; i < whole; i += lanes) sum = fma(load(x + i), load(x + i), sum);
-  float total = reduce_add(sum);
-  for (int64_t i = whole; i < n; ++i) total += x[i] * x[i];
-  const float factor = 1.0f / __builtin_sqrtf(total / static_cast<float>(n) + eps);
-  for (int64_t i = 0; i < whole; i += lanes) store(y + i, load(x + i) * splat(factor) * load(weight + i));
-  for (int64_t i = whole; i < n; ++i) y[i] = x[i] * factor * weight[i];
+  Sums squares;
+  for_registers(n, [&](int64_t i, int part, auto row) {
+    const F value = row.read(x + i);
+    squares.parts[part] = fma(value, value, squares.parts[part]);
+  });
+  const float factor = 1.0f / __builtin_sqrtf(squares.total() / static_cast<float>(n) + eps);
+  for_registers(n, [&](int64_t i, int, auto row) {
+    row.write(y + i, row.read(x + i) * splat(factor) * row.read(weight + i));
+  });
 }
 
 [[gnu::flatten]] void layer_norm(const float* x, const float* weight, const float* bias, int64_t n, float eps,
                                  float* y) {
-  const int64_t whole = n / lanes * lanes;
-  F sum = splat(0);
-  for (int64_t i = 0; i < whole; i += lanes) sum = sum + load(x + i);
-  float total = reduce_add(sum);
-  for (int64_t i = whole; i < n; ++i) total += x[i];
-  const float mean = total / static_cast<float>(n);
-  F squares = splat(0);
-  for (int64_t i = 0; i < whole; i += lanes) {
-    const F difference = load(x + i) - splat(mean);
-    squares = fma(difference, difference, squares);
-  }
-  float variance = reduce_add(squares);
-  for (int64_t i = whole; i < n; ++i) variance += (x[i] - mean) * (x[i] - mean);
-  const float factor = 1.0f / __builtin_sqrtf(variance / static_cast<float>(n) + eps);
-  for (int64_t i = 0; i < whole; i += lanes)
-    store(y + i, fma((load(x + i) - splat(mean)) * splat(factor), load(weight + i), load(bias + i)));
-  for (int64_t i = whole; i < n; ++i) y[i] = (x[i] - mean) * factor * weight[i] + bias[i];
+  Sums sums, squares;
+  for_registers(
+      n, [&](int64_t i, int part, auto row) { sums.parts[part] = sums.parts[part] + row.read(x + i); });
+  const float mean = sums.total() / static_cast<float>(n);
+  for_registers(n, [&](int64_t i, int part, auto row) {
+    const F difference = row.read(x + i, mean) - splat(mean);
+    squares.parts[part] = fma(difference, difference, squares.parts[part]);
+  });
+  const float factor = 1.0f / __builtin_sqrtf(squares.total() / static_cast<float>(n) + eps);
+  for_registers(n, [&](int64_t i, int, auto row) {
+    const F normal = (row.read(x + i) - splat(mean)) * splat(factor);
+    row.write(y + i, fma(normal, row.read(weight + i), row.read(bias + i)));
+  });
 }
 
 // What turns a group whose largest magnitude is `top` into codes. Numbers below any that a model computes

@@ -1,4 +1,4 @@
-// The exponential function of softmax and silu, for the instruction sets of xsimd.
+// The exponential function of softmax, silu and gelu.
 
 // e^x within 3 units in the last place between e^-87.3 and e^88.3, both normal numbers: 0 below, e^88.3
 // above. What xsimd's own does for denormal results costs as much again. x = n · ln 2 + r; the polynomial is
@@ -12,6 +12,5 @@ inline F exp(F x) {
   F q = splat(0.00138146103f);
   for (float c : {0.00836871124f, 0.0416683875f, 0.166665207f, 0.499999935f}) q = fma(q, r, splat(c));
   const F power = fma(q * r, r, r + splat(1));
-  const F result = xsimd::bitwise_cast<F>(xsimd::bitwise_cast<I>(power) + (n << 23));
-  return xsimd::select(x < least, splat(0), result);
+  return where_less(x, least, splat(0), of_bits(bits_of(power) + (n << 23)));
 }

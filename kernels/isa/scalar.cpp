@@ -18,20 +18,39 @@ inline Result gather(const Element* p, Op op) {
 inline F splat(float value) { return F{value, value, value, value}; }
 inline F load(const float* p) { return F{p[0], p[1], p[2], p[3]}; }
 inline void store(float* p, F a) { __builtin_memcpy(p, &a, sizeof a); }
-// Without the instruction, a fused multiply-add is a slow library call: two roundings serve as well.
-inline F fma(F a, F b, F c) { return a * b + c; }
+inline I bits_of(F a) { return reinterpret_cast<I>(a); }
+inline F of_bits(I bits) { return reinterpret_cast<F>(bits); }
+inline F where_less(F a, F b, F then, F otherwise) { return a < b ? then : otherwise; }
+// Sums of two doubles, of which the one is taken that is odd among the two neighbours of the exact sum
+// (rounding to odd), where that is no double: rounded to float it is the exact sum rounded to float (Boldo
+// and Melquiond, 2008).
+using D = double __attribute__((vector_size(16)));
+inline D add_to_odd(D a, D b) {
+  using L = int64_t __attribute__((vector_size(16)));
+  const D sum = a + b, part = sum - a, lost = (a - (sum - part)) + (b - part);
+  const L bits = reinterpret_cast<L>(sum), toward_zero = (lost < 0) ^ (sum < 0);
+  const L inexact = (lost < 0) | (lost > 0), odd = (bits + toward_zero) | 1;
+  return reinterpret_cast<D>((odd & inexact) | (bits & ~inexact));
+}
+// a · b + c with one rounding, as the instruction has it. The product of two floats is exact in double.
+inline F fma(F a, F b, F c) {
+  using Wide = double __attribute__((vector_size(8 * lanes)));
+  const Wide product = __builtin_convertvector(a, Wide) * __builtin_convertvector(b, Wide),
+             addend = __builtin_convertvector(c, Wide);
+  const D low = add_to_odd(D{product[0], product[1]}, D{addend[0], addend[1]}),
+          high = add_to_odd(D{product[2], product[3]}, D{addend[2], addend[3]});
+  return __builtin_convertvector((Wide{low[0], low[1], high[0], high[1]}), F);
+}
+inline float fma(float a, float b, float c) { return fma(splat(a), splat(b), splat(c))[0]; }
 inline F max(F a, F b) { return a > b ? a : b; }
 inline F min(F a, F b) { return a < b ? a : b; }
-inline F abs(F a) { return max(a, -a); }
-inline F exp(F a) {
-  return F{__builtin_expf(a[0]), __builtin_expf(a[1]), __builtin_expf(a[2]), __builtin_expf(a[3])};
-}
+inline F abs(F a) { return of_bits(bits_of(a) & 0x7fffffff); }
 inline I zero_int() { return I{0, 0, 0, 0}; }
 inline I splat_int(int32_t value) { return I{value, value, value, value}; }
 inline I load_int(const int32_t* p) { return I{p[0], p[1], p[2], p[3]}; }
 inline void store_int(int32_t* p, I a) { __builtin_memcpy(p, &a, sizeof a); }
 inline F to_float(I a) { return __builtin_convertvector(a, F); }
-inline float reduce_add(F a) { return (a[0] + a[1]) + (a[2] + a[3]); }
+inline float reduce_add(F a) { return (a[0] + a[2]) + (a[1] + a[3]); }
 inline int32_t reduce_add(I a) { return a[0] + a[1] + a[2] + a[3]; }
 inline float reduce_max(F a) {
   const float low = a[0] > a[1] ? a[0] : a[1], high = a[2] > a[3] ? a[2] : a[3];
@@ -39,9 +58,10 @@ inline float reduce_max(F a) {
 }
 // Of numbers within int32.
 inline I round_to_int(F a) {
-  const auto round = [](float x) { return static_cast<int32_t>(__builtin_rintf(x)); };
+  const auto round = [](float x) { return static_cast<int32_t>(__builtin_lrintf(x)); };
   return I{round(a[0]), round(a[1]), round(a[2]), round(a[3])};
 }
+#include "kernels/isa/exp.inl"
 
 template <typename Stored>
 inline Stored narrow(float value);
@@ -125,7 +145,7 @@ struct Int4Dot : Int8Dot {
     return dot(dot(sum, low_nibbles(line), low), high_nibbles(line), high);
   }
 };
-constexpr int float_tile = 1, float_vectors = 1;
+constexpr int float_tile = 1, float_vectors = 4;
 
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"

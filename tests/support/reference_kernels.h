@@ -191,11 +191,6 @@ inline OwnedRows make_rows(int64_t rows, int64_t cols, int64_t group_size, Fill 
   return x;
 }
 
-// One rounding where the instruction set has a fused multiply-add, two in the scalar one.
-inline float multiply_add(const KernelTable& table, float a, float b, float c) {
-  return table.name == "scalar" ? a * b + c : std::fma(a, b, c);
-}
-
 // matmul_quantized by its definition: exact sums in each group, groups in order.
 class QuantizedProduct {
  public:
@@ -219,12 +214,12 @@ class QuantizedProduct {
         }
     }
   }
-  float operator()(const KernelTable& table, int64_t m, int64_t n) const {
+  float operator()(int64_t m, int64_t n) const {
     float total = 0;
     for (int64_t g = 0; g < groups_; ++g) {
       const float weight_scale = g * group_ < w_.cols ? w_.scales[weight_group(n, g)] : 0.0f;
       const auto sum = static_cast<float>(sums_[static_cast<size_t>((m * w_.rows + n) * groups_ + g)]);
-      total = multiply_add(table, sum, weight_scale * x_.scales[m * groups_ + g], total);
+      total = std::fma(sum, weight_scale * x_.scales[m * groups_ + g], total);
     }
     return total;
   }
@@ -240,9 +235,9 @@ class QuantizedProduct {
 };
 
 // matmul_float by its definition: one chain in order of k.
-inline float float_product(const KernelTable& table, const std::vector<float>& w, const float* x) {
+inline float float_product(const std::vector<float>& w, const float* x) {
   float total = 0;
-  for (size_t k = 0; k < w.size(); ++k) total = multiply_add(table, w[k], x[k], total);
+  for (size_t k = 0; k < w.size(); ++k) total = std::fma(w[k], x[k], total);
   return total;
 }
 

@@ -1,0 +1,134 @@
+// Whole models on every instruction set that this CPU has: the same logits, and the same files from
+// `quantize`.
+
+#include <cstdlib>
+
+#include "engine/session.h"
+#include "quant/pipeline.h"
+#include "tests/support/program.h"
+#include "tests/support/tiny_families.h"
+
+using namespace whittle;
+using namespace whittle::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::vector<fs::path> write_models(const fs::path& folder) {
+  std::vector<fs::path> models;
+  for (const char* architecture :
+       {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}) {
+    models.push_back(folder / architecture);
+    fs::create_directories(models.back());
+    write_tiny_model(models.back(), {.architecture = architecture,
+                                     .hidden_size = 72,
+                                     .intermediate_size = 172,
+                                     .num_attention_heads = 3,
+                                     .num_key_value_heads = 1,
+                                     .head_dim = 24,
+                                     .vocab_size = 60,
+                                     .dtype = "BF16"});
+  }
+  for (const bool gpt2 : {true, false})
+    models.push_back(
+        write_family(folder / (gpt2 ? "gpt2" : "bloom"), {.gpt2 = gpt2, .hidden = 72, .heads = 3}));
+  return models;
+}
+
+std::vector<int32_t> some_ids(size_t count) {
+  std::vector<int32_t> ids;
+  for (size_t i = 0; i < count; ++i) ids.push_back(static_cast<int32_t>(i * i * 31 % 60));
+  return ids;
+}
+
+// After a prompt that oneDNN multiplies too, where it may, and after single tokens.
+std::string logits_of(const fs::path& folder, KvFormat format) {
+  const Team team(2);
+  const Model model(folder, team);
+  const std::vector<int32_t> ids = some_ids(60);
+  Session session(model, team, {static_cast<int64_t>(ids.size()), format});
+  std::string bytes;
+  for (const auto part :
+       {std::span(ids).first(50), std::span(ids).subspan(50, 1), std::span(ids).subspan(51)}) {
+    const std::span<const float> row = session.forward(part).row(0);
+    bytes.append(reinterpret_cast<const char*>(row.data()), row.size_bytes());
+  }
+  return bytes;
+}
+
+CalibrationText some_text() {
+  Windows windows;
+  for (size_t w = 0; w < 6; ++w) windows.ids.push_back(some_ids(40 + w));
+  return first_windows(std::move(windows), "test", 60, 1000, 50);
+}
+
+// Writes each result of the instruction set that WHITTLE_ISA names to a file of its own.
+void write_results(const fs::path& models, const fs::path& out) {
+  struct Kind {
+    const char* name;
+    WeightFormat weights;
+    int64_t group_size;
+    MethodName method;
+  };
+  for (const auto& entry : fs::directory_iterator(models)) {
+    const std::string name = entry.path().filename();
+    const auto write_logits = [&](const fs::path& folder, const std::string& kind) {
+      for (const KvFormatInfo& format : kv_formats())
+        write_text(out / (name + ", " + kind + ", logits, cache " + std::string(format.name)),
+                   logits_of(folder, format.format));
+    };
+    write_logits(entry.path(), "as it is");
+    for (const Kind& kind : {Kind{"int8", WeightFormat::int8, 0, MethodName::rtn},
+                             Kind{"int4 g32", WeightFormat::int4, 32, MethodName::rtn},
+                             Kind{"gptq int8", WeightFormat::int8, 0, MethodName::gptq},
+                             Kind{"gptq int4 g32", WeightFormat::int4, 32, MethodName::gptq}}) {
+      const TemporaryFolder folder;
+      Recipe recipe;
+      recipe.weights = kind.weights;
+      recipe.group_size = kind.group_size;
+      recipe.method = kind.method;
+      quantize(entry.path(), folder.path() / "out", recipe, some_text, Team(2), "test", {});
+      write_text(out / (name + ", " + kind.name + ", file"),
+                 read_text(folder.path() / "out" / "model.safetensors"));
+      write_logits(folder.path() / "out", kind.name);
+    }
+    write_text(out / (name + ", own text"), [&] {
+      std::string ids;
+      for (const auto& window : self_calibration(entry.path(), Team(2), 200, 50, 3, {}).windows)
+        for (const int32_t id : window) ids += std::to_string(id) + ' ';
+      return ids;
+    }());
+  }
+}
+
+}  // namespace
+
+// A process has one instruction set: this test runs itself once for each.
+TEST_CASE("Models of every family give the same bits on every instruction set") {
+  const char* const child = std::getenv("WHITTLE_TEST_RESULTS");
+  const TemporaryFolder folder;
+  const fs::path models = folder.path() / "models";
+  write_models(models);
+  if (child) return write_results(models, child);
+  std::optional<fs::path> first;
+  for (const InstructionSet& set : instruction_sets()) {
+    if (!set.available()) continue;
+    CAPTURE(set.table->name);
+    const fs::path results = folder.path() / set.table->name;
+    fs::create_directories(results);
+    const Outcome outcome =
+        run({"env", "WHITTLE_ISA=" + std::string(set.table->name), "WHITTLE_TEST_RESULTS=" + results.string(),
+             fs::read_symlink("/proc/self/exe"),
+             "Models of every family give the same bits on every instruction set"});
+    INFO(outcome.out << outcome.err);
+    REQUIRE(outcome.exit_code == 0);
+    if (!first) first = results;
+    int compared = 0;
+    for (const auto& entry : fs::directory_iterator(*first)) {
+      CAPTURE(entry.path().filename());
+      CHECK((read_text(entry.path()) == read_text(results / entry.path().filename())));
+      ++compared;
+    }
+    CHECK(compared == 6 * (5 * 3 + 4 + 1));
+  }
+}
