@@ -43,7 +43,7 @@ void CalibratedMethod::prepare(const StageProgress& progress) {
   use_outer(inventory.embedding(), inventory.embedding_name());
   stream_.embed(replaced_);
   if (held_out_) {
-    held_out_->baseline.embed(source_);
+    held_out_->baseline.embed(original());
     held_out_->model.embed(replaced_);
   }
   const int64_t layers = source_.spec().num_hidden_layers;
@@ -54,7 +54,7 @@ void CalibratedMethod::prepare(const StageProgress& progress) {
   progress(layers, layers, "held-out text");
   if (!held_out_) return;
   use_outer(inventory.head(), inventory.head_name());
-  OutputHead baseline(source_, team_), model(replaced_, team_);
+  OutputHead baseline(original(), team_), model(replaced_, team_);
   drift_ = compare(text_.held_out, held_out_->baseline, baseline, held_out_->model, model, team_);
   held_out_.reset();
 }
@@ -81,8 +81,10 @@ void CalibratedMethod::run_layer(int64_t index) {
   {
     const DecoderLayer layer = load_layer(source_, index, team_);
     quantize_layer(index, layer);
-    if (held_out_) held_out_->baseline.pass(layer, index, KvFormat::f32, true);
+    if (held_out_ && !options_.original) held_out_->baseline.pass(layer, index, KvFormat::f32, true);
   }
+  if (held_out_ && options_.original)
+    held_out_->baseline.pass(load_layer(original(), index, team_), index, KvFormat::f32, true);
   const bool last = index + 1 == source_.spec().num_hidden_layers;
   const DecoderLayer layer = load_layer(replaced_, index, team_);
   if (!last) stream_.pass(layer, index, KvFormat::f16, true);

@@ -24,6 +24,10 @@ struct CalibratedOptions {
   GptqOptions gptq;
   // Streams that take more than an eighth of so many bytes lie in files in the work folder.
   int64_t memory = int64_t{4} << 30;
+  // The model that drift is measured against, where `source` is the same in other coordinates; nullptr: it.
+  const WeightSource* original = nullptr;
+  // Of source's modules, those that are not the file's.
+  std::function<bool(const Module&)> changed;
   // Before the names of what is kept there, where several runs share it.
   std::string prefix;
   // Shown each linear and what its inputs were, before it is quantized.
@@ -39,6 +43,9 @@ class CalibratedMethod final : public Method {
 
   std::string text() const override;
   void prepare(const StageProgress& progress) override;
+  const WeightSource* changed(const Module& module) const override {
+    return options_.changed && options_.changed(module) ? &source_ : nullptr;
+  }
   // Modules outside of the layers are rounded to nearest.
   QuantizedMatrix quantize(const Module& module, const QuantizationScheme& scheme) override;
 
@@ -56,6 +63,8 @@ class CalibratedMethod final : public Method {
   // The codes of the layer's linears, from what they read of the text.
   void quantize_layer(int64_t index, const DecoderLayer& layer);
   void use(const Module& module, const QuantizationScheme& scheme, const QuantizedMatrix& matrix);
+
+  const WeightSource& original() const { return options_.original ? *options_.original : source_; }
 
   const WeightSource& source_;
   const QuantizationPlan& plan_;

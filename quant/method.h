@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/inventory.h"
+#include "engine/weight_source.h"
 #include "quant/quantized_matrix.h"
 
 namespace whittle {
@@ -20,6 +21,8 @@ class Method {
   virtual std::string text() const = 0;
   // What has to be known of the whole model before the first module can be written. Values are finite.
   virtual void prepare(const StageProgress&) {}
+  // Who has the values of a module that stays floats but is no longer the file's; nullptr: it is.
+  virtual const WeightSource* changed(const Module&) const { return nullptr; }
   // The codes of `module`, whose values are finite; after prepare().
   virtual QuantizedMatrix quantize(const Module& module, const QuantizationScheme& scheme) = 0;
 };

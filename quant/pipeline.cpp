@@ -11,6 +11,7 @@
 #include "kernels/option_error.h"
 #include "quant/calibrated.h"
 #include "quant/recipe_file.h"
+#include "quant/rotation.h"
 
 namespace whittle {
 namespace {
@@ -19,14 +20,20 @@ namespace fs = std::filesystem;
 
 class RoundToNearest final : public Method {
  public:
-  RoundToNearest(const WeightSource& source, const Team& team) : source_(source), team_(team) {}
+  // changed: which of source's modules are not the file's.
+  RoundToNearest(const WeightSource& source, std::function<bool(const Module&)> changed, const Team& team)
+      : source_(source), changed_(std::move(changed)), team_(team) {}
   std::string text() const override { return "round to nearest, scales by least squared error"; }
+  const WeightSource* changed(const Module& module) const override {
+    return changed_ && changed_(module) ? &source_ : nullptr;
+  }
   QuantizedMatrix quantize(const Module& module, const QuantizationScheme& scheme) override {
     return round_to_nearest(source_, module, scheme, team_);
   }
 
  private:
   const WeightSource& source_;
+  const std::function<bool(const Module&)> changed_;
   const Team& team_;
 };
 
@@ -75,7 +82,15 @@ class Run {
         plan_(plan_quantization(recipe_, source_)),
         team_(team),
         options_(options),
-        progress_(progress) {}
+        progress_(progress) {
+    if (recipe_.rotation == RotationName::none) return;
+    const RotationOptions rotation = {.residual = recipe_.rotation == RotationName::all, .values = true};
+    if (rotation.residual && residual_rotation(source_).unties)
+      fail("{}: the residual stream cannot be rotated while embedding and head are one matrix: the gain of "
+           "the norm before the head moves into the head alone",
+           source.string());
+    rotated_.emplace(source_, rotation, team_);
+  }
 
   QuantizationReport quantize(const fs::path& out) {
     OutputFolder folder(out);  // holds signals back until all below is gone
@@ -84,7 +99,7 @@ class Run {
     std::unique_ptr<Method> method;
     if (recipe_.method == MethodName::rtn) {
       remove_if_abandoned(WorkFolder::path_for(out));
-      method = std::make_unique<RoundToNearest>(source_, team_);
+      method = std::make_unique<RoundToNearest>(base(), changed(), team_);
     } else {
       begin(out, work);
       method = options_.budget ? within_budget() : calibrated("");
@@ -135,6 +150,21 @@ class Run {
     report_.stages.push_back({name, taken.count()});
   }
 
+  // What is quantized: the source, or the same in other coordinates.
+  const WeightSource& base() const {
+    return rotated_ ? static_cast<const WeightSource&>(*rotated_) : source_;
+  }
+  std::function<bool(const Module&)> changed() const {
+    if (!rotated_) return {};
+    return [this](const Module& module) { return rotated_->changed(module); };
+  }
+  CalibratedOptions calibrated_options(const std::string& prefix) const {
+    return {.memory = options_.memory,
+            .original = rotated_ ? &source_ : nullptr,
+            .changed = changed(),
+            .prefix = prefix};
+  }
+
   void use(const Recipe& recipe) {
     recipe_ = recipe;
     plan_ = plan_quantization(recipe_, source_);
@@ -160,7 +190,7 @@ class Run {
   // The plan as it stands. prefix: of the names under which its modules are kept.
   std::unique_ptr<Method> calibrated(const std::string& prefix) {
     auto method = std::make_unique<CalibratedMethod>(
-        source_, plan_, text_, CalibratedOptions{.memory = options_.memory, .prefix = prefix}, *work_, team_);
+        base(), plan_, text_, calibrated_options(prefix), *work_, team_);
     stage("layers", [&](const StageProgress& progress) { method->prepare(progress); });
     report_.held_out = method->drift();
     return method;
@@ -169,8 +199,7 @@ class Run {
   BudgetSolver measure() {
     Sensitivity sensitivity;
     stage("tensors", [&](const StageProgress& progress) {
-      sensitivity = measure_sensitivity(
-          source_, plan_, text_, {.memory = options_.memory, .prefix = "smallest."}, *work_, team_, progress);
+      sensitivity = measure_sensitivity(base(), plan_, text_, calibrated_options("smallest."), *work_, team_, progress);
     });
     int64_t weights = 0, smallest = 0, file = 0;
     for (const Tensor& tensor : sensitivity.tensors) {
@@ -242,6 +271,7 @@ class Run {
   }
 
   const FolderWeights source_;
+  std::optional<RotatedWeights> rotated_;
   Recipe recipe_;
   QuantizationPlan plan_;
   const Team& team_;

@@ -22,6 +22,12 @@ void require_finite(const float* values, int64_t count, const TensorView& tensor
            quote(tensor.name), first + i * step, values[i]);
 }
 
+std::vector<float> decode(std::span<const std::byte> bytes, DType dtype, int64_t count) {
+  std::vector<float> values(static_cast<size_t>(count));
+  info(*float_format(dtype)).decode_row(bytes.data(), count, values.data());
+  return values;
+}
+
 void require_finite_weights(const FolderWeights& source, const Module& module, const Team& team) {
   const TensorView& tensor = source.file().get(module.name + ".weight");
   const WeightMatrix weights = source.matrix(module);
@@ -112,7 +118,36 @@ void QuantizedWriter::advance(const TensorView& tensor, const std::string& modul
   progress_(done_bytes_, total_bytes_, module);
 }
 
+bool QuantizedWriter::write_changed(const TensorView& tensor, const std::string& name,
+                                    SafetensorsWriter& writer) {
+  const Module* module = source_.inventory().find(module_of(tensor));
+  const WeightSource* changed = module ? method_.changed(*module) : nullptr;
+  if (!changed) return false;
+  std::vector<float> values;
+  if (tensor.name.ends_with(".bias")) {
+    values = changed->bias(*module);
+  } else if (!module->matrix()) {
+    values = changed->weight_vector(*module);
+  } else {
+    WeightMatrix matrix = changed->matrix(*module);
+    if (module->transposed) matrix = transpose(matrix);
+    values.resize(static_cast<size_t>(matrix.rows * matrix.cols));
+    team_.for_each(matrix.rows,
+                   [&](int64_t row) { matrix.decode_row(row, values.data() + row * matrix.cols); });
+    changed->release(matrix);
+  }
+  if (std::ssize(values) != tensor.elements())
+    fail("{}: {} values have become {}", quote(tensor.name), tensor.elements(), values.size());
+  const std::vector<std::byte> bytes = float_bytes(values, tensor.dtype);
+  const std::vector<float> stored = decode(bytes, tensor.dtype, tensor.elements());
+  require_finite(stored.data(), tensor.elements(), tensor, 0);
+  writer.write(name, bytes);
+  advance(tensor, name);
+  return true;
+}
+
 void QuantizedWriter::copy(const TensorView& tensor, const std::string& name, SafetensorsWriter& writer) {
+  if (write_changed(tensor, name, writer)) return;
   const std::optional<WeightFormat> format = float_format(tensor.dtype);
   constexpr int64_t piece = 1 << 22;  // elements
   const int64_t element_bytes = bits(tensor.dtype) / 8;

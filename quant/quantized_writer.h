@@ -43,6 +43,8 @@ class QuantizedWriter {
  private:
   void advance(const TensorView& tensor, const std::string& module);
   void copy(const TensorView& tensor, const std::string& name, SafetensorsWriter& writer);
+  // Whether it wrote the tensor, as the method has changed its module.
+  bool write_changed(const TensorView& tensor, const std::string& name, SafetensorsWriter& writer);
   void quantize_module(const QuantizedModule& module, SafetensorsWriter& writer);
 
   const FolderWeights& source_;

@@ -10,7 +10,15 @@
 namespace whittle {
 namespace {
 
-constexpr std::string_view method_names[] = {"rtn", "gptq"};  // by MethodName
+constexpr std::string_view method_names[] = {"rtn", "gptq"};               // by MethodName
+constexpr std::string_view rotation_names[] = {"none", "values", "all"};  // by RotationName
+
+template <class Name>
+std::optional<Name> find_name(std::span<const std::string_view> names, std::string_view name) {
+  const auto found = std::ranges::find(names, name);
+  if (found == names.end()) return std::nullopt;
+  return static_cast<Name>(found - names.begin());
+}
 
 // Groups of the head's int4 codes when the layers' have none.
 constexpr int64_t default_group_size = 128;
@@ -36,9 +44,13 @@ std::string scale_text(int64_t group_size) { return group_size ? fmt::format("g{
 std::string_view name(MethodName method) { return method_names[static_cast<size_t>(method)]; }
 
 std::optional<MethodName> method_named(std::string_view name) {
-  const auto found = std::ranges::find(method_names, name);
-  if (found == std::end(method_names)) return std::nullopt;
-  return static_cast<MethodName>(found - std::begin(method_names));
+  return find_name<MethodName>(method_names, name);
+}
+
+std::string_view name(RotationName rotation) { return rotation_names[static_cast<size_t>(rotation)]; }
+
+std::optional<RotationName> rotation_named(std::string_view name) {
+  return find_name<RotationName>(rotation_names, name);
 }
 
 std::string Recipe::text() const {
@@ -51,6 +63,7 @@ std::string Recipe::text() const {
                                           : "token",
                   part(lm_head), part(embedding));
   if (method != MethodName::rtn) text += fmt::format(", {}", name(method));
+  if (rotation != RotationName::none) text += fmt::format(", {} rotated", name(rotation));
   for (const std::string& pattern : exclude) text += fmt::format(", exclude {}", pattern);
   if (!modules.empty()) text += fmt::format(", {} modules otherwise", modules.size());
   return text;

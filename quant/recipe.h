@@ -24,6 +24,15 @@ std::string_view name(MethodName method);
 
 std::optional<MethodName> method_named(std::string_view name);
 
+// What is rotated before anything is quantized (rotation.h).
+enum class RotationName : uint8_t {
+  none,
+  values,  // between v and o, head by head
+  all,     // the residual stream, too
+};
+std::string_view name(RotationName rotation);
+std::optional<RotationName> rotation_named(std::string_view name);
+
 // What a module becomes. A head in whole rows reads finer activations than the recipe's.
 struct ModuleFormat {
   WeightFormat weights = WeightFormat::int8;
@@ -34,6 +43,7 @@ struct ModuleFormat {
 
 struct Recipe {
   MethodName method = MethodName::rtn;
+  RotationName rotation = RotationName::none;
   WeightFormat weights = WeightFormat::int8;  // of the linears of each layer
   int64_t group_size = 0;                     // inputs that share a scale; 0: a row
   bool symmetric = true;

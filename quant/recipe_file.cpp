@@ -14,7 +14,7 @@ constexpr int64_t version = 1;
 constexpr int64_t most_tokens = int64_t{1} << 24, most_seed = int64_t{1} << 53;
 constexpr int64_t group_sizes[] = {0, 32, 64, 128};
 
-const char* const known_fields[] = {"whittle_recipe", "method",      "weights", "group_size",
+const char* const known_fields[] = {"whittle_recipe", "method", "rotation",      "weights", "group_size",
                                     "asymmetric",     "activations", "exclude", "lm_head",
                                     "embedding",      "calibration", "modules"};
 const char* const calibration_fields[] = {"source", "tokens", "seed"};
@@ -50,6 +50,7 @@ int64_t group_size(const JsonFields& fields, const char* field) {
 nlohmann::ordered_json recipe_json(const Recipe& recipe) {
   nlohmann::ordered_json json = {{"whittle_recipe", version},
                                  {"method", name(recipe.method)},
+                                 {"rotation", name(recipe.rotation)},
                                  {"weights", info(recipe.weights).name},
                                  {"group_size", recipe.group_size},
                                  {"asymmetric", !recipe.symmetric},
@@ -77,6 +78,11 @@ Recipe read_recipe(const nlohmann::json& json, const std::string& what) {
   const std::optional<MethodName> named = method_named(method);
   if (!named) fields.reject("method", fmt::format("expected rtn or gptq, found {}", quote(method)));
   recipe.method = *named;
+  const std::string rotation = fields.string("rotation", std::string(name(recipe.rotation)));
+  const std::optional<RotationName> rotated = rotation_named(rotation);
+  if (!rotated)
+    fields.reject("rotation", fmt::format("expected none, values or all, found {}", quote(rotation)));
+  recipe.rotation = *rotated;
   recipe.weights = code_format(fields, "weights", "int8");
   recipe.group_size = group_size(fields, "group_size");
   recipe.symmetric = !fields.boolean("asymmetric", false);

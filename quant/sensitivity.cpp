@@ -105,16 +105,16 @@ class Measurement {
       base_->replace(module->name, {base.quantize(*module, scheme).matrix, scheme.activation_group_size});
     }
     baseline_.emplace(stream());
-    baseline_->embed(source_);
+    baseline_->embed(original());
     model_.emplace(stream());
     model_->embed(source_);
     for (int64_t i = 0; i < spec.num_hidden_layers; ++i) {
       before_.emplace_back(stream()).copy(*model_);
-      baseline_->pass(load_layer(source_, i, team_), i, KvFormat::f32, true);
+      baseline_->pass(load_layer(original(), i, team_), i, KvFormat::f32, true);
       layers_.push_back(load_layer(*base_, i, team_));
       model_->pass(layers_.back(), i, KvFormat::f16, true);
     }
-    baseline_head_.emplace(source_, team_);
+    baseline_head_.emplace(original(), team_);
     model_head_.emplace(source_, team_);
   }
 
@@ -122,6 +122,8 @@ class Measurement {
     return std::accumulate(windows_.ids.begin(), windows_.ids.end(), int64_t{0},
                            [](int64_t sum, const auto& window) { return sum + std::ssize(window); });
   }
+
+  const WeightSource& original() const { return options_.original ? *options_.original : source_; }
 
   double kl(const TokenStream& model) {
     return compare(windows_, *baseline_, *baseline_head_, model, *model_head_, team_).kl.mean;

@@ -20,7 +20,7 @@ namespace {
 struct QuantizeOptions {
   std::string source, out, json, recipe;
   std::string weights = "int8", group_size, activations = "token", lm_head = "keep", embedding = "keep";
-  std::string effort = "good", method;
+  std::string effort = "good", method, rotate = "none";
   CalibrationChoice calibration;
   bool asymmetric = false;
   std::vector<std::string> exclude;
@@ -34,7 +34,7 @@ struct QuantizeOptions {
 // What a recipe says already.
 constexpr std::initializer_list<const char*> recipe_flags = {
     "--weights",   "--group-size", "--asymmetric", "--activations", "--exclude",           "--lm-head",
-    "--embedding", "--effort",     "--method",     "--calibration", "--calibration-tokens"};
+    "--embedding", "--effort",     "--method", "--rotate",     "--calibration", "--calibration-tokens"};
 
 // "channel" and "token" are one scale for all.
 int64_t group_of(const std::string& text) {
@@ -71,6 +71,7 @@ Recipe recipe_of(QuantizeOptions& options, const CLI::App& command) {
   recipe.method = !options.method.empty()    ? *method_named(options.method)
                   : options.effort == "fast" ? MethodName::rtn
                                              : MethodName::gptq;
+  recipe.rotation = *rotation_named(options.rotate);
   if (recipe.method == MethodName::rtn)
     refuse_void(command, {"--calibration", "--calibration-tokens", "--memory", "--resume"},
                 "rounding looks at the weights alone");
@@ -190,6 +191,12 @@ void add_quantize(CLI::App& app) {
       ->add_option("--method", options.method,
                    "One method alone, for comparison. rtn: round to nearest; gptq: error feedback")
       ->check(CLI::IsMember({"rtn", "gptq"}));
+  command
+      ->add_option("--rotate", options.rotate,
+                   "Other coordinates, in which rounding loses less: of values between v_proj and o_proj, or "
+                   "of the residual stream, too")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"none", "values", "all"}));
   command
       ->add_option(
           "--calibration", options.calibration.source,
