@@ -16,7 +16,7 @@ std::vector<float> decode(const WeightSource& source, const Module& module) {
 }  // namespace
 
 Model::Model(const std::filesystem::path& folder, const Team& team)
-    : Model(std::make_shared<FolderWeights>(folder), team) {}
+    : Model(std::make_shared<FolderWeights>(folder, &team), team) {}
 
 Model::Model(std::shared_ptr<const WeightSource> source, const Team& team) : source_(std::move(source)) {
   const Inventory& inventory = source_->inventory();
@@ -47,6 +47,7 @@ Model::Model(std::shared_ptr<const WeightSource> source, const Team& team) : sou
     count(embedding_norm_->bias);
   }
   if (!inventory.tied()) embedding_ = source_->matrix(inventory.embedding());
+  if (embedding_.owned) weight_bytes_ += static_cast<int64_t>(embedding_.codes.size());
   source_->check_unchanged();
 }
 

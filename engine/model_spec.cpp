@@ -5,6 +5,7 @@
 
 #include "engine/architectures.h"
 #include "engine/families/fields.h"
+#include "engine/files/float_tensor.h"
 #include "engine/files/json_file.h"
 #include "engine/files/model_file.h"
 #include "kernels/error.h"
@@ -82,11 +83,19 @@ void read_token_ids(const JsonFields& config, const JsonFields& generation, Mode
   }
 }
 
+// GPTQ's writers may give every linear a bias, of zeros where the model has none.
+bool is_zero(const TensorView& tensor) {
+  return float_format(tensor.dtype) &&
+         std::ranges::all_of(read_floats(tensor), [](float value) { return value == 0; });
+}
+
+bool has_part(const ModelFile& file, const std::string& module, std::string_view part) {
+  return std::ranges::find(file.parts(module), part) != file.parts(module).end();
+}
+
 // A tensor that the model has no place for, such as a bias that config.json does not mention, would be left
 // out of the computation in silence.
 void check_tensors(const ModelFile& file, const ModelSpec& spec) {
-  constexpr std::string_view matrix_tensors[] = {
-      "weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx"};
   const Inventory inventory = inventory_of(file, spec);
   std::map<std::string_view, const Module*> modules;
   for (const Module& module : inventory.modules()) {
@@ -99,14 +108,16 @@ void check_tensors(const ModelFile& file, const ModelSpec& spec) {
   for (const TensorView& tensor : file.tensors()) {
     const std::string_view whole = tensor.name;
     const size_t dot = std::min(whole.rfind('.'), whole.size() - 1);
-    const std::string_view name = whole.substr(0, dot), part = whole.substr(dot + 1);
-    const bool of_matrix = std::ranges::find(matrix_tensors, part) != std::end(matrix_tensors);
+    const std::string name(whole.substr(0, dot));
+    const std::string_view part = whole.substr(dot + 1);
     const bool shared = name == inventory.embedding_name() || name == inventory.head_name();
-    if (buffers.contains(whole) || (inventory.tied() && shared && of_matrix)) continue;
+    if (buffers.contains(whole) || (inventory.tied() && shared && has_part(file, name, part))) continue;
     const auto found = modules.find(name);
+    const Module* module = found == modules.end() ? nullptr : found->second;
     const bool known =
-        found != modules.end() &&
-        (part == "bias" ? found->second->bias : part == "weight" || (found->second->matrix() && of_matrix));
+        module && (part == "bias"     ? module->bias || (file.is_quantized(name) && is_zero(tensor))
+                   : module->matrix() ? has_part(file, name, part)
+                                      : part == "weight");
     if (!known) {
       fail("{}: tensor {}: config.json has no place for it: it would be left out of the computation",
            tensor.file->string(), quote(tensor.name));

@@ -1,34 +1,10 @@
 #include "engine/weight_source.h"
 
-#include <cstring>
-
 #include "engine/files/open_options.h"
 
 namespace whittle {
-namespace {
-
-// The values that codes stand for, as a matrix of its own.
-WeightMatrix as_floats(const WeightMatrix& codes) {
-  std::vector<std::byte> values(static_cast<size_t>(codes.rows * codes.cols) * sizeof(float));
-  std::vector<float> row(static_cast<size_t>(codes.cols));
-  for (int64_t i = 0; i < codes.rows; ++i) {
-    codes.decode_row(i, row.data());
-    std::memcpy(values.data() + static_cast<size_t>(i) * row.size() * sizeof(float), row.data(),
-                row.size() * sizeof(float));
-  }
-  WeightMatrix matrix;
-  matrix.format = WeightFormat::f32;
-  matrix.rows = codes.rows;
-  matrix.cols = codes.cols;
-  matrix.owned = std::make_shared<const std::vector<std::byte>>(std::move(values));
-  matrix.codes = *matrix.owned;
-  return matrix;
-}
-
-}  // namespace
-
-FolderWeights::FolderWeights(const std::filesystem::path& folder)
-    : file_(folder), spec_(read_model_spec(file_)), inventory_(inventory_of(file_, spec_)) {}
+FolderWeights::FolderWeights(const std::filesystem::path& folder, const Team* team)
+    : file_(folder), spec_(read_model_spec(file_)), inventory_(inventory_of(file_, spec_)), team_(team) {}
 
 // A tied embedding is the head, too.
 bool FolderWeights::is_head_or_linear(const Module& module) const {
@@ -37,14 +13,15 @@ bool FolderWeights::is_head_or_linear(const Module& module) const {
 
 WeightMatrix FolderWeights::matrix(const Module& module) const {
   if (float_inputs_kept() && is_head_or_linear(module) && file_.wants_float_inputs(module.name)) {
-    const WeightMatrix codes = file_.weight(module.name, module.rows, module.cols);
-    WeightMatrix values = as_floats(codes);
+    WeightMatrix codes = file_.weight(module.name, module.rows, module.cols, team_);
+    if (!info(codes.format).quantized) return codes;
+    WeightMatrix values = decode(codes, {}, team_);
     file_.drop_pages(codes.codes);
     return values;
   }
   // Codes always lie as [outputs, inputs].
   if (!module.transposed || file_.is_quantized(module.name))
-    return file_.weight(module.name, module.rows, module.cols);
+    return file_.weight(module.name, module.rows, module.cols, team_);
   const WeightMatrix stored = file_.weight(module.name, module.cols, module.rows);
   WeightMatrix turned = transpose(stored);
   file_.drop_pages(stored.codes);  // release() sees only the copy

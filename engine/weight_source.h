@@ -8,6 +8,7 @@
 #include "engine/files/model_file.h"
 #include "engine/inventory.h"
 #include "engine/model_spec.h"
+#include "kernels/threads.h"
 #include "kernels/weight_matrix.h"
 
 namespace whittle {
@@ -35,7 +36,8 @@ class WeightSource {
 // A Hugging Face folder.
 class FolderWeights final : public WeightSource {
  public:
-  explicit FolderWeights(const std::filesystem::path& folder);
+  // `team`: rewrites codes that lie in another order than ours; it must live as long as matrix() is called.
+  explicit FolderWeights(const std::filesystem::path& folder, const Team* team = nullptr);
 
   const ModelFile& file() const { return file_; }
   const ModelSpec& spec() const override { return spec_; }
@@ -53,6 +55,7 @@ class FolderWeights final : public WeightSource {
   ModelFile file_;
   ModelSpec spec_;
   Inventory inventory_;
+  const Team* team_;
 };
 
 }  // namespace whittle

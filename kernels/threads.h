@@ -95,4 +95,10 @@ class Team {
   std::unique_ptr<Crew> crew_;
 };
 
+// With the threads of `team`; on this one where there is none.
+inline void for_each(const Team* team, int64_t items, const std::function<void(int64_t)>& body) {
+  if (team) return team->for_each(items, body);
+  for (int64_t i = 0; i < items; ++i) body(i);
+}
+
 }  // namespace whittle

@@ -7,13 +7,6 @@
 namespace whittle {
 namespace {
 
-// The matrix with codes of its own in place of those that it borrowed.
-WeightMatrix with_codes(WeightMatrix matrix, std::vector<std::byte> codes) {
-  matrix.owned = std::make_shared<const std::vector<std::byte>>(std::move(codes));
-  matrix.codes = *matrix.owned;
-  return matrix;
-}
-
 template <typename T>
 std::vector<T> rows_of(const std::vector<T>& values, int64_t width, std::span<const int64_t> rows) {
   std::vector<T> taken;
@@ -25,11 +18,18 @@ std::vector<T> rows_of(const std::vector<T>& values, int64_t width, std::span<co
 
 }  // namespace
 
-void WeightMatrix::decode_row(int64_t row, float* out) const {
+WeightMatrix with_codes(WeightMatrix matrix, std::vector<std::byte> codes) {
+  matrix.owned = std::make_shared<const std::vector<std::byte>>(std::move(codes));
+  matrix.codes = *matrix.owned;
+  return matrix;
+}
+
+void WeightMatrix::decode_row(int64_t row, float* out, std::span<const int32_t> column_groups) const {
   info(format).decode_row(codes.data() + row * row_bytes(format, cols), cols, out);
   const int64_t row_groups = groups();
   for (int64_t k = 0; row_groups && k < cols; ++k) {
-    const auto at = static_cast<size_t>(row * row_groups + k / group_size);
+    const int64_t group = column_groups.empty() ? k / group_size : column_groups[static_cast<size_t>(k)];
+    const auto at = static_cast<size_t>(row * row_groups + group);
     const float zero_point = zero_points.empty() ? 0.0f : zero_points[at];
     out[k] = (out[k] - zero_point) * scales[at];
   }
@@ -67,6 +67,21 @@ WeightMatrix transpose(const WeightMatrix& matrix) {
   turned.rows = matrix.cols;
   turned.cols = matrix.rows;
   return with_codes(std::move(turned), std::move(codes));
+}
+
+WeightMatrix decode(const WeightMatrix& matrix, std::span<const int32_t> column_groups, const Team* team) {
+  std::vector<std::byte> values(static_cast<size_t>(matrix.rows * matrix.cols) * sizeof(float));
+  for_each(team, matrix.rows, [&](int64_t row) {
+    std::vector<float> out(static_cast<size_t>(matrix.cols));
+    matrix.decode_row(row, out.data(), column_groups);
+    const size_t bytes = out.size() * sizeof(float);
+    std::memcpy(values.data() + static_cast<size_t>(row) * bytes, out.data(), bytes);
+  });
+  WeightMatrix decoded;
+  decoded.format = WeightFormat::f32;
+  decoded.rows = matrix.rows;
+  decoded.cols = matrix.cols;
+  return with_codes(std::move(decoded), std::move(values));
 }
 
 }  // namespace whittle

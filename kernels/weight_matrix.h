@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/threads.h"
 #include "kernels/weight_format.h"
 
 namespace whittle {
@@ -25,13 +26,18 @@ struct WeightMatrix {
   std::vector<int8_t> zero_points;  // [rows, groups()], empty when symmetric; int4 −8..7, int8 −128..127
 
   int64_t groups() const { return group_size ? (cols + group_size - 1) / group_size : 0; }
-  // The values that row `row` stands for, to out[cols].
-  void decode_row(int64_t row, float* out) const;
+  // The values that row `row` stands for, to out[cols]. column_groups: as for decode().
+  void decode_row(int64_t row, float* out, std::span<const int32_t> column_groups = {}) const;
 };
 
 // These rows, in this order, in memory of their own.
 WeightMatrix take_rows(const WeightMatrix& matrix, std::span<const int64_t> rows);
 // A matrix of floats with rows and columns exchanged, in memory of its own.
 WeightMatrix transpose(const WeightMatrix& matrix);
+// The values as float32, in memory of their own. column_groups [cols]: which group's scale and zero point
+// each column has; empty: those of k / group_size.
+WeightMatrix decode(const WeightMatrix& matrix, std::span<const int32_t> column_groups, const Team* team);
+// The matrix with codes of its own in place of those that it borrowed.
+WeightMatrix with_codes(WeightMatrix matrix, std::vector<std::byte> codes);
 
 }  // namespace whittle

@@ -45,9 +45,8 @@ InspectedTensor inspect_matrix(const ModelFile& file, const std::string& module,
   out.format = info(matrix.format).name;
   if (matrix.groups()) out.group = matrix.groups() == 1 ? "row" : fmt::format("g{}", matrix.group_size);
   out.symmetric = matrix.zero_points.empty();
-  for (const char* part :
-       {".weight", ".weight_packed", ".weight_scale", ".weight_shape", ".weight_zero_point", ".weight_g_idx"})
-    if (const TensorView* tensor = file.find(module + part))
+  for (const std::string_view part : file.parts(module))
+    if (const TensorView* tensor = file.find(fmt::format("{}.{}", module, part)))
       out.bytes += static_cast<int64_t>(tensor->bytes.size());
   out.bits_per_weight = 8.0 * static_cast<double>(out.bytes) / static_cast<double>(matrix.rows * matrix.cols);
   out.zeros = zero_fraction(matrix, team);
@@ -83,7 +82,7 @@ size_t layer_end(std::string_view name) {
 
 Inspection inspect(const std::filesystem::path& folder, int64_t context, KvFormat kv_cache,
                    const Team& team) {
-  const FolderWeights weights(folder);
+  const FolderWeights weights(folder, &team);
   const ModelFile& file = weights.file();
   Inspection out;
   out.spec = weights.spec();
@@ -97,17 +96,21 @@ Inspection inspect(const std::filesystem::path& folder, int64_t context, KvForma
     if (!module.matrix()) continue;
     const WeightMatrix matrix = weights.matrix(module);
     out.tensors.push_back(inspect_matrix(file, module.name, matrix, team));
-    // An embedding of its own stays in the file: only the rows of the tokens in use are read.
+    // An embedding of its own stays in the file, of which only the rows of the tokens in use are read, unless
+    // it lies there otherwise. A table of positions is unpacked.
     if (module.kind() == ModuleKind::linear || &module == &inventory.head())
       out.packed_bytes += Packer(matrix).take().bytes();
-    // A table of positions is unpacked.
-    if (module.role == Role::position_embedding)
+    else if (module.role == Role::position_embedding)
       out.packed_bytes += module.rows * module.cols * static_cast<int64_t>(sizeof(float));
+    else if (matrix.owned)
+      out.packed_bytes += static_cast<int64_t>(matrix.codes.size());
     weights.release(matrix);
   }
   for (const TensorView& tensor : file.tensors()) {
-    const std::string name = tensor.name.substr(0, tensor.name.rfind('.'));
-    const bool part = tensor.name.size() > name.size() && tensor.name.compare(name.size(), 7, ".weight") == 0;
+    const size_t dot = std::min(tensor.name.rfind('.'), tensor.name.size() - 1);
+    const std::string name = tensor.name.substr(0, dot);
+    const std::span<const std::string_view> parts = file.parts(name);
+    const bool part = std::ranges::find(parts, tensor.name.substr(dot + 1)) != parts.end();
     const Module* module = inventory.find(name);
     if (!part || !module || !module->matrix()) out.tensors.push_back(inspect_vector(tensor));
   }

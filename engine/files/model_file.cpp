@@ -4,8 +4,9 @@
 #include <cmath>
 #include <set>
 
-#include "engine/files/compressed_tensors.h"
+#include "engine/files/code_layout.h"
 #include "engine/files/float_tensor.h"
+#include "engine/files/group_index.h"
 #include "engine/files/json_file.h"
 #include "engine/files/open_options.h"
 #include "kernels/error.h"
@@ -76,7 +77,23 @@ struct ModelFile::Impl {
   QuantizationConfig quantization;
   std::vector<SafetensorsFile> files;
   std::vector<TensorView> tensors;
+
+  const QuantizationScheme* scheme_of(const std::string& module) const;
+  const TensorView* find(std::string_view name) const;
 };
+
+const TensorView* ModelFile::Impl::find(std::string_view name) const {
+  const auto found = std::ranges::lower_bound(tensors, name, {}, &TensorView::name);
+  return found != tensors.end() && found->name == name ? &*found : nullptr;
+}
+
+// nullptr when the module is stored as floats.
+const QuantizationScheme* ModelFile::Impl::scheme_of(const std::string& module) const {
+  const QuantizationScheme* scheme = quantization.find(module);
+  if (!scheme) return nullptr;
+  const CodeLayoutInfo& layout = info(scheme->layout);
+  return !layout.by_tensors || find(fmt::format("{}.{}", module, layout.parts[0])) ? scheme : nullptr;
+}
 
 ModelFile::ModelFile(const std::filesystem::path& folder) : impl_(std::make_unique<Impl>()) {
   impl_->folder = folder;
@@ -109,10 +126,7 @@ const nlohmann::json& ModelFile::config() const { return impl_->config; }
 const nlohmann::json& ModelFile::generation_config() const { return impl_->generation_config; }
 std::span<const TensorView> ModelFile::tensors() const { return impl_->tensors; }
 
-const TensorView* ModelFile::find(std::string_view name) const {
-  const auto found = std::ranges::lower_bound(impl_->tensors, name, {}, &TensorView::name);
-  return found != impl_->tensors.end() && found->name == name ? &*found : nullptr;
-}
+const TensorView* ModelFile::find(std::string_view name) const { return impl_->find(name); }
 
 const TensorView& ModelFile::get(std::string_view name) const {
   if (const TensorView* tensor = find(name)) return *tensor;
@@ -127,10 +141,10 @@ int64_t ModelFile::disk_bytes() const {
   return total;
 }
 
-WeightMatrix ModelFile::weight(const std::string& module, int64_t rows, int64_t cols) const {
-  if (const QuantizationScheme* scheme = impl_->quantization.find(module)) {
-    return read_quantized(*this, module, *scheme, rows, cols);
-  }
+WeightMatrix ModelFile::weight(const std::string& module, int64_t rows, int64_t cols,
+                               const Team* team) const {
+  if (const QuantizationScheme* scheme = impl_->scheme_of(module))
+    return info(scheme->layout).read(*this, module, *scheme, rows, cols, team);
   const TensorView& tensor = get(module + ".weight");
   const auto format = float_format(tensor.dtype);
   if (!format || tensor.shape != std::vector{rows, cols}) {
@@ -147,11 +161,15 @@ WeightMatrix ModelFile::weight(const std::string& module, int64_t rows, int64_t 
 }
 
 bool ModelFile::has_weight(const std::string& module) const {
-  return find(module + ".weight") || find(module + ".weight_packed");
+  return find(module + ".weight") || find(module + ".weight_packed") || find(module + ".qweight");
 }
 
-bool ModelFile::is_quantized(const std::string& module) const {
-  return impl_->quantization.find(module) != nullptr;
+bool ModelFile::is_quantized(const std::string& module) const { return impl_->scheme_of(module) != nullptr; }
+
+std::span<const std::string_view> ModelFile::parts(const std::string& module) const {
+  static constexpr std::string_view floats[] = {"weight"};
+  const QuantizationScheme* scheme = impl_->scheme_of(module);
+  return scheme ? info(scheme->layout).parts : floats;
 }
 
 std::vector<float> ModelFile::vector(const std::string& name, int64_t size) const {
@@ -170,22 +188,37 @@ std::vector<float> ModelFile::vector(const std::string& name, int64_t size) cons
 }
 
 int64_t ModelFile::activation_group_size(const std::string& module) const {
-  const QuantizationScheme* scheme = impl_->quantization.find(module);
+  const QuantizationScheme* scheme = impl_->scheme_of(module);
   return scheme ? scheme->activation_group_size : 0;
 }
 
 bool ModelFile::wants_float_inputs(const std::string& module) const {
-  const QuantizationScheme* scheme = impl_->quantization.find(module);
+  const QuantizationScheme* scheme = impl_->scheme_of(module);
   return scheme && !scheme->quantized_activations;
 }
 
 std::vector<std::string> ModelFile::notes() const {
+  const std::string config = (impl_->folder / "config.json").string();
   std::vector<std::string> notes;
   if (!float_inputs_kept() && impl_->quantization.asks_for_float_inputs())
     notes.push_back(fmt::format(
         "{}: quantization_config has no input_activations: its weights were made for float inputs; here the "
         "inputs of quantized linears are rounded to int8, unless float inputs are asked for",
-        (impl_->folder / "config.json").string()));
+        config));
+  std::string first;
+  int64_t scattered = 0;
+  for (const TensorView& tensor : impl_->tensors) {
+    const size_t dot = std::min(tensor.name.rfind('.'), tensor.name.size());
+    if (tensor.dtype != DType::I32 || !tensor.name.ends_with("g_idx")) continue;
+    const QuantizationScheme* scheme = impl_->scheme_of(tensor.name.substr(0, dot));
+    if (scheme && scheme->group_size && is_scattered(tensor, scheme->group_size) && scattered++ == 0)
+      first = tensor.name;
+  }
+  if (scattered)
+    notes.push_back(fmt::format(
+        "{}: quantization_config: the inputs of a group are scattered over the rows of {} modules "
+        "(act-order; {}): their weights are kept as float32, with the same values",
+        config, scattered, quote(first)));
   return notes;
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/files/safetensors.h"
+#include "kernels/threads.h"
 #include "kernels/weight_matrix.h"
 
 namespace whittle {
@@ -35,10 +36,14 @@ class ModelFile {
   // The weight of a linear or embedding `module` ("model.layers.0.mlp.up_proj"): its own dtype, or as its
   // quantization_config says. `rows` × `cols` is what the architecture expects. Throws Error that names file
   // and tensor when dtype, shape, scale or zero point do not fit. Codes are borrowed from this object's
-  // mapping.
-  WeightMatrix weight(const std::string& module, int64_t rows, int64_t cols) const;
-  bool has_weight(const std::string& module) const;    // `.weight` or `.weight_packed` exists
-  bool is_quantized(const std::string& module) const;  // as quantization_config says
+  // mapping, unless they lie otherwise there: then they are rewritten with the threads of `team`.
+  WeightMatrix weight(const std::string& module, int64_t rows, int64_t cols,
+                      const Team* team = nullptr) const;
+  bool has_weight(const std::string& module) const;    // floats or codes exist
+  bool is_quantized(const std::string& module) const;  // as quantization_config and the tensors say
+  // The names of tensors by which the matrix of `module` is stored, behind its name and a dot: "weight", or
+  // "qweight", "qzeros", … Some may be absent.
+  std::span<const std::string_view> parts(const std::string& module) const;
   // A float tensor of `size` elements (a norm or a bias), as float32.
   std::vector<float> vector(const std::string& name, int64_t size) const;
   // Inputs that share one activation scale at run time, as quantization_config asks for `module`; 0: one

@@ -4,7 +4,10 @@
 #include <tuple>
 
 #include "engine/architectures.h"
+#include "engine/files/awq.h"
+#include "engine/files/gptq.h"
 #include "engine/files/json_file.h"
+#include "engine/files/quantization_fields.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -14,7 +17,12 @@ using nlohmann::ordered_json;
 
 namespace {
 
-constexpr int64_t max_group_size = int64_t{1} << 24;
+// Methods whose quantized modules all have the same scheme.
+struct OneSchemeMethod {
+  std::string_view name;
+  QuantizationTarget (*read)(const JsonFields& fields);
+};
+constexpr OneSchemeMethod one_scheme_methods[] = {{"gptq", read_gptq_config}, {"awq", read_awq_config}};
 
 struct StrategyName {
   ScaleStrategy strategy;
@@ -23,30 +31,19 @@ struct StrategyName {
 constexpr StrategyName strategies[] = {
     {ScaleStrategy::tensor, "tensor"}, {ScaleStrategy::channel, "channel"}, {ScaleStrategy::group, "group"}};
 
-// How a code is stored: the name of the storage, the bits it may hold, and our name for it.
+// How a code is stored: the name of the storage, the bits it may hold, and our names for it.
 struct Storage {
   std::string_view name;
   int64_t bits;
   WeightFormat format;
+  CodeLayout layout;
 };
 // 4-bit codes may also lie one to a byte; then nothing tells them from int8 codes that happen to be small.
 // What we write is the first row of each format.
-constexpr Storage storages[] = {{"int-quantized", 8, WeightFormat::int8},
-                                {"pack-quantized", 4, WeightFormat::int4},
-                                {"int-quantized", 4, WeightFormat::int8}};
-
-void only_these(const JsonFields& fields, std::initializer_list<std::string_view> known) {
-  for (const auto& [key, value] : fields.object().items()) {
-    if (std::ranges::find(known, key) == known.end() && !value.is_null()) {
-      fields.reject(key.c_str(), "not supported: it may change what the weights mean");
-    }
-  }
-}
-
-// Absent, null, or an empty object or array.
-void must_be_empty(const JsonFields& fields, const char* field) {
-  if (fields.has(field) && !fields.at(field).empty()) fields.reject(field, "not supported");
-}
+constexpr Storage storages[] = {{"int-quantized", 8, WeightFormat::int8, CodeLayout::native},
+                                {"pack-quantized", 4, WeightFormat::int4, CodeLayout::native},
+                                {"int-quantized", 4, WeightFormat::int8, CodeLayout::native},
+                                {"pack-quantized", 8, WeightFormat::int8, CodeLayout::words}};
 
 // The fields that describe weights and activations alike.
 void check_args(const JsonFields& args, bool dynamic) {
@@ -76,6 +73,7 @@ void read_weights(const JsonFields& args, const std::string& format, Quantizatio
     args.reject("num_bits", fmt::format("{} bits with format {} are not supported", bits, quote(format)));
   }
   scheme.format = storage->format;
+  scheme.layout = storage->layout;
   std::string strategy = args.string("strategy", "");
   if (strategy.empty()) {  // left to be told from the group size
     const int64_t size = args.integer("group_size", -1, max_group_size, 0);
@@ -146,9 +144,19 @@ ordered_json group_json(const QuantizationScheme& scheme, const std::vector<std:
 
 QuantizationConfig::QuantizationConfig(const json& quantization_config, const std::string& what) {
   const JsonFields fields(quantization_config, what);
-  if (const auto method = fields.string("quant_method"); method != "compressed-tensors") {
-    fields.reject("quant_method", quote(method) + " is not supported, expected \"compressed-tensors\"");
+  const std::string method = fields.string("quant_method");
+  if (method == "compressed-tensors") {
+    read_compressed_tensors(fields);
+    return;
   }
+  const auto found = std::ranges::find(one_scheme_methods, method, &OneSchemeMethod::name);
+  if (found == std::end(one_scheme_methods))
+    fields.reject("quant_method",
+                  quote(method) + " is not supported, expected \"compressed-tensors\", \"gptq\" or \"awq\"");
+  targets_.push_back(found->read(fields));
+}
+
+void QuantizationConfig::read_compressed_tensors(const JsonFields& fields) {
   only_these(fields, {"quant_method", "config_groups", "format", "ignore", "quantization_status",
                       "kv_cache_scheme", "global_compression_ratio", "sparsity_config", "transform_config",
                       "run_compressed", "version"});
@@ -184,7 +192,7 @@ QuantizationConfig::QuantizationConfig(const json& quantization_config, const st
       targets_.push_back({std::move(pattern), scheme});
     }
   }
-  std::ranges::sort(targets_, {}, [](const Target& target) {
+  std::ranges::sort(targets_, {}, [](const QuantizationTarget& target) {
     return std::tuple(target.pattern.kind(), target.pattern.text());
   });
   for (size_t i = 1; i < targets_.size(); ++i) {
@@ -202,7 +210,7 @@ QuantizationConfig::QuantizationConfig(const json& quantization_config, const st
 
 const QuantizationScheme* QuantizationConfig::find(std::string_view module) const {
   const auto target = std::ranges::find_if(
-      targets_, [&](const Target& candidate) { return candidate.pattern.matches(module); });
+      targets_, [&](const QuantizationTarget& candidate) { return candidate.pattern.matches(module); });
   if (target == targets_.end()) return nullptr;
   const bool ignored =
       std::ranges::any_of(ignore_, [&](const NamePattern& pattern) { return pattern.matches(module); });
@@ -211,7 +219,7 @@ const QuantizationScheme* QuantizationConfig::find(std::string_view module) cons
 
 bool QuantizationConfig::asks_for_float_inputs() const {
   const std::vector<std::string> embeddings = embedding_names();
-  return std::ranges::any_of(targets_, [&](const Target& target) {
+  return std::ranges::any_of(targets_, [&](const QuantizationTarget& target) {
     return !target.scheme.quantized_activations &&
            std::ranges::none_of(embeddings, [&](const auto& name) { return target.pattern.matches(name); });
   });

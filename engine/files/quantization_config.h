@@ -1,5 +1,6 @@
 #pragma once
-// The `quantization_config` of config.json in the compressed-tensors conventions: which module is stored how.
+// The `quantization_config` of config.json: which module is stored how. Read in the conventions of
+// compressed-tensors, GPTQ and AWQ; written in those of compressed-tensors.
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -13,19 +14,39 @@
 
 namespace whittle {
 
+class JsonFields;
+
 enum class ScaleStrategy : uint8_t { tensor, channel, group };
 
+// In which tensors, and in what order, the codes of a module lie. Described where they are read:
+// compressed_tensors.h, gptq.h, awq.h.
+enum class CodeLayout : uint8_t {
+  native,   // as we write it. int8: "int-quantized", a code a byte; int4: "pack-quantized", eight a 32-bit
+            // word
+  words,    // int8 as "pack-quantized": four codes to a 32-bit word
+  gptq_v1,  // zero points stored less one
+  gptqmodel_v1,  // the same, taken from whole words
+  gptq_v2,
+  awq,
+};
+
 struct QuantizationScheme {
-  // int8: "int-quantized", one code a byte. int4: "pack-quantized", eight codes to a 32-bit word.
   WeightFormat format = WeightFormat::int8;
+  CodeLayout layout = CodeLayout::native;
   // What shares a scale: the matrix, a row, or group_size inputs of a row.
   ScaleStrategy strategy = ScaleStrategy::channel;
   int64_t group_size = 0;              // 0 unless `group`; the last group of a row may be shorter
   bool symmetric = true;               // no zero points
+  bool permuted = false;               // GPTQ: only g_idx says to which group an input belongs
   bool quantized_activations = false;  // inputs to int8, symmetric, at run time
   int64_t activation_group_size = 0;   // inputs that share a scale; 0: all of a token
 
   bool operator==(const QuantizationScheme&) const = default;
+};
+
+struct QuantizationTarget {
+  NamePattern pattern;
+  QuantizationScheme scheme;
 };
 
 class QuantizationConfig {
@@ -35,18 +56,17 @@ class QuantizationConfig {
   // methods, formats, bits and float types, static or asymmetric activations, a quantized KV cache, sparsity.
   QuantizationConfig(const nlohmann::json& quantization_config, const std::string& what);
 
-  // nullptr when the module is stored as floats. Where several targets match, a name goes before a regular
-  // expression and that before a class; among regular expressions the first in alphabetical order counts.
+  // nullptr when the module is stored as floats. (GPTQ and AWQ leave it to the tensors: ModelFile asks them.)
+  // Where several targets match, a name goes before a regular expression and that before a class; among
+  // regular expressions the first in alphabetical order counts.
   const QuantizationScheme* find(std::string_view module) const;
   // Whether linears with quantized weights are meant to read float inputs.
   bool asks_for_float_inputs() const;
 
  private:
-  struct Target {
-    NamePattern pattern;
-    QuantizationScheme scheme;
-  };
-  std::vector<Target> targets_;  // in order of precedence
+  void read_compressed_tensors(const JsonFields& fields);
+
+  std::vector<QuantizationTarget> targets_;  // in order of precedence
   std::vector<NamePattern> ignore_;
 };
 

@@ -92,7 +92,7 @@ class Run {
 
 GgufReport export_gguf(const std::filesystem::path& source, const std::filesystem::path& out, GgufType type,
                        const Team& team, const std::string& version, const GgufProgress& progress) {
-  const FolderWeights weights(source);
+  const FolderWeights weights(source, &team);
   GgufMetadata metadata = model_metadata(weights);
   metadata.push_back({"general.file_type", info(type).file_type});
   metadata.push_back({"general.quantization_version", uint32_t{2}});

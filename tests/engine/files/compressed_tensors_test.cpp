@@ -301,16 +301,3 @@ TEST_CASE("zeros stored for a symmetric scheme are dropped, others refused") {
   CHECK(open(std::string(2, '\0')).empty());
   CHECK_THROWS_WITH(open("ab"), Contains("m.weight_zero_point") && Contains("symmetric"));
 }
-
-TEST_CASE("columns may only stand in the order of their groups") {
-  TemporaryFolder folder;
-  const auto open = [&](const std::vector<int32_t>& order) {
-    write_folder(folder.path(), quantization("int-quantized", weights_args(8, true, "group", 8)),
-                 {{"m.weight", "I8", {1, 16}, "abcdefghijklmnop"},
-                  {"m.weight_scale", "F32", {1, 2}, encode({1, 2}, "F32")},
-                  {"m.weight_g_idx", "I32", {16}, bytes_of(order)}});
-    return ModelFile(folder.path()).weight("m", 1, 16);
-  };
-  CHECK(open({0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1}).scales.size() == 2);
-  CHECK_THROWS_WITH(open({0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1}), Contains("m.weight_g_idx"));
-}

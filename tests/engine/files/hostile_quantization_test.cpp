@@ -198,7 +198,7 @@ TEST_CASE("hostile: quantization_config") {
     std::function<void(QuantizedModel&)> edit;
     std::string name;
   } cases[] = {
-      {"another method", [](auto& model) { model.root()["quant_method"] = "gptq"; }, "quant_method"},
+      {"another method", [](auto& model) { model.root()["quant_method"] = "hqq"; }, "quant_method"},
       {"no method", [](auto& model) { model.root().erase("quant_method"); }, "quant_method"},
       {"no format", [](auto& model) { model.root().erase("format"); }, "format"},
       {"another format", [](auto& model) { model.root()["format"] = "marlin-24"; }, "marlin-24"},
@@ -244,7 +244,7 @@ TEST_CASE("hostile: quantization_config") {
        up},
       {"no weights", [](auto& model) { model.group().erase("weights"); }, "weights"},
       {"three bits", [](auto& model) { model.group()["weights"]["num_bits"] = 3; }, "num_bits"},
-      {"packed eight bits", [](auto& model) { model.group()["weights"]["num_bits"] = 8; }, "num_bits"},
+      {"packed two bits", [](auto& model) { model.group()["weights"]["num_bits"] = 2; }, "num_bits"},
       {"bits huge", [](auto& model) { model.group()["weights"]["num_bits"] = UINT64_MAX; }, "num_bits"},
       {"floats", [](auto& model) { model.group()["weights"]["type"] = "float"; }, "type"},
       {"blocks", [](auto& model) { model.group()["weights"]["strategy"] = "block"; }, "strategy"},

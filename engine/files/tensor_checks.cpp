@@ -1,0 +1,55 @@
+#include "engine/files/tensor_checks.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/files/float_tensor.h"
+#include "engine/files/json_file.h"
+#include "kernels/error.h"
+
+namespace whittle {
+
+std::string label(const TensorView& tensor) {
+  return fmt::format("{}: tensor {}", tensor.file->string(), quote(tensor.name));
+}
+
+const TensorView& expect(const TensorView& tensor, DType dtype, std::initializer_list<int64_t> shape) {
+  if (tensor.dtype != dtype || !std::ranges::equal(tensor.shape, shape)) {
+    fail("{}: expected {} {}, found {} {}", label(tensor), name(dtype),
+         shape_text({shape.begin(), shape.size()}), name(tensor.dtype), shape_text(tensor.shape));
+  }
+  return tensor;
+}
+
+std::vector<float> read_finite_scales(const TensorView& tensor) {
+  std::vector<float> scales = read_floats(tensor);
+  for (size_t i = 0; i < scales.size(); ++i) {
+    if (!std::isfinite(scales[i])) {
+      fail("{}: index {}: expected a finite scale, found {}", label(tensor), i, scales[i]);
+    }
+  }
+  return scales;
+}
+
+int64_t checked_group_size(const TensorView& scale, int64_t group_size, int64_t cols) {
+  if (group_size == 0 || group_size >= cols) return cols;
+  if (group_size % 8 != 0) {
+    fail(
+        "{}: field \"group_size\" of quantization_config: groups of {} inputs are not supported, expected a "
+        "multiple of 8, or all {}",
+        label(scale), group_size, cols);
+  }
+  return group_size;
+}
+
+std::vector<int8_t> checked_zero_points(const TensorView& tensor, std::vector<int8_t> zero_points,
+                                        int64_t groups, bool symmetric) {
+  if (!symmetric) return zero_points;
+  const auto other = std::ranges::find_if(zero_points, [](int8_t value) { return value != 0; });
+  if (other == zero_points.end()) return {};
+  const int64_t at = other - zero_points.begin();
+  fail("{}: output {}, group {}: found zero point {}, but quantization_config says symmetric", label(tensor),
+       at / groups, at % groups, *other);
+}
+
+}  // namespace whittle
