@@ -4,6 +4,7 @@
 
 #include <iostream>
 
+#include "bench/layer_drift.h"
 #include "bench/reports/json_report.h"
 #include "kernels/error.h"
 #include "tools/commands.h"
@@ -21,6 +22,7 @@ struct DriftOptions {
   std::optional<double> max_kl, max_perplexity_increase;
   KvFormat kv_cache = KvFormat::f16;
   int threads = 0;
+  bool layers = false;
 };
 
 void run(const DriftOptions& options, const CLI::App& command) {
@@ -48,6 +50,14 @@ void run(const DriftOptions& options, const CLI::App& command) {
       measure_drift(baseline, model, team, windows, options.kv_cache, tokenizer ? &*tokenizer : nullptr,
                     [&](int64_t done, int64_t total) { progress.update(done, total, "windows"); });
   progress.finish();
+  std::optional<LayerDriftReport> layers;
+  if (options.layers) {
+    ProgressLine layer_progress("layers");
+    layers = measure_layer_drift(
+        baseline, model, team, windows, options.kv_cache,
+        [&](int64_t done, int64_t total) { layer_progress.update(done, total, "windows"); });
+    layer_progress.finish();
+  }
   std::vector<Gate> gates;
   if (options.max_kl) gates.push_back({"max_kl", "mean KL divergence", *options.max_kl, report.kl});
   if (options.max_perplexity_increase)
@@ -57,8 +67,13 @@ void run(const DriftOptions& options, const CLI::App& command) {
   if (options.json != "-") {
     std::cout << drift_text(report, windows);
     for (const Gate& gate : gates) std::cout << gate_text(gate, report.windows) << '\n';
+    if (layers) std::cout << '\n' << layer_drift_text(*layers);
   }
-  if (!options.json.empty()) write_json(options.json, drift_json(report, windows, gates));
+  if (!options.json.empty()) {
+    nlohmann::json json = drift_json(report, windows, gates);
+    json["layers"] = layers ? layer_drift_json(*layers) : nlohmann::json();
+    write_json(options.json, json);
+  }
   for (const Gate& gate : gates)
     if (gate.verdict() != Verdict::kept) std::cerr << "whittle: " << gate_text(gate, report.windows) << '\n';
   if (!std::ranges::all_of(gates, &Gate::passes)) throw CLI::RuntimeError(exit_gate);
@@ -99,6 +114,8 @@ void add_drift(CLI::App& app) {
                    "Gate: largest increase, in percent")
       ->type_name("PERCENT")
       ->check(number(0, 1e9, "0 or more"));
+  command->add_flag("--layers", options.layers,
+                    "Also name what lost it: relative errors of every layer and linear");
   add_kv_cache(*command, options.kv_cache);
   add_allow_field(*command);
   add_float_inputs(*command);
@@ -108,6 +125,7 @@ void add_drift(CLI::App& app) {
       "Examples:\n"
       "  whittle drift model-int8 --baseline model --text story.txt\n"
       "  whittle drift model-int4 --baseline model --text story.txt --max-kl 0.03 --json drift.json\n"
+      "  whittle drift model-int4 --baseline model --text story.txt --layers\n"
       "Exit code 3 says that a gate was exceeded, and standard error says which. A limit within the 95 %\n"
       "interval is undecided: the mean decides, and the report says so; more windows narrow the interval.");
   command->callback([command] { run(options, *command); });

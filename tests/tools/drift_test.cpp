@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-#include "tests/support/program.h"
+#include "tests/support/commands.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/tokenizer_files.h"
 
@@ -11,8 +11,6 @@ using namespace whittle::test;
 using nlohmann::json;
 
 namespace {
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // A model and a noisier copy of it, both with a tokenizer of letters and without BOS.
 struct TwoModels {
@@ -101,4 +99,23 @@ TEST_CASE("A gate says whether it is kept, exceeded or undecided, in the exit co
 
   for (const char* bad : {"nan", "inf", "-1", "much"})
     CHECK(models.drift(letters(8), {"--max-kl", bad}).exit_code == 2);
+}
+
+TEST_CASE("--layers says of every layer and linear what it lost, and JSON has it too") {
+  const json plain = json::parse(run_whittle(with(drift_arguments(), {"--json", "-"})).out);
+  CHECK(plain["layers"].is_null());
+  const Outcome text = run_whittle(with(drift_arguments(), {"--layers"}));
+  CHECK(text.exit_code == 0);
+  CHECK(has(text.out, "largest, of linears: layer "));
+  json report = json::parse(run_whittle(with(drift_arguments(), {"--layers", "--json", "-"})).out);
+  const json layers = report["layers"]["layers"];
+  const json config = json::parse(read_text(reference_model() / "config.json"));
+  CHECK(layers.size() == config["num_hidden_layers"].get<size_t>());
+  for (const json& layer : layers) {
+    CHECK(layer["linears"].size() == 7);
+    CHECK(layer["alone_error_percent"].get<double>() > 0);
+    CHECK(layer["alone_error_percent"].get<double>() < 5);
+  }
+  report["layers"] = nullptr;
+  CHECK(report == plain);
 }

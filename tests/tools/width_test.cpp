@@ -20,8 +20,11 @@ TEST_CASE("Every report fits into 80 columns") {
       "bench",    long_name, int8_model(),      other, "--baseline",   reference_model(),
       "--text",   story(),   "--prompt-tokens", "16",  "--gen-tokens", "4",
       "--repeat", "2",       "--threads",       "2",   "--profile"};
-  for (const auto& arguments :
-       {std::vector<std::string>{"inspect", long_name}, {"machine"}, drift_arguments(), bench}) {
+  for (const auto& arguments : {std::vector<std::string>{"inspect", long_name},
+                                {"machine"},
+                                drift_arguments(),
+                                with(drift_arguments(), {"--layers"}),
+                                bench}) {
     const Outcome outcome = run_whittle(arguments);
     INFO(outcome.out << outcome.err);
     CHECK(outcome.exit_code == 0);
