@@ -9,9 +9,9 @@
 //   scales   F16 [G, N]      (or BF16, F32)
 //   g_idx    I32 [K]         the group of each input: group_index.h
 //
-// Less one, a zero point of 0 wraps. AutoGPTQ wraps it within its bits, and its kernels take it back so.
-// GPTQModel subtracts 0x11111111 from whole words, so that it borrows from the next zero point, and adds that
-// again: its files are told by `meta`.
+// Less one, a zero point of 0 wraps. AutoGPTQ's kernels add the one again within its bits (15 is 0), and so
+// do we. GPTQModel subtracts 0x11111111 from whole words, so that a 0 borrows from the next zero point, and
+// adds that again: its files are told by `meta`.
 
 #include <cstdint>
 #include <string>
