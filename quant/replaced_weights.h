@@ -1,8 +1,9 @@
 #pragma once
-// A model of which some matrices were changed in memory.
+// A model of which some matrices and norms were changed in memory.
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "engine/weight_source.h"
 
@@ -21,6 +22,7 @@ class ReplacedWeights final : public WeightSource {
     replaced_[module] = std::move(replacement);
   }
   void restore(const std::string& module) { replaced_.erase(module); }
+  void replace_norm(const std::string& norm, std::vector<float> weight) { norms_[norm] = std::move(weight); }
 
   const ModelSpec& spec() const override { return source_.spec(); }
   const Inventory& inventory() const override { return source_.inventory(); }
@@ -28,7 +30,10 @@ class ReplacedWeights final : public WeightSource {
     const auto found = replaced_.find(module.name);
     return found == replaced_.end() ? source_.matrix(module) : found->second.matrix;
   }
-  std::vector<float> weight_vector(const Module& norm) const override { return source_.weight_vector(norm); }
+  std::vector<float> weight_vector(const Module& norm) const override {
+    const auto found = norms_.find(norm.name);
+    return found == norms_.end() ? source_.weight_vector(norm) : found->second;
+  }
   std::vector<float> bias(const Module& module) const override { return source_.bias(module); }
   int64_t activation_group_size(const Module& linear) const override {
     const auto found = replaced_.find(linear.name);
@@ -41,6 +46,7 @@ class ReplacedWeights final : public WeightSource {
  private:
   const WeightSource& source_;
   std::map<std::string, Replacement> replaced_;
+  std::map<std::string, std::vector<float>> norms_;
 };
 
 }  // namespace whittle

@@ -18,14 +18,15 @@ namespace whittle {
 // e^r to r⁷.
 inline float exponential(float x) {
   constexpr float shift = 0x1.8p23f;  // adding it leaves the nearest whole number in the low bits
-  const float bounded = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+  const float least = x < -87.0f ? -87.0f : x, bounded = least > 88.0f ? 88.0f : least;
   const float shifted = bounded * 1.44269504f + shift, n = shifted - shift;
   const float r = (bounded - n * 0.693145752f) - n * 1.42860677e-6f;
   float series = 1.0f / 720 + r * (1.0f / 5040);
   series = 1.0f / 24 + r * (1.0f / 120 + r * series);
   series = 1.0f + r * (1.0f + r * (0.5f + r * (1.0f / 6 + r * series)));
   const uint32_t power = (std::bit_cast<uint32_t>(shifted) + 127u) << 23;  // 2ⁿ
-  return x < -87.0f ? 0.0f : series * std::bit_cast<float>(power);
+  const uint32_t kept = x < -87.0f ? 0u : ~0u;
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(series * std::bit_cast<float>(power)) & kept);
 }
 
 // y = norm(x), row by row.
