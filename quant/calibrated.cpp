@@ -25,6 +25,9 @@ CalibratedMethod::CalibratedMethod(const WeightSource& source, const Quantizatio
       replaced_(source),
       stream_(source.spec(), text.windows, team,
               spill_folder(source.spec(), text.tokens(), options_.memory, work.path())) {
+  if (options_.gptq.repair_inputs)
+    unquantized_.emplace(source.spec(), text.windows, team,
+                         spill_folder(source.spec(), text.tokens(), options_.memory, work.path()));
   const std::vector<std::vector<int32_t>>& windows = text.held_out.ids;
   if (windows.empty()) return;
   const auto stream = [&] {
@@ -35,13 +38,17 @@ CalibratedMethod::CalibratedMethod(const WeightSource& source, const Quantizatio
 }
 
 std::string CalibratedMethod::text() const {
-  return "GPTQ, scales by the inputs' squares and fitted again; calibration: " + text_.source;
+  std::string method = "GPTQ, scales by the inputs' squares and fitted again";
+  if (options_.gptq.beta != 0) method += ", FOEM";
+  if (options_.gptq.repair_inputs) method += ", Qronos";
+  return method + "; calibration: " + text_.source;
 }
 
 void CalibratedMethod::prepare(const StageProgress& progress) {
   const Inventory& inventory = source_.inventory();
-  use_outer(inventory.embedding(), inventory.embedding_name());
+  use_outer(replaced_, inventory.embedding(), inventory.embedding_name());
   stream_.embed(replaced_);
+  if (unquantized_) unquantized_->embed(source_);
   if (held_out_) {
     held_out_->baseline.embed(original());
     held_out_->model.embed(replaced_);
@@ -53,7 +60,7 @@ void CalibratedMethod::prepare(const StageProgress& progress) {
   }
   progress(layers, layers, "held-out text");
   if (!held_out_) return;
-  use_outer(inventory.head(), inventory.head_name());
+  use_outer(replaced_, inventory.head(), inventory.head_name());
   OutputHead baseline(original(), team_), model(replaced_, team_);
   drift_ = compare(text_.held_out, held_out_->baseline, baseline, held_out_->model, model, team_);
   held_out_.reset();
@@ -70,11 +77,12 @@ void CalibratedMethod::use(const Module& module, const QuantizationScheme& schem
   replaced_.replace(module.name, {matrix.matrix, scheme.activation_group_size});
 }
 
-// A tied matrix that becomes two is read once as the one, once as the other.
-void CalibratedMethod::use_outer(const Module& module, const std::string& written_as) {
-  replaced_.restore(module.name);
+void CalibratedMethod::use_outer(ReplacedWeights& weights, const Module& module,
+                                 const std::string& written_as) const {
+  weights.restore(module.name);
   if (const QuantizedModule* plan = plan_.find(plan_.copies.empty() ? module.name : written_as))
-    use(module, plan->scheme, round_to_nearest(source_, module, plan->scheme, team_));
+    weights.replace(module.name, {round_to_nearest(source_, module, plan->scheme, team_).matrix,
+                                  plan->scheme.activation_group_size});
 }
 
 void CalibratedMethod::run_layer(int64_t index) {
@@ -96,6 +104,7 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
   const Inventory& inventory = source_.inventory();
   std::map<Role, std::vector<const Module*>> readers;
   std::map<Role, Hessian> hessians;
+  std::map<Role, CrossMoment> cross;
   for (const Module& module : inventory.layer(index)) {
     const QuantizedModule* plan = module.kind() == ModuleKind::linear ? plan_.find(module.name) : nullptr;
     if (!plan) continue;
@@ -107,14 +116,22 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
     const Role role = observed_as(inventory, module);
     readers[role].push_back(&module);
     hessians.try_emplace(role, module.cols);
+    if (unquantized_) cross.try_emplace(role, module.cols);
   }
-  if (readers.empty()) return;
-  stream_.pass(layer, index, KvFormat::f16, false, [&](Role role, FloatRows rows) {
+  const auto seen = [&](Role role, FloatRows rows, FloatRows unquantized) {
     const auto wanted = hessians.find(role);
-    if (wanted != hessians.end()) wanted->second.add(team_, rows);
-  });
+    if (wanted == hessians.end()) return;
+    wanted->second.add(team_, rows);
+    if (unquantized_) cross.at(role).add(team_, rows, unquantized);
+  };
+  if (unquantized_)
+    stream_.pass_beside(*unquantized_, layer, index, seen);
+  else if (!readers.empty())
+    stream_.pass(layer, index, KvFormat::f16, false, [&](Role role, FloatRows rows) { seen(role, rows, {}); });
   for (auto& [role, modules] : readers) {
-    const InputStatistics inputs = input_statistics(std::move(hessians.at(role)), options_.gptq);
+    const InputStatistics inputs =
+        input_statistics(std::move(hessians.at(role)), options_.gptq,
+                         unquantized_ ? cross.at(role).mean() : std::vector<float>{});
     for (const Module* module : modules) {
       const QuantizationScheme& scheme = plan_.find(module->name)->scheme;
       const WeightMatrix weights = source_.matrix(*module);

@@ -52,19 +52,21 @@ class CalibratedMethod final : public Method {
   // What the held-out windows say of the result, if there are any; after prepare().
   const std::optional<DriftReport>& drift() const { return drift_; }
 
+  // Puts the embedding or the head into `weights` as it will be read: a tied matrix that becomes two is read
+  // once as the one, once as the other.
+  void use_outer(ReplacedWeights& weights, const Module& module, const std::string& written_as) const;
+  // What drift is measured against.
+  const WeightSource& original() const { return options_.original ? *options_.original : source_; }
+
  private:
   struct HeldOut {
     TokenStream baseline, model;
   };
 
-  // The embedding or the head as it will be read.
-  void use_outer(const Module& module, const std::string& written_as);
   void run_layer(int64_t index);
   // The codes of the layer's linears, from what they read of the text.
   void quantize_layer(int64_t index, const DecoderLayer& layer);
   void use(const Module& module, const QuantizationScheme& scheme, const QuantizedMatrix& matrix);
-
-  const WeightSource& original() const { return options_.original ? *options_.original : source_; }
 
   const WeightSource& source_;
   const QuantizationPlan& plan_;
@@ -74,6 +76,7 @@ class CalibratedMethod final : public Method {
   const Team& team_;
   ReplacedWeights replaced_;  // as it has become: the outer modules, and the layer at hand
   TokenStream stream_;
+  std::optional<TokenStream> unquantized_;  // the same text in the unquantized model, where a method asks
   std::optional<HeldOut> held_out_;
   std::optional<DriftReport> drift_;
 };

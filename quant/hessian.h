@@ -28,4 +28,21 @@ class Hessian {
   std::vector<double> sums_;  // [cols, cols]; of a panel's columns, the rows up to its last one
 };
 
+// G = Σ x x₀ᵀ of inputs x and of those x₀ that the unquantized model has in their place.
+class CrossMoment {
+ public:
+  explicit CrossMoment(int64_t cols) : cols_(cols), sums_(static_cast<size_t>(cols * cols)) {}
+
+  // As many rows of both; sums as in Hessian.
+  void add(const Team& team, FloatRows rows, FloatRows original);
+
+  // [cols of x, cols of x₀], divided by the rows seen.
+  std::vector<float> mean() const;
+
+ private:
+  int64_t cols_;
+  int64_t rows_seen_ = 0;
+  std::vector<double> sums_;
+};
+
 }  // namespace whittle

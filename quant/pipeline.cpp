@@ -5,6 +5,7 @@
 #include <fstream>
 #include <memory>
 
+#include "engine/files/float_tensor.h"
 #include "engine/files/output_folder.h"
 #include "engine/files/safetensors_writer.h"
 #include "kernels/error.h"
@@ -12,6 +13,7 @@
 #include "quant/calibrated.h"
 #include "quant/recipe_file.h"
 #include "quant/rotation.h"
+#include "quant/tuned.h"
 
 namespace whittle {
 namespace {
@@ -102,7 +104,8 @@ class Run {
       method = std::make_unique<RoundToNearest>(base(), changed(), team_);
     } else {
       begin(out, work);
-      method = options_.budget ? within_budget() : calibrated("");
+      std::unique_ptr<CalibratedMethod> found = options_.budget ? within_budget() : calibrated("");
+      method = recipe_.tuning_passes ? tuned(std::move(found)) : std::move(found);
     }
     report_.notes = plan_.notes(source_.inventory());
     write(folder.path(), *method);
@@ -188,10 +191,24 @@ class Run {
   }
 
   // The plan as it stands. prefix: of the names under which its modules are kept.
-  std::unique_ptr<Method> calibrated(const std::string& prefix) {
+  std::unique_ptr<CalibratedMethod> calibrated(const std::string& prefix) {
     auto method = std::make_unique<CalibratedMethod>(
         base(), plan_, text_, calibrated_options(prefix), *work_, team_);
     stage("layers", [&](const StageProgress& progress) { method->prepare(progress); });
+    report_.held_out = method->drift();
+    return method;
+  }
+
+  std::unique_ptr<Method> tuned(std::unique_ptr<CalibratedMethod> before) {
+    if (text_.held_out.ids.empty()) fail("tuning needs text of two windows at least: one to judge it by");
+    const auto stored = [this](const Module& norm, float weight) {
+      const DType dtype = source_.file().get(norm.name + ".weight").dtype;
+      return decode_floats(float_bytes({&weight, 1}, dtype), dtype).front();
+    };
+    auto method =
+        std::make_unique<TunedMethod>(std::move(before), base(), plan_, text_,
+                                      TuningOptions{.passes = recipe_.tuning_passes}, stored, *work_, team_);
+    stage("tuning", [&](const StageProgress& progress) { method->prepare(progress); });
     report_.held_out = method->drift();
     return method;
   }
@@ -212,13 +229,13 @@ class Run {
     return {recipe_, std::move(sensitivity), weights, file - smallest};
   }
 
-  std::unique_ptr<Method> within_budget() {
+  std::unique_ptr<CalibratedMethod> within_budget() {
     const BudgetSolver solver = measure();
     if (options_.budget.kl) return below_kl(solver, *options_.budget.kl);
     return mixed(solver.solve(options_.budget), "mixed.");
   }
 
-  std::unique_ptr<Method> mixed(const MixedRecipe& mixed, const std::string& prefix) {
+  std::unique_ptr<CalibratedMethod> mixed(const MixedRecipe& mixed, const std::string& prefix) {
     use(mixed.recipe);
     report_.predicted_kl = mixed.predicted_kl;
     return calibrated(prefix);
@@ -226,7 +243,7 @@ class Run {
 
   // The smallest model that keeps the limit where it was measured. What was predicted and then measured says
   // what to ask for next.
-  std::unique_ptr<Method> below_kl(const BudgetSolver& solver, double limit) {
+  std::unique_ptr<CalibratedMethod> below_kl(const BudgetSolver& solver, double limit) {
     if (text_.held_out.ids.empty()) fail("a limit for the KL divergence needs text of two windows at least");
     constexpr int most_tries = 8;
     constexpr double margin = 0.97;
@@ -234,7 +251,7 @@ class Run {
     for (int i = 0; i < most_tries; ++i) {
       const std::optional<MixedRecipe> found = solver.solve_kl(asked);
       if (!found) break;
-      std::unique_ptr<Method> method = mixed(*found, fmt::format("try {}.", i));
+      std::unique_ptr<CalibratedMethod> method = mixed(*found, fmt::format("try {}.", i));
       const double kl = report_.held_out->kl.mean;
       if (kl <= limit) return method;
       least = i == 0 ? kl : std::min(least, kl);

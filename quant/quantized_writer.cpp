@@ -22,12 +22,6 @@ void require_finite(const float* values, int64_t count, const TensorView& tensor
            quote(tensor.name), first + i * step, values[i]);
 }
 
-std::vector<float> decode(std::span<const std::byte> bytes, DType dtype, int64_t count) {
-  std::vector<float> values(static_cast<size_t>(count));
-  info(*float_format(dtype)).decode_row(bytes.data(), count, values.data());
-  return values;
-}
-
 void require_finite_weights(const FolderWeights& source, const Module& module, const Team& team) {
   const TensorView& tensor = source.file().get(module.name + ".weight");
   const WeightMatrix weights = source.matrix(module);
@@ -139,7 +133,7 @@ bool QuantizedWriter::write_changed(const TensorView& tensor, const std::string&
   if (std::ssize(values) != tensor.elements())
     fail("{}: {} values have become {}", quote(tensor.name), tensor.elements(), values.size());
   const std::vector<std::byte> bytes = float_bytes(values, tensor.dtype);
-  const std::vector<float> stored = decode(bytes, tensor.dtype, tensor.elements());
+  const std::vector<float> stored = decode_floats(bytes, tensor.dtype);
   require_finite(stored.data(), tensor.elements(), tensor, 0);
   writer.write(name, bytes);
   advance(tensor, name);

@@ -56,10 +56,16 @@ class TokenStream {
   // Takes every window through a layer, with keys and values in `kv_cache`. What comes out becomes the stream
   // if `keep`. seen: what linears read, by the role that Observer gives it.
   void pass(const DecoderLayer& layer, int64_t index, KvFormat kv_cache, bool keep, const Seen& seen = {});
+  // The same without keeping what comes out, beside the stream of another model on the same windows, which is
+  // taken on. seen: what linears read of both.
+  void pass_beside(TokenStream& other, const DecoderLayer& layer, int64_t index,
+                   const std::function<void(Role, FloatRows, FloatRows)>& seen);
   // The stream of a window's tokens [first, first + rows): [rows, hidden_size].
   void read(size_t window, int64_t first, int64_t rows, float* out) const;
 
  private:
+  class LayerPass;
+
   const ModelSpec spec_;
   const std::vector<std::vector<int32_t>>& windows_;
   const Team& team_;

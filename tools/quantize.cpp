@@ -31,6 +31,9 @@ struct QuantizeOptions {
   int threads = 0;
 };
 
+// Passes over the calibration text.
+constexpr int64_t best_tuning_passes = 4;
+
 // What a recipe says already.
 constexpr std::initializer_list<const char*> recipe_flags = {
     "--weights",   "--group-size", "--asymmetric", "--activations", "--exclude",           "--lm-head",
@@ -71,6 +74,7 @@ Recipe recipe_of(QuantizeOptions& options, const CLI::App& command) {
   recipe.method = !options.method.empty()    ? *method_named(options.method)
                   : options.effort == "fast" ? MethodName::rtn
                                              : MethodName::gptq;
+  if (options.method.empty() && options.effort == "best") recipe.tuning_passes = best_tuning_passes;
   recipe.rotation = *rotation_named(options.rotate);
   if (recipe.method == MethodName::rtn)
     refuse_void(command, {"--calibration", "--calibration-tokens", "--memory", "--resume"},
@@ -184,9 +188,10 @@ void add_quantize(CLI::App& app) {
       ->check(CLI::IsMember({"int8", "keep"}));
   command
       ->add_option("--effort", options.effort,
-                   "fast: rounding alone, seconds; good: rounding for the inputs that linears read")
+                   "fast: rounding alone, seconds; good: rounding for the inputs that linears read; best: and "
+                   "tuned end to end by gradient, a few passes over the text")
       ->capture_default_str()
-      ->check(CLI::IsMember({"fast", "good"}));
+      ->check(CLI::IsMember({"fast", "good", "best"}));
   command
       ->add_option("--method", options.method,
                    "One method alone, for comparison. rtn: round to nearest; gptq: error feedback")

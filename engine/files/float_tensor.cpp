@@ -31,8 +31,15 @@ std::vector<float> read_floats(const TensorView& tensor) {
     fail("{}: tensor {}: expected F32, F16 or BF16, found {}", tensor.file->string(), quote(tensor.name),
          name(tensor.dtype));
   }
-  std::vector<float> values(static_cast<size_t>(tensor.elements()));
-  info(*format).decode_row(tensor.bytes.data(), tensor.elements(), values.data());
+  return decode_floats(tensor.bytes, tensor.dtype);
+}
+
+std::vector<float> decode_floats(std::span<const std::byte> bytes, DType dtype) {
+  const auto format = float_format(dtype);
+  assert(format);
+  const int64_t count = std::ssize(bytes) * 8 / bits(dtype);
+  std::vector<float> values(static_cast<size_t>(count));
+  info(*format).decode_row(bytes.data(), count, values.data());
   return values;
 }
 

@@ -109,6 +109,43 @@ TEST_CASE("What the next layer reads has passed through the quantized ones") {
   CHECK(codes(all) != codes(kept));
 }
 
+namespace {
+
+// What every module becomes, in the model's order.
+std::vector<QuantizedMatrix> quantized_with(const fs::path& model, const GptqOptions& options, int threads) {
+  const FolderWeights source(model);
+  const QuantizationPlan plan = plan_quantization(gptq_recipe(), source);
+  const Team team(threads);
+  CalibratedMethod method(source, plan, some_text(60), options, team);
+  std::vector<QuantizedMatrix> matrices;
+  for (const QuantizedModule& module : plan.modules)
+    for (const Module& known : source.inventory().modules())
+      if (known.name == module.name) matrices.push_back(method.quantize(known, module.scheme));
+  REQUIRE(matrices.size() == plan.modules.size());
+  return matrices;
+}
+
+bool same(const QuantizedMatrix& a, const QuantizedMatrix& b) {
+  return std::ranges::equal(a.matrix.codes, b.matrix.codes) && a.matrix.scales == b.matrix.scales;
+}
+
+}  // namespace
+
+TEST_CASE("Weights make good what the layers before have changed: nothing in the first layer") {
+  const TemporaryFolder folder;
+  for (const fs::path& model : write_models(folder.path())) {
+    CAPTURE(model.filename());
+    const std::vector<QuantizedMatrix> plain = quantized_with(model, {}, 2),
+                                       repaired = quantized_with(model, {.repair_inputs = true}, 2),
+                                       alone = quantized_with(model, {.repair_inputs = true}, 1);
+    const size_t half = plain.size() / 2;  // two layers
+    for (size_t i = 0; i < plain.size(); ++i) {
+      CHECK(same(plain[i], repaired[i]) == (i < half));
+      CHECK(same(repaired[i], alone[i]));
+    }
+  }
+}
+
 TEST_CASE(
     "A model's own text is the same for a seed, begins with BOS, and has the length that was asked for") {
   const TemporaryFolder folder;

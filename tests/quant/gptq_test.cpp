@@ -8,67 +8,12 @@
 #include "kernels/error.h"
 #include "quant/inverse_factor.h"
 #include "quant/product.h"
-#include "tests/support/tiny_model.h"
+#include "tests/support/quantized_matrices.h"
 
 using namespace whittle;
 using namespace whittle::test;
 
 namespace {
-
-using Dense = std::vector<double>;  // row by row
-
-std::vector<float> random_floats(SplitMix64& random, int64_t count, float low = -1, float high = 1) {
-  std::vector<float> values;
-  for (int64_t i = 0; i < count; ++i) values.push_back(random.uniform(low, high));
-  return values;
-}
-
-// Inputs of which some directions are common to all, as a model's are.
-std::vector<float> correlated_inputs(SplitMix64& random, int64_t rows, int64_t cols) {
-  const std::vector<float> common = random_floats(random, 3 * cols);
-  std::vector<float> inputs;
-  for (int64_t t = 0; t < rows; ++t) {
-    const std::vector<float> weights = random_floats(random, 3, -2, 2);
-    for (int64_t k = 0; k < cols; ++k) {
-      float value = random.uniform(-0.3f, 0.3f) * (k % 7 == 0 ? 5.0f : 1.0f);
-      for (size_t c = 0; c < 3; ++c)
-        value += weights[c] * common[c * static_cast<size_t>(cols) + static_cast<size_t>(k)];
-      inputs.push_back(value);
-    }
-  }
-  return inputs;
-}
-
-struct Matrix {
-  std::vector<float> values;
-  WeightMatrix matrix;
-  Matrix(std::vector<float> from, int64_t rows, int64_t cols) : values(std::move(from)) {
-    matrix.format = WeightFormat::f32;
-    matrix.rows = rows;
-    matrix.cols = cols;
-    matrix.codes = std::as_bytes(std::span(values));
-  }
-};
-
-QuantizationScheme scheme_of(WeightFormat format, int64_t group_size, bool symmetric = true) {
-  QuantizationScheme scheme;
-  scheme.format = format;
-  scheme.group_size = group_size;
-  scheme.strategy = group_size ? ScaleStrategy::group : ScaleStrategy::channel;
-  scheme.symmetric = symmetric;
-  return scheme;
-}
-
-Dense values_of(const QuantizedMatrix& quantized) {
-  const WeightMatrix& matrix = quantized.matrix;
-  Dense values;
-  std::vector<float> row(static_cast<size_t>(matrix.cols));
-  for (int64_t n = 0; n < matrix.rows; ++n) {
-    matrix.decode_row(n, row.data());
-    values.insert(values.end(), row.begin(), row.end());
-  }
-  return values;
-}
 
 // (w − ŵ) H (w − ŵ)ᵀ of each row, term by term.
 Dense slow_errors(const std::vector<float>& weights, const Dense& restored, const std::vector<float>& h,
@@ -86,31 +31,10 @@ Dense slow_errors(const std::vector<float>& weights, const Dense& restored, cons
   return errors;
 }
 
-Dense inverse_of(Dense a, size_t n) {
-  Dense inverse(n * n);
-  for (size_t i = 0; i < n; ++i) inverse[i * n + i] = 1;
-  for (size_t i = 0; i < n; ++i) {
-    const double pivot = a[i * n + i];
-    for (size_t j = 0; j < n; ++j) {
-      a[i * n + j] /= pivot;
-      inverse[i * n + j] /= pivot;
-    }
-    for (size_t r = 0; r < n; ++r) {
-      if (r == i) continue;
-      const double factor = a[r * n + i];
-      for (size_t j = 0; j < n; ++j) {
-        a[r * n + j] -= factor * a[i * n + j];
-        inverse[r * n + j] -= factor * inverse[i * n + j];
-      }
-    }
-  }
-  return inverse;
-}
-
 // Optimal Brain Quantization in a fixed order of columns (arXiv 2208.11580), which GPTQ is a fast form of:
-// after each column, what is left moves by the inverse Hessian of the columns that are left.
+// after each column, what is left moves by the inverse Hessian of the columns that are left. beta: FOEM.
 Dense slow_feedback(const std::vector<float>& weights, const QuantizedMatrix& grid,
-                    const InputStatistics& inputs, double damping) {
+                    const InputStatistics& inputs, double damping, double beta) {
   const size_t cols = inputs.importance.size(), rows = weights.size() / cols;
   const auto group_size = static_cast<size_t>(grid.matrix.group_size),
              groups = static_cast<size_t>(grid.matrix.groups());
@@ -133,8 +57,9 @@ Dense slow_feedback(const std::vector<float>& weights, const QuantizedMatrix& gr
       const double w = left[row * cols + k];
       const double code = std::clamp(std::rint(w / scale), -8.0, 7.0);
       restored[row * cols + k] = code * scale;
+      const double moved = w - static_cast<double>(weights[row * cols + k]);
       for (size_t j = 1; j < n; ++j)
-        left[row * cols + free[j]] -= (w - code * scale) / inverse[0] * inverse[j];
+        left[row * cols + free[j]] -= (w - code * scale - beta * moved) / inverse[0] * inverse[j];
     }
     free.erase(free.begin());
   }
@@ -232,20 +157,22 @@ TEST_CASE("UᵀU is the inverse of the damped Hessian, singular or not") {
   CHECK_THROWS_AS(inverse_factor(std::vector<float>{NAN}, 1, 0.01), Error);
 }
 
-TEST_CASE("Error feedback is optimal brain quantization in a fixed order") {
+TEST_CASE("Error feedback is optimal brain quantization in a fixed order, with and without FOEM") {
   SplitMix64 random(6);
   const Team team(2);
   for (const int64_t cols : {3, 31, 150})
-    for (const bool ordered : {true, false}) {
-      CAPTURE(cols, ordered);
+    for (const auto& [ordered, beta] :
+         std::vector<std::pair<bool, double>>{{true, 0}, {false, 0}, {true, 0.15}, {false, 1}}) {
+      CAPTURE(cols, ordered, beta);
       const int64_t rows = 9;
       const Matrix weights(random_floats(random, rows * cols), rows, cols);
-      const GptqOptions options{.activation_order = ordered, .rounds = 1, .ridge = 1e12};  // scales stay
+      const GptqOptions options{
+          .activation_order = ordered, .rounds = 1, .ridge = 1e12, .beta = beta};  // scales stay
       const InputStatistics inputs = statistics_of(correlated_inputs(random, 4 * cols, cols), cols, options);
       const QuantizationScheme scheme = scheme_of(WeightFormat::int4, 32);
       const QuantizedMatrix grid =
           round_to_nearest(weights.matrix, scheme, DType::F16, inputs.importance.data(), team);
-      const Dense expected = slow_feedback(weights.values, grid, inputs, options.damping);
+      const Dense expected = slow_feedback(weights.values, grid, inputs, options.damping, beta);
       const Dense found = values_of(gptq(weights.matrix, scheme, DType::F16, inputs, options, team));
       const Dense nearest = values_of(grid);
       const Dense errors = slow_errors(weights.values, expected, inputs.h, static_cast<size_t>(cols)),

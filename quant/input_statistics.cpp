@@ -1,0 +1,59 @@
+#include "quant/input_statistics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "kernels/error.h"
+#include "quant/inverse_factor.h"
+#include "quant/product.h"
+
+namespace whittle {
+
+InputStatistics input_statistics(Hessian&& hessian, const GptqOptions& options, std::vector<float> cross) {
+  InputStatistics inputs;
+  inputs.cross = std::move(cross);
+  const int64_t cols = hessian.cols();
+  inputs.h = Hessian(std::move(hessian)).mean();
+  const auto diagonal = [&](int64_t k) { return inputs.h[static_cast<size_t>(k * cols + k)]; };
+  for (int64_t k = 0; k < cols; ++k)
+    if (!std::isfinite(diagonal(k))) fail("the squares of input {} of a linear have no finite sum", k);
+  float largest = 0;
+  for (int64_t k = 0; k < cols; ++k) largest = std::max(largest, diagonal(k));
+  for (int64_t k = 0; k < cols; ++k) inputs.importance.push_back(largest > 0 ? diagonal(k) / largest : 1);
+  inputs.order.resize(static_cast<size_t>(cols));
+  std::iota(inputs.order.begin(), inputs.order.end(), 0);
+  if (options.activation_order)
+    std::ranges::stable_sort(inputs.order, [&](int64_t a, int64_t b) { return diagonal(a) > diagonal(b); });
+  std::vector<float> ordered(inputs.h.size());
+  for (int64_t i = 0; i < cols; ++i)
+    for (int64_t j = 0; j < cols; ++j)
+      ordered[static_cast<size_t>(i * cols + j)] = inputs.h[static_cast<size_t>(
+          inputs.order[static_cast<size_t>(i)] * cols + inputs.order[static_cast<size_t>(j)])];
+  inputs.factor = inverse_factor(ordered, cols, options.damping);
+  return inputs;
+}
+
+std::vector<double> output_errors(std::span<const float> differences, int64_t rows,
+                                  const InputStatistics& inputs, const Team& team) {
+  const auto cols = inputs.cols();
+  const Product product(team, {rows, cols, differences.data()}, cols, inputs.h.data(), cols, cols);
+  std::vector<double> errors(static_cast<size_t>(rows));
+  team.for_each(rows, [&](int64_t row) {
+    const float *left = differences.data() + row * cols, *right = product.row(row);
+    double sum = 0;
+    for (int64_t k = 0; k < cols; ++k) sum += static_cast<double>(left[k]) * static_cast<double>(right[k]);
+    errors[static_cast<size_t>(row)] = sum;
+  });
+  return errors;
+}
+
+double output_power(const WeightMatrix& weights, const InputStatistics& inputs, const Team& team) {
+  std::vector<float> values(static_cast<size_t>(weights.rows * weights.cols));
+  team.for_each(weights.rows,
+                [&](int64_t row) { weights.decode_row(row, values.data() + row * weights.cols); });
+  const std::vector<double> powers = output_errors(values, weights.rows, inputs, team);
+  return std::accumulate(powers.begin(), powers.end(), 0.0);
+}
+
+}  // namespace whittle

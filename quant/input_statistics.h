@@ -1,0 +1,36 @@
+#pragma once
+// What all linears that read the same inputs share: the prices of their errors.
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/threads.h"
+#include "kernels/weight_matrix.h"
+#include "quant/gptq_options.h"
+#include "quant/hessian.h"
+
+namespace whittle {
+
+struct InputStatistics {
+  std::vector<float> h;           // [cols, cols], mean of x xᵀ
+  std::vector<float> importance;  // its diagonal, the largest 1
+  std::vector<int64_t> order;     // of the columns
+  std::vector<float> factor;      // inverse_factor of H in that order
+  std::vector<float>
+      cross;  // [cols, cols], mean of x x₀ᵀ, x₀ what the unquantized model reads; empty: x₀ = x
+
+  int64_t cols() const { return static_cast<int64_t>(importance.size()); }
+};
+// Takes the Hessian's memory. Throws Error where H is not finite.
+InputStatistics input_statistics(Hessian&& hessian, const GptqOptions& options,
+                                 std::vector<float> cross = {});
+
+// (w − ŵ) H (w − ŵ)ᵀ of every row of the differences [rows, cols].
+std::vector<double> output_errors(std::span<const float> differences, int64_t rows,
+                                  const InputStatistics& inputs, const Team& team);
+
+// Σ w H wᵀ over the rows: what their outputs are in all, in the unit of output_errors.
+double output_power(const WeightMatrix& weights, const InputStatistics& inputs, const Team& team);
+
+}  // namespace whittle

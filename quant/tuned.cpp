@@ -1,0 +1,92 @@
+#include "quant/tuned.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "engine/model.h"
+#include "kernels/error.h"
+
+namespace whittle {
+namespace {
+
+constexpr const char* checkpoint_name = "tuning";
+
+void save(WorkFolder& work, const char* name, const TuningState& state) {
+  const std::vector<std::byte> bytes = state.serialize();
+  const WorkFolder::Part parts[] = {{"state", DType::U8, bytes}};
+  work.save(name, parts, nlohmann::json::object());
+}
+
+std::optional<TuningState> load(const WorkFolder& work, const char* name) {
+  const std::optional<SafetensorsFile> saved = work.open(name);
+  if (!saved) return std::nullopt;
+  for (const TensorView& tensor : saved->tensors())
+    if (tensor.name == "state") return TuningState::deserialize(tensor.bytes);
+  fail("{}: no state of a tuning run", saved->path().string());
+}
+
+}  // namespace
+
+TunedMethod::TunedMethod(std::unique_ptr<CalibratedMethod> calibrated, const WeightSource& source,
+                         const QuantizationPlan& plan, const CalibrationText& text,
+                         const TuningOptions& options,
+                         std::function<float(const Module& norm, float weight)> stored, WorkFolder& work,
+                         const Team& team)
+    : calibrated_(std::move(calibrated)),
+      source_(source),
+      plan_(plan),
+      text_(text),
+      options_(options),
+      stored_(std::move(stored)),
+      work_(work),
+      team_(team),
+      tuned_(source) {}
+
+std::string TunedMethod::text() const {
+  return fmt::format("{}; then tuned by the gradient of KL, {} passes, step {} kept: held out {:.6f} to {:.6f}",
+                     calibrated_->text(), options_.passes, result_.best_step, result_.kl_before,
+                     result_.kl_after);
+}
+
+void TunedMethod::prepare(const StageProgress& progress) {
+  TuningTask task{.original = source_, .training = text_.windows, .held_out = text_.held_out};
+  task.stored = stored_;
+  for (const Module& module : source_.inventory().modules()) {
+    const QuantizedModule* plan = module.kind() == ModuleKind::linear ? plan_.find(module.name) : nullptr;
+    if (plan && module.layer >= 0)
+      task.matrices[module.name] = {calibrated_->quantize(module, plan->scheme),
+                                    plan->scheme.activation_group_size};
+  }
+  TuningHooks hooks;
+  hooks.progress = [&](int64_t step, int64_t steps, double kl) {
+    progress(step, steps, fmt::format("KL {:.5f}", kl));
+  };
+  hooks.checkpoint = [&](const TuningState& state) { save(work_, checkpoint_name, state); };
+  const std::optional<TuningState> before = load(work_, checkpoint_name);
+  result_ = tune(task, options_, team_, hooks, before ? &*before : nullptr);
+
+  for (const auto& [name, norm] : result_.norms) tuned_.replace_norm(name, norm);
+  ReplacedWeights model(tuned_);
+  for (const auto& [name, matrix] : result_.matrices)
+    model.replace(name, {matrix.matrix, task.matrices.at(name).activation_group_size});
+  const Inventory& inventory = source_.inventory();
+  if (!inventory.tied()) calibrated_->use_outer(model, inventory.embedding(), inventory.embedding_name());
+  calibrated_->use_outer(model, inventory.head(), inventory.head_name());
+  const auto borrowed = [](const WeightSource& weights) {
+    return std::shared_ptr<const WeightSource>(std::shared_ptr<const WeightSource>(), &weights);
+  };
+  drift_ = measure_drift(Model(borrowed(calibrated_->original()), team_), Model(borrowed(model), team_), team_,
+                         text_.held_out, KvFormat::f16, nullptr, {});
+}
+
+const WeightSource* TunedMethod::changed(const Module& module) const {
+  return result_.norms.contains(module.name) ? &tuned_ : calibrated_->changed(module);
+}
+
+QuantizedMatrix TunedMethod::quantize(const Module& module, const QuantizationScheme& scheme) {
+  const auto found = result_.matrices.find(module.name);
+  return found != result_.matrices.end() ? found->second : calibrated_->quantize(module, scheme);
+}
+
+}  // namespace whittle
