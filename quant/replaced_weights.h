@@ -14,6 +14,9 @@ class ReplacedWeights final : public WeightSource {
   // `source` must outlive this.
   explicit ReplacedWeights(const WeightSource& source) : source_(source) {}
 
+  // The weight of a norm.
+  void replace_norm(const std::string& norm, std::vector<float> weight) { norms_[norm] = std::move(weight); }
+
   struct Replacement {
     WeightMatrix matrix;  // owns its codes
     int64_t activation_group_size = 0;
@@ -22,7 +25,6 @@ class ReplacedWeights final : public WeightSource {
     replaced_[module] = std::move(replacement);
   }
   void restore(const std::string& module) { replaced_.erase(module); }
-  void replace_norm(const std::string& norm, std::vector<float> weight) { norms_[norm] = std::move(weight); }
 
   const ModelSpec& spec() const override { return source_.spec(); }
   const Inventory& inventory() const override { return source_.inventory(); }
