@@ -27,9 +27,9 @@ struct ScaleSearch {
 };
 
 // AWQ (arXiv 2306.00978): s = magnitude^α, the α of 0, 0.05, … 0.95 whose rounding costs the readers' outputs
-// least; α = 0 is no scaling, so that nothing is ever lost. (The paper's search of clips comes after this, and
-// is not here.) `inputs`: of the readers, H and importance; the magnitude of an input is the root of its mean
-// square. Readers are those that will be quantized, at least one.
+// least; α = 0 is no scaling, so that nothing is ever lost. (The paper's search of clips comes after this,
+// and is not here.) `inputs`: of the readers, H and importance; the magnitude of an input is the root of its
+// mean square. Readers are those that will be quantized, at least one.
 ScaleSearch awq_scales(const ModelSpec& spec, Role producer, std::span<const ScaledReader> readers,
                        const InputStatistics& inputs, const Team& team);
 
