@@ -127,7 +127,8 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
   if (unquantized_)
     stream_.pass_beside(*unquantized_, layer, index, seen);
   else if (!readers.empty())
-    stream_.pass(layer, index, KvFormat::f16, false, [&](Role role, FloatRows rows) { seen(role, rows, {}); });
+    stream_.pass(layer, index, KvFormat::f16, false,
+                 [&](Role role, FloatRows rows) { seen(role, rows, {}); });
   for (auto& [role, modules] : readers) {
     const InputStatistics inputs =
         input_statistics(std::move(hessians.at(role)), options_.gptq,

@@ -88,9 +88,10 @@ class Run {
     if (recipe_.rotation == RotationName::none) return;
     const RotationOptions rotation = {.residual = recipe_.rotation == RotationName::all, .values = true};
     if (rotation.residual && residual_rotation(source_).unties)
-      fail("{}: the residual stream cannot be rotated while embedding and head are one matrix: the gain of "
-           "the norm before the head moves into the head alone",
-           source.string());
+      fail(
+          "{}: the residual stream cannot be rotated while embedding and head are one matrix: the gain of "
+          "the norm before the head moves into the head alone",
+          source.string());
     rotated_.emplace(source_, rotation, team_);
   }
 
@@ -192,8 +193,8 @@ class Run {
 
   // The plan as it stands. prefix: of the names under which its modules are kept.
   std::unique_ptr<CalibratedMethod> calibrated(const std::string& prefix) {
-    auto method = std::make_unique<CalibratedMethod>(
-        base(), plan_, text_, calibrated_options(prefix), *work_, team_);
+    auto method =
+        std::make_unique<CalibratedMethod>(base(), plan_, text_, calibrated_options(prefix), *work_, team_);
     stage("layers", [&](const StageProgress& progress) { method->prepare(progress); });
     report_.held_out = method->drift();
     return method;
@@ -216,7 +217,8 @@ class Run {
   BudgetSolver measure() {
     Sensitivity sensitivity;
     stage("tensors", [&](const StageProgress& progress) {
-      sensitivity = measure_sensitivity(base(), plan_, text_, calibrated_options("smallest."), *work_, team_, progress);
+      sensitivity =
+          measure_sensitivity(base(), plan_, text_, calibrated_options("smallest."), *work_, team_, progress);
     });
     int64_t weights = 0, smallest = 0, file = 0;
     for (const Tensor& tensor : sensitivity.tensors) {

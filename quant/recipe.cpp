@@ -10,7 +10,7 @@
 namespace whittle {
 namespace {
 
-constexpr std::string_view method_names[] = {"rtn", "gptq"};               // by MethodName
+constexpr std::string_view method_names[] = {"rtn", "gptq"};              // by MethodName
 constexpr std::string_view rotation_names[] = {"none", "values", "all"};  // by RotationName
 
 template <class Name>

@@ -15,9 +15,9 @@ constexpr int64_t most_passes = 1000;
 constexpr int64_t most_tokens = int64_t{1} << 24, most_seed = int64_t{1} << 53;
 constexpr int64_t group_sizes[] = {0, 32, 64, 128};
 
-const char* const known_fields[] = {"whittle_recipe", "method", "rotation",      "weights", "group_size",
-                                    "asymmetric",     "activations", "exclude", "lm_head",
-                                    "embedding",      "calibration", "tuning_passes", "modules"};
+const char* const known_fields[] = {"whittle_recipe", "method",        "rotation", "weights", "group_size",
+                                    "asymmetric",     "activations",   "exclude",  "lm_head", "embedding",
+                                    "calibration",    "tuning_passes", "modules"};
 const char* const calibration_fields[] = {"source", "tokens", "seed"};
 const char* const module_fields[] = {"weights", "group_size"};
 

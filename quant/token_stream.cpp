@@ -197,7 +197,8 @@ void TokenStream::pass_beside(TokenStream& other, const DecoderLayer& layer, int
   LayerPass::Inputs of_other;
   for (size_t w = 0; w < windows_.size(); ++w) {
     std::swap(of_other, pass.run(other, w, true));
-    for (const auto& [reader, copy] : pass.run(*this, w, false)) seen(reader, copy.rows, of_other[reader].rows);
+    for (const auto& [reader, copy] : pass.run(*this, w, false))
+      seen(reader, copy.rows, of_other[reader].rows);
   }
 }
 

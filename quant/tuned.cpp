@@ -44,9 +44,9 @@ TunedMethod::TunedMethod(std::unique_ptr<CalibratedMethod> calibrated, const Wei
       tuned_(source) {}
 
 std::string TunedMethod::text() const {
-  return fmt::format("{}; then tuned by the gradient of KL, {} passes, step {} kept: held out {:.6f} to {:.6f}",
-                     calibrated_->text(), options_.passes, result_.best_step, result_.kl_before,
-                     result_.kl_after);
+  return fmt::format(
+      "{}; then tuned by the gradient of KL, {} passes, step {} kept: held out {:.6f} to {:.6f}",
+      calibrated_->text(), options_.passes, result_.best_step, result_.kl_before, result_.kl_after);
 }
 
 void TunedMethod::prepare(const StageProgress& progress) {
@@ -76,8 +76,8 @@ void TunedMethod::prepare(const StageProgress& progress) {
   const auto borrowed = [](const WeightSource& weights) {
     return std::shared_ptr<const WeightSource>(std::shared_ptr<const WeightSource>(), &weights);
   };
-  drift_ = measure_drift(Model(borrowed(calibrated_->original()), team_), Model(borrowed(model), team_), team_,
-                         text_.held_out, KvFormat::f16, nullptr, {});
+  drift_ = measure_drift(Model(borrowed(calibrated_->original()), team_), Model(borrowed(model), team_),
+                         team_, text_.held_out, KvFormat::f16, nullptr, {});
 }
 
 const WeightSource* TunedMethod::changed(const Module& module) const {

@@ -36,8 +36,8 @@ constexpr int64_t best_tuning_passes = 4;
 
 // What a recipe says already.
 constexpr std::initializer_list<const char*> recipe_flags = {
-    "--weights",   "--group-size", "--asymmetric", "--activations", "--exclude",           "--lm-head",
-    "--embedding", "--effort",     "--method", "--rotate",     "--calibration", "--calibration-tokens"};
+    "--weights",   "--group-size", "--asymmetric", "--activations", "--exclude",     "--lm-head",
+    "--embedding", "--effort",     "--method",     "--rotate",      "--calibration", "--calibration-tokens"};
 
 // "channel" and "token" are one scale for all.
 int64_t group_of(const std::string& text) {
@@ -187,9 +187,10 @@ void add_quantize(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::IsMember({"int8", "keep"}));
   command
-      ->add_option("--effort", options.effort,
-                   "fast: rounding alone, seconds; good: rounding for the inputs that linears read; best: and "
-                   "tuned end to end by gradient, a few passes over the text")
+      ->add_option(
+          "--effort", options.effort,
+          "fast: rounding alone, seconds; good: rounding for the inputs that linears read; best: and "
+          "tuned end to end by gradient, a few passes over the text")
       ->capture_default_str()
       ->check(CLI::IsMember({"fast", "good", "best"}));
   command
