@@ -23,9 +23,9 @@ inline F of_bits(I bits) { return reinterpret_cast<F>(bits); }
 inline F where_less(F a, F b, F then, F otherwise) { return a < b ? then : otherwise; }
 // Sums of two doubles, of which the one is taken that is odd among the two neighbours of the exact sum
 // (rounding to odd), where that is no double: rounded to float it is the exact sum rounded to float (Boldo
-// and Melquiond, 2008).
+// and Melquiond, 2008). Not inlined: it would double the code and the compiler's time, and gain nothing.
 using D = double __attribute__((vector_size(16)));
-inline D add_to_odd(D a, D b) {
+[[gnu::noinline]] D add_to_odd(D a, D b) {
   using L = int64_t __attribute__((vector_size(16)));
   const D sum = a + b, part = sum - a, lost = (a - (sum - part)) + (b - part);
   const L bits = reinterpret_cast<L>(sum), toward_zero = (lost < 0) ^ (sum < 0);
