@@ -139,7 +139,7 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
       if (options_.look) options_.look(*module, weights, inputs);
       QuantizedMatrix matrix = with_best_scale_type(
           scheme, [&](DType type) { return gptq(weights, scheme, type, inputs, options_.gptq, team_); });
-      matrix.output_power = output_power(weights, inputs, team_);
+      matrix.output_error = relative_output_error(weights, matrix.matrix, inputs, team_);
       source_.release(weights);
       work_.save_module(options_.prefix + module->name, matrix);
       use(*module, scheme, matrix);

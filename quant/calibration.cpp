@@ -21,6 +21,9 @@ constexpr int64_t most_json_bytes = int64_t{1} << 30;
 // A token of text is hardly ever longer.
 constexpr int64_t bytes_per_token = 32;
 
+// Windows that are enough to judge by.
+constexpr int64_t most_held_out = 16;
+
 // FNV-1a over the ids, to tell two calibrations apart.
 uint64_t hash_of(const std::vector<std::vector<int32_t>>& windows) {
   uint64_t hash = 0xcbf29ce484222325u;
@@ -81,7 +84,8 @@ int64_t CalibrationText::held_out_tokens() const { return tokens_of(held_out.ids
 
 CalibrationText calibration_text(const CalibrationChoice& choice, const FolderWeights& source, int64_t memory,
                                  const Team& team, const CalibrationProgress& progress) {
-  const int64_t tokens = choice.tokens + (choice.tokens + 7) / 8;
+  const int64_t tokens =
+      choice.tokens + std::min((choice.tokens + 7) / 8, most_held_out * calibration_context);
   const bool self = choice.source == "self";
   Windows windows;
   std::string from = printable(fs::path(choice.source).filename().string());
@@ -100,7 +104,8 @@ CalibrationText calibration_text(const CalibrationChoice& choice, const FolderWe
     taken += std::ssize(window);
     out.windows.push_back(std::move(window));
   }
-  const auto held = std::ssize(out.windows) > 1 ? std::max<int64_t>(1, std::ssize(out.windows) / 9) : 0;
+  const auto held =
+      std::ssize(out.windows) > 1 ? std::clamp<int64_t>(std::ssize(out.windows) / 9, 1, most_held_out) : 0;
   out.held_out.ids.assign(std::make_move_iterator(out.windows.end() - held),
                           std::make_move_iterator(out.windows.end()));
   out.windows.resize(out.windows.size() - static_cast<size_t>(held));

@@ -48,12 +48,23 @@ std::vector<double> output_errors(std::span<const float> differences, int64_t ro
   return errors;
 }
 
-double output_power(const WeightMatrix& weights, const InputStatistics& inputs, const Team& team) {
-  std::vector<float> values(static_cast<size_t>(weights.rows * weights.cols));
-  team.for_each(weights.rows,
-                [&](int64_t row) { weights.decode_row(row, values.data() + row * weights.cols); });
-  const std::vector<double> powers = output_errors(values, weights.rows, inputs, team);
-  return std::accumulate(powers.begin(), powers.end(), 0.0);
+double relative_output_error(const WeightMatrix& weights, const WeightMatrix& quantized,
+                             const InputStatistics& inputs, const Team& team) {
+  const auto cols = static_cast<size_t>(weights.cols);
+  std::vector<float> values(static_cast<size_t>(weights.rows) * cols), differences(values.size());
+  team.for_each(weights.rows, [&](int64_t row) {
+    float *value = values.data() + static_cast<size_t>(row) * cols,
+          *difference = differences.data() + static_cast<size_t>(row) * cols;
+    weights.decode_row(row, value);
+    quantized.decode_row(row, difference);
+    for (size_t k = 0; k < cols; ++k) difference[k] = value[k] - difference[k];
+  });
+  const auto sum = [&](const std::vector<float>& rows) {
+    const std::vector<double> squares = output_errors(rows, weights.rows, inputs, team);
+    return std::accumulate(squares.begin(), squares.end(), 0.0);
+  };
+  const double power = sum(values);
+  return power > 0 ? std::sqrt(sum(differences) / power) : 0;
 }
 
 }  // namespace whittle

@@ -30,7 +30,8 @@ InputStatistics input_statistics(Hessian&& hessian, const GptqOptions& options,
 std::vector<double> output_errors(std::span<const float> differences, int64_t rows,
                                   const InputStatistics& inputs, const Team& team);
 
-// Σ w H wᵀ over the rows: what their outputs are in all, in the unit of output_errors.
-double output_power(const WeightMatrix& weights, const InputStatistics& inputs, const Team& team);
+// √(Σ (w − ŵ) H (w − ŵ)ᵀ / Σ w H wᵀ) over the rows; 0 where all outputs are.
+double relative_output_error(const WeightMatrix& weights, const WeightMatrix& quantized,
+                             const InputStatistics& inputs, const Team& team);
 
 }  // namespace whittle

@@ -106,7 +106,7 @@ class Run {
     } else {
       begin(out, work);
       std::unique_ptr<CalibratedMethod> found = options_.budget ? within_budget() : calibrated("");
-      method = recipe_.tuning_passes ? tuned(std::move(found)) : std::move(found);
+      method = recipe_.tuning_tokens ? tuned(std::move(found)) : std::move(found);
     }
     report_.notes = plan_.notes(source_.inventory());
     write(folder.path(), *method);
@@ -185,10 +185,23 @@ class Run {
         text_ = std::move(*saved);
         return;
       }
-      text_ = calibration_text(recipe_.calibration, source_, options_.memory, team_,
+      CalibrationChoice choice = recipe_.calibration;
+      choice.tokens = std::max(choice.tokens, recipe_.tuning_tokens);
+      text_ = calibration_text(choice, source_, options_.memory, team_,
                                [&](int64_t done, int64_t total) { progress(done, total, "tokens"); });
       save(*work_, text_);
     });
+    split_text();
+  }
+
+  // Layers are calibrated on the first of the text, tuning sees all of it.
+  void split_text() {
+    tuning_windows_ = text_.windows;
+    int64_t tokens = 0;
+    size_t count = 0;
+    while (count < text_.windows.size() && tokens < recipe_.calibration.tokens)
+      tokens += std::ssize(text_.windows[count++]);
+    text_.windows.resize(count);
   }
 
   // The plan as it stands. prefix: of the names under which its modules are kept.
@@ -200,15 +213,21 @@ class Run {
     return method;
   }
 
+  // A text that is shorter than what was asked for is gone through more than once.
+  TuningOptions tuning_options() const {
+    int64_t tokens = 0;
+    for (const std::vector<int32_t>& window : tuning_windows_) tokens += std::ssize(window);
+    return {.passes = std::max<int64_t>(1, recipe_.tuning_tokens / tokens)};
+  }
+
   std::unique_ptr<Method> tuned(std::unique_ptr<CalibratedMethod> before) {
     if (text_.held_out.ids.empty()) fail("tuning needs text of two windows at least: one to judge it by");
     const auto stored = [this](const Module& norm, float weight) {
       const DType dtype = source_.file().get(norm.name + ".weight").dtype;
       return decode_floats(float_bytes({&weight, 1}, dtype), dtype).front();
     };
-    auto method =
-        std::make_unique<TunedMethod>(std::move(before), base(), plan_, text_,
-                                      TuningOptions{.passes = recipe_.tuning_passes}, stored, *work_, team_);
+    auto method = std::make_unique<TunedMethod>(std::move(before), base(), plan_, tuning_windows_,
+                                                text_.held_out, tuning_options(), stored, *work_, team_);
     stage("tuning", [&](const StageProgress& progress) { method->prepare(progress); });
     report_.held_out = method->drift();
     return method;
@@ -298,6 +317,7 @@ class Run {
   const Progress& progress_;
   WorkFolder* work_ = nullptr;
   CalibrationText text_;
+  std::vector<std::vector<int32_t>> tuning_windows_;
   QuantizationReport report_;
 };
 

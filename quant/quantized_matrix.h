@@ -20,7 +20,7 @@ struct QuantizedMatrix {
   int64_t row = 0, group = 0;   // that fits worst
   double error = 0, power = 0;  // Σ(w − ŵ)², Σw²
   double loss = 0;              // what the method made small: that, or the error of the outputs
-  double output_power = 0;      // Σy² as the loss is measured, where that is the error of the outputs
+  double output_error = 0;  // √(Σ(y − ŷ)² / Σy²) over what the linear read of a text; 0: not known
 
   // Writable only until others share the codes.
   std::byte* codes(int64_t at_row) const;

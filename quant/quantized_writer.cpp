@@ -181,8 +181,7 @@ void QuantizedWriter::quantize_module(const QuantizedModule& module, Safetensors
        quantized_tensors(module.name, scheme, matrix.rows, matrix.cols, quantized.scale_type))
     stored_bytes_ += *tensor_bytes(part.dtype, part.shape);
   weights_ += matrix.rows * matrix.cols;
-  if (quantized.output_power > 0)
-    written_.output_errors.push_back({module.name, std::sqrt(quantized.loss / quantized.output_power)});
+  if (quantized.output_error > 0) written_.output_errors.push_back({module.name, quantized.output_error});
   advance(file_.get(source.name + ".weight"), module.name);
 }
 

@@ -63,7 +63,7 @@ std::string Recipe::text() const {
                                           : "token",
                   part(lm_head), part(embedding));
   if (method != MethodName::rtn) text += fmt::format(", {}", name(method));
-  if (tuning_passes) text += fmt::format(", tuned {}", tuning_passes);
+  if (tuning_tokens) text += fmt::format(", tuned on {} tokens", tuning_tokens);
   if (rotation != RotationName::none) text += fmt::format(", {} rotated", name(rotation));
   for (const std::string& pattern : exclude) text += fmt::format(", exclude {}", pattern);
   if (!modules.empty()) text += fmt::format(", {} modules otherwise", modules.size());

@@ -11,13 +11,12 @@ namespace whittle {
 namespace {
 
 constexpr int64_t version = 1;
-constexpr int64_t most_passes = 1000;
 constexpr int64_t most_tokens = int64_t{1} << 24, most_seed = int64_t{1} << 53;
 constexpr int64_t group_sizes[] = {0, 32, 64, 128};
 
 const char* const known_fields[] = {"whittle_recipe", "method",        "rotation", "weights", "group_size",
                                     "asymmetric",     "activations",   "exclude",  "lm_head", "embedding",
-                                    "calibration",    "tuning_passes", "modules"};
+                                    "calibration",    "tuning_tokens", "modules"};
 const char* const calibration_fields[] = {"source", "tokens", "seed"};
 const char* const module_fields[] = {"weights", "group_size"};
 
@@ -63,7 +62,7 @@ nlohmann::ordered_json recipe_json(const Recipe& recipe) {
     json["calibration"] = {{"source", recipe.calibration.source},
                            {"tokens", recipe.calibration.tokens},
                            {"seed", recipe.calibration.seed}};
-  if (recipe.tuning_passes) json["tuning_passes"] = recipe.tuning_passes;
+  if (recipe.tuning_tokens) json["tuning_tokens"] = recipe.tuning_tokens;
   for (const auto& [module, format] : recipe.modules) {
     nlohmann::ordered_json& out = json["modules"][module];
     if (format) out = {{"weights", info(format->weights).name}, {"group_size", format->group_size}};
@@ -108,9 +107,9 @@ Recipe read_recipe(const nlohmann::json& json, const std::string& what) {
     recipe.calibration.tokens = calibration.integer("tokens", 1, most_tokens, recipe.calibration.tokens);
     recipe.calibration.seed = static_cast<uint64_t>(calibration.integer("seed", 0, most_seed, 0));
   }
-  recipe.tuning_passes = fields.integer("tuning_passes", 0, most_passes, 0);
-  if (recipe.tuning_passes && recipe.method == MethodName::rtn)
-    fields.reject("tuning_passes", "rounding to nearest looks at no text to tune on");
+  recipe.tuning_tokens = fields.integer("tuning_tokens", 0, most_tokens, 0);
+  if (recipe.tuning_tokens && recipe.method == MethodName::rtn)
+    fields.reject("tuning_tokens", "rounding to nearest looks at no text to tune on");
   if (fields.has("modules")) {
     const JsonFields modules = fields.object("modules");
     for (const auto& [module, value] : modules.object().items()) {

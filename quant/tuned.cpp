@@ -29,14 +29,15 @@ std::optional<TuningState> load(const WorkFolder& work, const char* name) {
 }  // namespace
 
 TunedMethod::TunedMethod(std::unique_ptr<CalibratedMethod> calibrated, const WeightSource& source,
-                         const QuantizationPlan& plan, const CalibrationText& text,
-                         const TuningOptions& options,
+                         const QuantizationPlan& plan, const std::vector<std::vector<int32_t>>& training,
+                         const Windows& held_out, const TuningOptions& options,
                          std::function<float(const Module& norm, float weight)> stored, WorkFolder& work,
                          const Team& team)
     : calibrated_(std::move(calibrated)),
       source_(source),
       plan_(plan),
-      text_(text),
+      training_(training),
+      held_out_(held_out),
       options_(options),
       stored_(std::move(stored)),
       work_(work),
@@ -50,7 +51,7 @@ std::string TunedMethod::text() const {
 }
 
 void TunedMethod::prepare(const StageProgress& progress) {
-  TuningTask task{.original = source_, .training = text_.windows, .held_out = text_.held_out};
+  TuningTask task{.original = source_, .training = training_, .held_out = held_out_};
   task.stored = stored_;
   for (const Module& module : source_.inventory().modules()) {
     const QuantizedModule* plan = module.kind() == ModuleKind::linear ? plan_.find(module.name) : nullptr;
@@ -77,7 +78,7 @@ void TunedMethod::prepare(const StageProgress& progress) {
     return std::shared_ptr<const WeightSource>(std::shared_ptr<const WeightSource>(), &weights);
   };
   drift_ = measure_drift(Model(borrowed(calibrated_->original()), team_), Model(borrowed(model), team_),
-                         team_, text_.held_out, KvFormat::f16, nullptr, {});
+                         team_, held_out_, KvFormat::f16, nullptr, {});
 }
 
 const WeightSource* TunedMethod::changed(const Module& module) const {

@@ -14,7 +14,8 @@ class TunedMethod final : public Method {
  public:
   // stored: a norm's weight as the file will hold it. All that is referred to must outlive this.
   TunedMethod(std::unique_ptr<CalibratedMethod> calibrated, const WeightSource& source,
-              const QuantizationPlan& plan, const CalibrationText& text, const TuningOptions& options,
+              const QuantizationPlan& plan, const std::vector<std::vector<int32_t>>& training,
+              const Windows& held_out, const TuningOptions& options,
               std::function<float(const Module& norm, float weight)> stored, WorkFolder& work,
               const Team& team);
 
@@ -31,7 +32,8 @@ class TunedMethod final : public Method {
   const std::unique_ptr<CalibratedMethod> calibrated_;
   const WeightSource& source_;
   const QuantizationPlan& plan_;
-  const CalibrationText& text_;
+  const std::vector<std::vector<int32_t>>& training_;
+  const Windows& held_out_;
   const TuningOptions options_;
   const std::function<float(const Module& norm, float weight)> stored_;
   WorkFolder& work_;

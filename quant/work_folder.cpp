@@ -131,7 +131,7 @@ void WorkFolder::save_module(const std::string& name, const QuantizedMatrix& qua
         {"error", quantized.error},
         {"power", quantized.power},
         {"loss", quantized.loss},
-        {"output_power", quantized.output_power}});
+        {"output_error", quantized.output_error}});
 }
 
 std::optional<QuantizedMatrix> WorkFolder::load_module(const std::string& name,
@@ -155,7 +155,7 @@ std::optional<QuantizedMatrix> WorkFolder::load_module(const std::string& name,
   out.error = number("error");
   out.power = number("power");
   out.loss = number("loss");
-  out.output_power = number("output_power");
+  out.output_error = number("output_error");
   const auto take = [&](const char* part, std::span<std::byte> into) {
     for (const TensorView& tensor : saved->tensors())
       if (tensor.name == part && tensor.bytes.size() == into.size()) {

@@ -31,8 +31,8 @@ struct QuantizeOptions {
   int threads = 0;
 };
 
-// Passes over the calibration text.
-constexpr int64_t best_tuning_passes = 4;
+// What `best` tunes on: more text still helps, and a small model takes minutes for it.
+constexpr int64_t best_tuning_tokens = 262144;
 
 // What a recipe says already.
 constexpr std::initializer_list<const char*> recipe_flags = {
@@ -74,7 +74,7 @@ Recipe recipe_of(QuantizeOptions& options, const CLI::App& command) {
   recipe.method = !options.method.empty()    ? *method_named(options.method)
                   : options.effort == "fast" ? MethodName::rtn
                                              : MethodName::gptq;
-  if (options.method.empty() && options.effort == "best") recipe.tuning_passes = best_tuning_passes;
+  if (options.method.empty() && options.effort == "best") recipe.tuning_tokens = best_tuning_tokens;
   recipe.rotation = *rotation_named(options.rotate);
   if (recipe.method == MethodName::rtn)
     refuse_void(command, {"--calibration", "--calibration-tokens", "--memory", "--resume"},
@@ -190,7 +190,7 @@ void add_quantize(CLI::App& app) {
       ->add_option(
           "--effort", options.effort,
           "fast: rounding alone, seconds; good: rounding for the inputs that linears read; best: and "
-          "tuned end to end by gradient, a few passes over the text")
+          "tuned end to end by gradient, on more text")
       ->capture_default_str()
       ->check(CLI::IsMember({"fast", "good", "best"}));
   command

@@ -114,9 +114,13 @@ namespace {
 // What every module becomes, in the model's order.
 std::vector<QuantizedMatrix> quantized_with(const fs::path& model, const GptqOptions& options, int threads) {
   const FolderWeights source(model);
-  const QuantizationPlan plan = plan_quantization(gptq_recipe(), source);
+  const Recipe recipe = gptq_recipe(model);
+  const QuantizationPlan plan = plan_quantization(recipe, source);
   const Team team(threads);
-  CalibratedMethod method(source, plan, some_text(60), options, team);
+  const CalibrationText text = calibration_text(recipe.calibration, source, most_memory, team, {});
+  WorkFolder work(model.string() + "-work", {}, false);
+  CalibratedMethod method(source, plan, text, {.gptq = options}, work, team);
+  method.prepare([](int64_t, int64_t, const std::string&) {});
   std::vector<QuantizedMatrix> matrices;
   for (const QuantizedModule& module : plan.modules)
     for (const Module& known : source.inventory().modules())
@@ -135,7 +139,7 @@ TEST_CASE("Weights make good what the layers before have changed: nothing in the
   const TemporaryFolder folder;
   for (const fs::path& model : write_models(folder.path())) {
     CAPTURE(model.filename());
-    const std::vector<QuantizedMatrix> plain = quantized_with(model, {}, 2),
+    const std::vector<QuantizedMatrix> plain = quantized_with(model, {.repair_inputs = false}, 2),
                                        repaired = quantized_with(model, {.repair_inputs = true}, 2),
                                        alone = quantized_with(model, {.repair_inputs = true}, 1);
     const size_t half = plain.size() / 2;  // two layers

@@ -5,6 +5,7 @@
 
 #include "engine/session.h"
 #include "quant/pipeline.h"
+#include "quant/self_text.h"
 #include "tests/support/program.h"
 #include "tests/support/tiny_families.h"
 
@@ -56,10 +57,11 @@ std::string logits_of(const fs::path& folder, KvFormat format) {
   return bytes;
 }
 
-CalibrationText some_text() {
-  Windows windows;
-  for (size_t w = 0; w < 6; ++w) windows.ids.push_back(some_ids(40 + w));
-  return first_windows(std::move(windows), "test", 60, 1000, 50);
+fs::path write_windows(const fs::path& file) {
+  nlohmann::json windows;
+  for (size_t w = 0; w < 6; ++w) windows.push_back(some_ids(40 + w));
+  write_text(file, windows.dump());
+  return file;
 }
 
 // Writes each result of the instruction set that WHITTLE_ISA names to a file of its own.
@@ -87,14 +89,17 @@ void write_results(const fs::path& models, const fs::path& out) {
       recipe.weights = kind.weights;
       recipe.group_size = kind.group_size;
       recipe.method = kind.method;
-      quantize(entry.path(), folder.path() / "out", recipe, some_text, Team(2), "test", {});
+      if (kind.method != MethodName::rtn) recipe.tuning_tokens = 300;
+      recipe.calibration = {.source = write_windows(folder.path() / "windows.json"), .tokens = 1000};
+      quantize(entry.path(), folder.path() / "out", recipe, Team(2), {"test"}, {});
       write_text(out / (name + ", " + kind.name + ", file"),
                  read_text(folder.path() / "out" / "model.safetensors"));
       write_logits(folder.path() / "out", kind.name);
     }
     write_text(out / (name + ", own text"), [&] {
       std::string ids;
-      for (const auto& window : self_calibration(entry.path(), Team(2), 200, 50, 3, {}).windows)
+      for (const auto& window :
+           self_text(FolderWeights(entry.path()), int64_t{4} << 30, Team(2), 200, 50, 3, {}).windows.ids)
         for (const int32_t id : window) ids += std::to_string(id) + ' ';
       return ids;
     }());

@@ -147,7 +147,7 @@ TEST_CASE("A recipe reads back as it was written, and what it cannot hold is nam
   Recipe recipe = some_recipe();
   recipe.symmetric = false;
   recipe.rotation = RotationName::values;
-  recipe.tuning_passes = 2;
+  recipe.tuning_tokens = 2;
   recipe.lm_head = WeightFormat::int4;
   recipe.embedding = WeightFormat::int8;
   recipe.exclude = {"a", "layers\\.0\\."};
@@ -164,7 +164,7 @@ TEST_CASE("A recipe reads back as it was written, and what it cannot hold is nam
            {R"({"whittle_recipe": 1, "colour": 1})", "colour"},
            {R"({"whittle_recipe": 1, "method": "magic"})", "magic"},
            {R"({"whittle_recipe": 1, "rotation": "left"})", "left"},
-           {R"({"whittle_recipe": 1, "tuning_passes": 2})", "tuning_passes"},
+           {R"({"whittle_recipe": 1, "tuning_tokens": 2})", "tuning_tokens"},
            {R"({"whittle_recipe": 1, "weights": "f16"})", "f16"},
            {R"({"whittle_recipe": 1, "group_size": 48})", "48"},
            {R"({"whittle_recipe": 1, "exclude": [1]})", "exclude"},
