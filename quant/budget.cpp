@@ -40,12 +40,13 @@ MixedRecipe BudgetSolver::solve(const Budget& budget) const {
   return mixed(allocate(sensitivity_.tensors, *budget.bytes - fixed_bytes_));
 }
 
-std::optional<MixedRecipe> BudgetSolver::solve_kl(double kl) const {
-  for (const Allocation& allocation : frontier(sensitivity_.tensors)) {
+MixedRecipe BudgetSolver::solve_kl(double kl) const {
+  const std::vector<Allocation> points = frontier(sensitivity_.tensors);
+  for (const Allocation& allocation : points) {
     const MixedRecipe found = mixed(allocation);
     if (found.predicted_kl <= kl) return found;
   }
-  return std::nullopt;
+  return mixed(points.back());
 }
 
 MixedRecipe BudgetSolver::mixed(const Allocation& allocation) const {

@@ -35,8 +35,8 @@ class BudgetSolver {
 
   // Throws Error where the smallest there is passes the budget, which says bits or bytes.
   MixedRecipe solve(const Budget& budget) const;
-  // The smallest that should lose no more than `kl`, or nothing where none does.
-  std::optional<MixedRecipe> solve_kl(double kl) const;
+  // The smallest that should lose no more than `kl`; where none does, the one that loses least.
+  MixedRecipe solve_kl(double kl) const;
 
  private:
   MixedRecipe mixed(const Allocation& allocation) const;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <iostream>
 #include <memory>
 
 #include "engine/files/json_file.h"
@@ -44,7 +45,8 @@ int64_t tokens_of(const std::vector<std::vector<int32_t>>& windows) {
 std::string first_bytes(const fs::path& path, int64_t most) {
   std::error_code error;
   if (fs::is_directory(path, error)) fail("{}: is a folder; expected a file", path.string());
-  std::ifstream stream(path, std::ios::binary);
+  std::ifstream file(path, std::ios::binary);
+  std::istream& stream = path == "-" ? std::cin : file;
   if (!stream) fail("{}: cannot open: {}", path.string(), std::strerror(errno));
   std::string text(static_cast<size_t>(most), '\0');
   stream.read(text.data(), most);

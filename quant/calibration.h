@@ -16,9 +16,10 @@ namespace whittle {
 
 // Where they come from.
 struct CalibrationChoice {
-  std::string source = "self";  // the model's own text; else a text file, or a .json file of windows of ids
-  int64_t tokens = 32768;       // that methods look at; an eighth more is held out
-  uint64_t seed = 0;            // of the model's own text
+  // The model's own text; else a text file (-: standard input), or a .json file of windows of ids.
+  std::string source = "self";
+  int64_t tokens = 32768;  // that methods look at; an eighth more is held out
+  uint64_t seed = 0;       // of the model's own text
 
   bool operator==(const CalibrationChoice&) const = default;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <limits>
 #include <memory>
 
 #include "engine/files/float_tensor.h"
@@ -268,15 +269,17 @@ class Run {
     if (text_.held_out.ids.empty()) fail("a limit for the KL divergence needs text of two windows at least");
     constexpr int most_tries = 8;
     constexpr double margin = 0.97;
-    double asked = limit, least = 0;
+    double asked = limit, least = std::numeric_limits<double>::infinity();
+    std::optional<Recipe> before;
     for (int i = 0; i < most_tries; ++i) {
-      const std::optional<MixedRecipe> found = solver.solve_kl(asked);
-      if (!found) break;
-      std::unique_ptr<CalibratedMethod> method = mixed(*found, fmt::format("try {}.", i));
+      const MixedRecipe found = solver.solve_kl(asked);
+      if (before && found.recipe == *before) break;  // there is nothing larger
+      before = found.recipe;
+      std::unique_ptr<CalibratedMethod> method = mixed(found, fmt::format("try {}.", i));
       const double kl = report_.held_out->kl.mean;
       if (kl <= limit) return method;
-      least = i == 0 ? kl : std::min(least, kl);
-      asked = std::min(asked, found->predicted_kl) * margin * limit / kl;
+      least = std::min(least, kl);
+      asked = std::min(asked, found.predicted_kl) * margin * limit / kl;
     }
     fail_option("max_kl",
                 "no mix of formats was found that keeps a mean KL divergence of {}; the least was {}", limit,

@@ -133,7 +133,7 @@ TEST_CASE(
       CAPTURE(cols, ordered);
       const int64_t rows = 7;
       const Matrix weights(random_floats(random, rows * cols), rows, cols);
-      const GptqOptions options{.activation_order = ordered, .rounds = 1, .ridge = 1e12};  // scales stay
+      const GptqOptions options{.activation_order = ordered, .rounds = 1, .ridge = 1e12, .beta = 0};
       const Inputs inputs = some_inputs(random, cols, 0);
       const Moments moments{inputs.moment(inputs.now, inputs.now),
                             inputs.moment(inputs.original, inputs.now)};

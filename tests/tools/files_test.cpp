@@ -218,8 +218,10 @@ TEST_CASE("Calibration that cannot be is refused before or after the plan, and l
     CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) <= 3);
     return outcome;
   };
-  for (const char* flag : {"--calibration", "--calibration-tokens"})
-    CHECK(quantize({flag, "5"}).exit_code == 2);  // rtn looks at no tokens
+  for (const char* flag : {"--calibration", "--calibration-tokens", "--memory"})
+    CHECK(quantize({"--effort", "fast", flag, "5000000"}).exit_code == 2);  // rounding looks at no tokens
+  CHECK(quantize({"--effort", "fast", "--resume"}).exit_code == 2);
+  CHECK(quantize({"--effort", "best", "--method", "gptq"}).exit_code == 2);
   CHECK(quantize({"--method", "awesome"}).exit_code == 2);
   CHECK(quantize({"--method", "gptq", "--calibration-tokens", "0"}).exit_code == 2);
   const Outcome missing = quantize({"--method", "gptq", "--calibration", folder.path() / "none.txt"});
@@ -236,4 +238,49 @@ TEST_CASE("Calibration that cannot be is refused before or after the plan, and l
   CHECK(made.exit_code == 0);
   CHECK_FALSE(has(made.err, "calibration"));  // no progress where nobody watches
   CHECK(has(json::parse(made.out)["recipe"], "gptq"));
+}
+
+TEST_CASE("A budget that cannot be, or has no effect, is wrong usage; a recipe does again what was done") {
+  const TemporaryFolder folder;
+  const fs::path source = folder.path() / "source", out = folder.path() / "out",
+                 ids = folder.path() / "ids.json";
+  fs::create_directory(source);
+  write_tiny_model(source, {.hidden_size = 64, .intermediate_size = 96});
+  write_text(ids, "[[1, 2, 3, 4, 5, 6], [4, 5, 6, 7], [3, 1, 2, 5]]");
+  const auto quantize = [&](const fs::path& to, std::vector<std::string> more) {
+    std::vector<std::string> command = {"quantize", source, to, "--calibration", ids, "--threads", "1"};
+    command.insert(command.end(), more.begin(), more.end());
+    return run_whittle(command);
+  };
+  for (const std::vector<std::string>& wrong :
+       std::initializer_list<std::vector<std::string>>{{"--target-bits", "4.01"},
+                                                       {"--target-size", "100"},
+                                                       {"--target-bits", "nan"},
+                                                       {"--target-bits", "5", "--max-kl", "1"},
+                                                       {"--target-bits", "5", "--weights", "int8"},
+                                                       {"--target-bits", "5", "--effort", "fast"},
+                                                       {"--max-kl", "0"}}) {
+    const Outcome refused = quantize(out, wrong);
+    INFO(wrong.front() << ' ' << wrong[1] << ": " << refused.err);
+    CHECK(refused.exit_code == 2);
+    CHECK(has(refused.err, "--"));
+    CHECK_FALSE(fs::exists(out));
+  }
+  CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) == 2);
+
+  const Outcome made = quantize(out, {"--target-bits", "6", "--json", "-"});
+  REQUIRE(made.exit_code == 0);
+  const json report = json::parse(made.out);
+  CHECK(report["bits_per_weight"].get<double>() <= 6);
+  CHECK(report["predicted_kl"].is_number());
+  const fs::path again = folder.path() / "again";
+  REQUIRE(run_whittle({"quantize", source, again, "--recipe", out / "recipe.json"}).exit_code == 0);
+  CHECK(read_text(again / "model.safetensors") == read_text(out / "model.safetensors"));
+
+  const fs::path recipes = folder.path() / "recipes";
+  const Outcome frontier = quantize(recipes, {"--target-bits", "5,6", "--json", "-"});
+  REQUIRE(frontier.exit_code == 0);
+  CHECK(json::parse(frontier.out)["frontier"].size() == 2);
+  CHECK(json::parse(read_text(recipes / "6.json")) == json::parse(read_text(out / "recipe.json")));
+  CHECK(quantize(recipes, {"--target-bits", "5,6"}).exit_code == 1);  // it exists already
 }
