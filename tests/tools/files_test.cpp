@@ -252,20 +252,20 @@ TEST_CASE("A budget that cannot be, or has no effect, is wrong usage; a recipe d
     command.insert(command.end(), more.begin(), more.end());
     return run_whittle(command);
   };
-  for (const std::vector<std::string>& wrong :
-       std::initializer_list<std::vector<std::string>>{{"--target-bits", "4.01"},
-                                                       {"--target-size", "100"},
-                                                       {"--target-bits", "nan"},
-                                                       {"--target-bits", "5", "--max-kl", "1"},
-                                                       {"--target-bits", "5", "--weights", "int8"},
-                                                       {"--target-bits", "5", "--effort", "fast"},
-                                                       {"--max-kl", "0"}}) {
-    const Outcome refused = quantize(out, wrong);
-    INFO(wrong.front() << ' ' << wrong[1] << ": " << refused.err);
-    CHECK(refused.exit_code == 2);
-    CHECK(has(refused.err, "--"));
+  const auto refused = [&](const std::vector<std::string>& flags, int exit_code) {
+    const Outcome outcome = quantize(out, flags);
+    INFO(flags[0] << ' ' << flags[1] << ": " << outcome.err);
+    CHECK(outcome.exit_code == exit_code);
+    CHECK(has(outcome.err, flags[0]));
     CHECK_FALSE(fs::exists(out));
-  }
+  };
+  refused({"--target-bits", "nan"}, 2);
+  refused({"--target-bits", "5", "--max-kl", "1"}, 2);
+  refused({"--weights", "int8", "--target-bits", "5"}, 2);
+  refused({"--effort", "fast", "--target-bits", "5"}, 2);
+  refused({"--target-bits", "4.01"}, 1);  // what is least depends on the model
+  refused({"--target-size", "100"}, 1);
+  refused({"--max-kl", "0"}, 1);
   CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) == 2);
 
   const Outcome made = quantize(out, {"--target-bits", "6", "--json", "-"});
