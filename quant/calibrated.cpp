@@ -23,7 +23,7 @@ CalibratedMethod::CalibratedMethod(const WeightSource& source, const Quantizatio
       work_(work),
       team_(team),
       replaced_(source),
-      stream_(source.spec(), text.windows, team,
+      stream_(std::in_place, source.spec(), text.windows, team,
               spill_folder(source.spec(), text.tokens(), options_.memory, work.path())) {
   if (options_.gptq.repair_inputs)
     unquantized_.emplace(source.spec(), text.windows, team,
@@ -41,13 +41,13 @@ std::string CalibratedMethod::text() const {
   std::string method = "GPTQ, scales by the inputs' squares and fitted again";
   if (options_.gptq.beta != 0) method += ", FOEM";
   if (options_.gptq.repair_inputs) method += ", Qronos";
-  return method + "; calibration: " + text_.source;
+  return method + "; calibration: " + text_.source();
 }
 
 void CalibratedMethod::prepare(const StageProgress& progress) {
   const Inventory& inventory = source_.inventory();
   use_outer(replaced_, inventory.embedding(), inventory.embedding_name());
-  stream_.embed(replaced_);
+  stream_->embed(replaced_);
   if (unquantized_) unquantized_->embed(source_);
   if (held_out_) {
     held_out_->baseline.embed(original());
@@ -58,6 +58,8 @@ void CalibratedMethod::prepare(const StageProgress& progress) {
     progress(i, layers, fmt::format("layer {}", i));
     run_layer(i);
   }
+  stream_.reset();
+  unquantized_.reset();
   progress(layers, layers, "held-out text");
   if (!held_out_) return;
   use_outer(replaced_, inventory.head(), inventory.head_name());
@@ -95,7 +97,7 @@ void CalibratedMethod::run_layer(int64_t index) {
     held_out_->baseline.pass(load_layer(original(), index, team_), index, KvFormat::f32, true);
   const bool last = index + 1 == source_.spec().num_hidden_layers;
   const DecoderLayer layer = load_layer(replaced_, index, team_);
-  if (!last) stream_.pass(layer, index, KvFormat::f16, true);
+  if (!last) stream_->pass(layer, index, KvFormat::f16, true);
   if (held_out_) held_out_->model.pass(layer, index, KvFormat::f16, true);
   for (const Module& module : source_.inventory().layer(index)) replaced_.restore(module.name);
 }
@@ -125,10 +127,10 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
     if (unquantized_) cross.at(role).add(team_, rows, unquantized);
   };
   if (unquantized_)
-    stream_.pass_beside(*unquantized_, layer, index, seen);
+    stream_->pass_beside(*unquantized_, layer, index, seen);
   else if (!readers.empty())
-    stream_.pass(layer, index, KvFormat::f16, false,
-                 [&](Role role, FloatRows rows) { seen(role, rows, {}); });
+    stream_->pass(layer, index, KvFormat::f16, false,
+                  [&](Role role, FloatRows rows) { seen(role, rows, {}); });
   for (auto& [role, modules] : readers) {
     const InputStatistics inputs =
         input_statistics(std::move(hessians.at(role)), options_.gptq,

@@ -74,8 +74,8 @@ class CalibratedMethod final : public Method {
   const CalibratedOptions options_;
   WorkFolder& work_;
   const Team& team_;
-  ReplacedWeights replaced_;  // as it has become: the outer modules, and the layer at hand
-  TokenStream stream_;
+  ReplacedWeights replaced_;                // as it has become: the outer modules, and the layer at hand
+  std::optional<TokenStream> stream_;       // until prepare() has ended
   std::optional<TokenStream> unquantized_;  // the same text in the unquantized model, where a method asks
   std::optional<HeldOut> held_out_;
   std::optional<DriftReport> drift_;

@@ -52,9 +52,10 @@ std::string first_bytes(const fs::path& path, int64_t most) {
   stream.read(text.data(), most);
   if (stream.bad()) fail("{}: cannot read", path.string());
   text.resize(static_cast<size_t>(stream.gcount()));
-  while (std::ssize(text) == most && !text.empty() &&
-         (static_cast<unsigned char>(text.back()) & 0xc0u) == 0x80u)
-    text.pop_back();
+  if (std::ssize(text) < most) return text;
+  // The bytes of a last character, which may not all be there, go with their first.
+  while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xc0u) == 0x80u) text.pop_back();
+  if (!text.empty() && static_cast<unsigned char>(text.back()) >= 0xc0u) text.pop_back();
   return text;
 }
 
@@ -111,9 +112,13 @@ CalibrationText calibration_text(const CalibrationChoice& choice, const FolderWe
   out.held_out.ids.assign(std::make_move_iterator(out.windows.end() - held),
                           std::make_move_iterator(out.windows.end()));
   out.windows.resize(out.windows.size() - static_cast<size_t>(held));
-  out.source = fmt::format("{}: {} tokens in {} windows, fnv1a {:016x}", from, out.tokens(),
-                           out.windows.size(), hash_of(out.windows));
+  out.from = from;
   return out;
+}
+
+std::string CalibrationText::source() const {
+  return fmt::format("{}: {} tokens in {} windows, fnv1a {:016x}", from, tokens(), windows.size(),
+                     hash_of(windows));
 }
 
 void save(WorkFolder& work, const CalibrationText& text) {
@@ -126,7 +131,7 @@ void save(WorkFolder& work, const CalibrationText& text) {
   const WorkFolder::Part parts[] = {{"ids", DType::I32, std::as_bytes(std::span(ids))},
                                     {"lengths", DType::I32, std::as_bytes(std::span(lengths))}};
   work.save("calibration", parts,
-            {{"source", text.source},
+            {{"from", text.from},
              {"windows", text.windows.size()},
              {"first_scored", text.held_out.first_scored},
              {"context", text.held_out.context},
@@ -145,7 +150,7 @@ std::optional<CalibrationText> load_calibration(const WorkFolder& work) {
     std::memcpy(values.data(), tensor.bytes.data(), values.size() * sizeof(int32_t));
   }
   CalibrationText text;
-  text.source = fields.string("source");
+  text.from = fields.string("from");
   text.held_out.first_scored = fields.integer("first_scored", 1, most_json_bytes);
   text.held_out.context = fields.integer("context", 1, most_json_bytes);
   text.held_out.protocol = fields.string("protocol");

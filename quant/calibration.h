@@ -27,7 +27,8 @@ struct CalibrationChoice {
 struct CalibrationText {
   std::vector<std::vector<int32_t>> windows;  // each run by itself
   Windows held_out;                           // that no method sees; none where there is only one window
-  std::string source;                         // for the provenance: where from, how many, a hash of the ids
+  std::string from;                           // the model itself, or a file
+  std::string source() const;                 // for the provenance: where from, how many, a hash of the ids
   int64_t tokens() const;
   int64_t held_out_tokens() const;
 };

@@ -64,7 +64,7 @@ double relative_output_error(const WeightMatrix& weights, const WeightMatrix& qu
     return std::accumulate(squares.begin(), squares.end(), 0.0);
   };
   const double power = sum(values);
-  return power > 0 ? std::sqrt(sum(differences) / power) : 0;
+  return power > 0 ? std::sqrt(std::max(0.0, sum(differences)) / power) : 0;
 }
 
 }  // namespace whittle

@@ -67,7 +67,7 @@ nlohmann::json identity(const fs::path& source, const Recipe& recipe, const RunO
 
 void write_recipe(const fs::path& file, const Recipe& recipe) {
   std::ofstream stream(file);
-  stream << recipe_json(recipe).dump(2) << '\n';
+  stream << recipe_json(recipe).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
   stream.close();
   if (!stream) fail("{}: cannot write", file.string());
 }
@@ -86,6 +86,9 @@ class Run {
         team_(team),
         options_(options),
         progress_(progress) {
+    if (options.budget) require_choice();
+    // A pipe may keep us waiting: as long as signals are not held back.
+    if (recipe_.method != MethodName::rtn && recipe_.calibration.source != "self") text_ = draw_text({});
     if (recipe_.rotation == RotationName::none) return;
     const RotationOptions rotation = {.residual = recipe_.rotation == RotationName::all, .values = true};
     if (rotation.residual && residual_rotation(source_).unties)
@@ -124,6 +127,7 @@ class Run {
 
   std::vector<FrontierPoint> frontier(const fs::path& out, const std::vector<double>& target_bits) {
     const HeldInterrupts held;
+    check_free_folder(final_path_of(out));
     HiddenSibling folder(final_path_of(out), HiddenSibling::Kind::folder);
     std::optional<WorkFolder> work;
     begin(out, work);
@@ -137,7 +141,9 @@ class Run {
       points.push_back({bits, mixed.bits, mixed.predicted_kl, report_.held_out});
       write_recipe(folder.path() / (name + ".json"), mixed.recipe);
     }
+    source_.file().check_unchanged();
     sync_to_disk(folder.path());
+    check_interrupted();
     folder.rename();
     work->finish();
     return points;
@@ -186,13 +192,29 @@ class Run {
         text_ = std::move(*saved);
         return;
       }
-      CalibrationChoice choice = recipe_.calibration;
-      choice.tokens = std::max(choice.tokens, recipe_.tuning_tokens);
-      text_ = calibration_text(choice, source_, options_.memory, team_,
-                               [&](int64_t done, int64_t total) { progress(done, total, "tokens"); });
+      if (text_.windows.empty())
+        text_ = draw_text([&](int64_t done, int64_t total) { progress(done, total, "tokens"); });
       save(*work_, text_);
     });
     split_text();
+    if (text_.held_out.ids.empty() && (recipe_.tuning_tokens || options_.budget.kl))
+      fail("{}: text of one window, where one more is needed to judge the result by", text_.from);
+    if (recipe_.tuning_tokens && std::ssize(tuning_windows_) < TuningOptions().windows_at_once)
+      fail("{}: {} windows to tune on, where a step takes {}", text_.from, tuning_windows_.size(),
+           TuningOptions().windows_at_once);
+  }
+
+  CalibrationText draw_text(const CalibrationProgress& progress) const {
+    CalibrationChoice choice = recipe_.calibration;
+    choice.tokens = std::max(choice.tokens, recipe_.tuning_tokens);
+    return calibration_text(choice, source_, options_.memory, team_, progress);
+  }
+
+  // A budget is spent on the layers' linears.
+  void require_choice() const {
+    for (const Module& module : source_.inventory().modules())
+      if (module.kind() == ModuleKind::linear && module.layer >= 0 && plan_.find(module.name)) return;
+    fail_option("exclude", "keeps every linear of the layers: a budget has nothing to choose for");
   }
 
   // Layers are calibrated on the first of the text, tuning sees all of it.
@@ -222,7 +244,6 @@ class Run {
   }
 
   std::unique_ptr<Method> tuned(std::unique_ptr<CalibratedMethod> before) {
-    if (text_.held_out.ids.empty()) fail("tuning needs text of two windows at least: one to judge it by");
     const auto stored = [this](const Module& norm, float weight) {
       const DType dtype = source_.file().get(norm.name + ".weight").dtype;
       return decode_floats(float_bytes({&weight, 1}, dtype), dtype).front();
@@ -263,24 +284,31 @@ class Run {
     return calibrated(prefix);
   }
 
-  // The smallest model that keeps the limit where it was measured. What was predicted and then measured says
-  // what to ask for next.
+  // The smallest mix that was seen to keep the limit. What was predicted of a mix and then measured says what
+  // to ask for next.
   std::unique_ptr<CalibratedMethod> below_kl(const BudgetSolver& solver, double limit) {
-    if (text_.held_out.ids.empty()) fail("a limit for the KL divergence needs text of two windows at least");
     constexpr int most_tries = 8;
-    constexpr double margin = 0.97;
+    constexpr double aim = 0.97, near_enough = 0.9;  // of the limit
+    struct Try {
+      MixedRecipe mix;
+      std::string prefix;
+    };
+    std::vector<Try> tries;
+    std::optional<size_t> kept;
     double asked = limit, least = std::numeric_limits<double>::infinity();
-    std::optional<Recipe> before;
-    for (int i = 0; i < most_tries; ++i) {
-      const MixedRecipe found = solver.solve_kl(asked);
-      if (before && found.recipe == *before) break;  // there is nothing larger
-      before = found.recipe;
-      std::unique_ptr<CalibratedMethod> method = mixed(found, fmt::format("try {}.", i));
+    while (std::ssize(tries) < most_tries) {
+      const MixedRecipe mix = solver.solve_kl(asked);
+      if (std::ranges::any_of(tries, [&](const Try& before) { return before.mix.recipe == mix.recipe; }))
+        break;
+      tries.push_back({mix, fmt::format("try {}.", tries.size())});
+      std::unique_ptr<CalibratedMethod> method = mixed(mix, tries.back().prefix);
       const double kl = report_.held_out->kl.mean;
-      if (kl <= limit) return method;
+      if (kl <= limit && kl >= near_enough * limit) return method;
+      if (kl <= limit && (!kept || mix.bits < tries[*kept].mix.bits)) kept = tries.size() - 1;
       least = std::min(least, kl);
-      asked = std::min(asked, found.predicted_kl) * margin * limit / kl;
+      asked = mix.predicted_kl * aim * limit / kl;
     }
+    if (kept) return mixed(tries[*kept].mix, tries[*kept].prefix);
     fail_option("max_kl",
                 "no mix of formats was found that keeps a mean KL divergence of {}; the least was {}", limit,
                 least);

@@ -31,7 +31,7 @@ std::string held_out_text(const DriftReport& drift) {
 
 nlohmann::json quantization_json(const QuantizationReport& report) {
   nlohmann::json stages = nlohmann::json::object(), errors = nlohmann::json::array();
-  for (const auto& [name, seconds] : report.stages) stages[name] = seconds;
+  for (const auto& [name, seconds] : report.stages) stages[name] = stages.value(name, 0.0) + seconds;
   for (const auto& [module, relative] : report.weights.output_errors)
     errors.push_back({{"module", module}, {"relative_error", or_null(relative)}});
   return {{"modules", report.weights.modules},

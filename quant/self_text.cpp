@@ -9,6 +9,7 @@
 #include "engine/files/interrupts.h"
 #include "engine/sampler.h"
 #include "engine/session.h"
+#include "kernels/error.h"
 #include "quant/quantized_matrix.h"
 
 namespace whittle {
@@ -78,6 +79,8 @@ SelfText self_text(const WeightSource& source, int64_t memory, const Team& team,
   const Model model(fitting(source, memory, team, text.rounded_to), team);
   const ModelSpec& spec = model.spec();
   context = std::min(context, spec.max_position_embeddings);
+  constexpr int64_t least = 2;
+  if (context < least) fail("a model of {} position writes no text to calibrate on", context);
   text.windows.context = context;
   text.windows.protocol = "token ids";
   const int64_t count = std::max<int64_t>(1, (tokens + context - 1) / context),

@@ -1,8 +1,10 @@
 #include "quant/sensitivity.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 
+#include "bench/statistics.h"
 #include "engine/files/compressed_tensors.h"
 #include "engine/files/json_file.h"
 
@@ -30,6 +32,8 @@ class Measurement {
               const CalibratedOptions& options, WorkFolder& work, const Team& team)
       : source_(source), plan_(plan), text_(text), options_(options), work_(work), team_(team) {
     text_.held_out.ids.clear();
+    // What makes good the layers before is made for all of them as they are: one that is changed breaks it.
+    options_.gptq.repair_inputs = false;
     options_.look = [this](const Module& module, const WeightMatrix& weights, const InputStatistics& inputs) {
       look(module, weights, inputs);
     };
@@ -48,10 +52,14 @@ class Measurement {
     load_base(base);
     Sensitivity found;
     found.smallest_kl = kl(*model_);
+    std::vector<double> savings;
     for (int64_t i = 0; i < all; ++i) {
-      progress(layers + i, all + layers, modules_[static_cast<size_t>(i)]->name);
-      found.tensors.push_back(measure(*modules_[static_cast<size_t>(i)], found.smallest_kl));
+      const Module& module = *modules_[static_cast<size_t>(i)];
+      progress(layers + i, all + layers, module.name);
+      savings.push_back(saved(module, found.smallest_kl));
     }
+    settle(savings, found.smallest_kl - largest_kl());
+    for (size_t i = 0; i < modules_.size(); ++i) found.tensors.push_back(tensor(*modules_[i], savings[i]));
     progress(all + layers, all + layers, "");
     return found;
   }
@@ -133,8 +141,7 @@ class Measurement {
   double saved(const Module& module, double smallest_kl) {
     const std::string name = "saved." + module.name;
     if (const auto before = work_.open(name)) return WorkFolder::facts(*before).at("saved").get<double>();
-    const QuantizationScheme& scheme = plan_.find(module.name)->scheme;
-    const QuantizationScheme largest = scheme_as(scheme, candidate_formats().back());
+    const QuantizationScheme largest = largest_scheme(module);
     ReplacedWeights changed(*base_);
     changed.replace(module.name, {round_to_nearest(source_, module, largest, team_).matrix,
                                   largest.activation_group_size});
@@ -147,10 +154,40 @@ class Measurement {
     return difference;
   }
 
-  Tensor measure(const Module& module, double smallest_kl) {
+  // With every tensor in the largest format.
+  double largest_kl() {
+    ReplacedWeights largest(*base_);
+    for (const Module* module : modules_) {
+      const QuantizationScheme scheme = largest_scheme(*module);
+      largest.replace(module->name, {round_to_nearest(source_, *module, scheme, team_).matrix,
+                                     scheme.activation_group_size});
+    }
+    model_->copy(before_.front());
+    for (int64_t i = 0; i < source_.spec().num_hidden_layers; ++i)
+      model_->pass(load_layer(largest, i, team_), i, KvFormat::f16, true);
+    return kl(*model_);
+  }
+
+  // A saving that drowned in the others' noise is a small one; together they are what all were seen to save.
+  static void settle(std::vector<double>& savings, double all) {
+    constexpr double share = 0.01;  // of the median
+    std::vector<double> positive;
+    std::ranges::copy_if(savings, std::back_inserter(positive), [](double saving) { return saving > 0; });
+    if (positive.empty() || !(all > 0)) return;
+    const double least = share * median(positive);
+    double sum = 0;
+    for (double& saving : savings) sum += saving = std::max(saving, least);
+    for (double& saving : savings) saving *= all / sum;
+  }
+
+  QuantizationScheme largest_scheme(const Module& module) const {
+    return scheme_as(plan_.find(module.name)->scheme, candidate_formats().back());
+  }
+
+  Tensor tensor(const Module& module, double saving) const {
     const std::vector<double> errors = losses(module);
     const double removed = errors.front() - errors.back();
-    const double rate = removed > 0 ? std::max(0.0, saved(module, smallest_kl)) / removed : 0;
+    const double rate = removed > 0 ? std::max(0.0, saving) / removed : 0;
     Tensor tensor{module.name, {}};
     const std::vector<ModuleFormat> formats = candidate_formats();
     for (size_t i = 0; i < formats.size(); ++i)

@@ -4,7 +4,6 @@
 
 #include <cstring>
 
-#include "engine/model.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -71,14 +70,24 @@ void TunedMethod::prepare(const StageProgress& progress) {
   ReplacedWeights model(tuned_);
   for (const auto& [name, matrix] : result_.matrices)
     model.replace(name, {matrix.matrix, task.matrices.at(name).activation_group_size});
+  judge(model);
+}
+
+void TunedMethod::judge(ReplacedWeights& model) {
   const Inventory& inventory = source_.inventory();
-  if (!inventory.tied()) calibrated_->use_outer(model, inventory.embedding(), inventory.embedding_name());
+  const WeightSource& original = calibrated_->original();
+  TokenStream baseline(source_.spec(), held_out_.ids, team_, {}),
+      tuned(source_.spec(), held_out_.ids, team_, {});
+  calibrated_->use_outer(model, inventory.embedding(), inventory.embedding_name());
+  baseline.embed(original);
+  tuned.embed(model);
+  for (int64_t i = 0; i < source_.spec().num_hidden_layers; ++i) {
+    baseline.pass(load_layer(original, i, team_), i, KvFormat::f32, true);
+    tuned.pass(load_layer(model, i, team_), i, KvFormat::f16, true);
+  }
   calibrated_->use_outer(model, inventory.head(), inventory.head_name());
-  const auto borrowed = [](const WeightSource& weights) {
-    return std::shared_ptr<const WeightSource>(std::shared_ptr<const WeightSource>(), &weights);
-  };
-  drift_ = measure_drift(Model(borrowed(calibrated_->original()), team_), Model(borrowed(model), team_),
-                         team_, held_out_, KvFormat::f16, nullptr, {});
+  OutputHead baseline_head(original, team_), head(model, team_);
+  drift_ = compare(held_out_, baseline, baseline_head, tuned, head, team_);
 }
 
 const WeightSource* TunedMethod::changed(const Module& module) const {

@@ -2,6 +2,7 @@
 // A calibrated model, tuned end to end before it is written.
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -29,6 +30,9 @@ class TunedMethod final : public Method {
   const DriftReport& drift() const { return *drift_; }
 
  private:
+  // Takes the held-out windows through `model`, all of the result but its embedding and head.
+  void judge(ReplacedWeights& model);
+
   const std::unique_ptr<CalibratedMethod> calibrated_;
   const WeightSource& source_;
   const QuantizationPlan& plan_;

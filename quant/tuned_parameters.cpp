@@ -4,6 +4,8 @@
 #include <cmath>
 #include <memory>
 
+#include "engine/files/json_file.h"
+#include "kernels/error.h"
 #include "quant/gradient/operations.h"
 
 namespace whittle {
@@ -53,8 +55,13 @@ TunedParameters::TunedParameters(const TuningTask& task, const TuningOptions& op
 }
 
 void TunedParameters::start(const std::string& name, std::vector<float> value) {
-  const std::vector<float> zeros(value.size());
-  state_.parameters.try_emplace(name, Parameter{std::move(value), zeros, zeros});
+  const size_t size = value.size();
+  const std::vector<float> zeros(size);
+  const Parameter& found =
+      state_.parameters.try_emplace(name, Parameter{std::move(value), zeros, zeros}).first->second;
+  if (found.value.size() != size || found.mean.size() != size || found.square.size() != size)
+    fail("the state of a tuning run has {} values of {}, the model {}", found.value.size(), quote(name),
+         size);
 }
 
 TuningState::Parameter* TunedParameters::find(const std::string& name) const {

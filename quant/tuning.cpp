@@ -1,6 +1,7 @@
 #include "quant/tuning.h"
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -108,8 +109,7 @@ class Tuner {
     }
     for (const auto& [name, norm] : stored.best_norms) weights.replace_norm(name, norm);
     const Model model(borrowed(weights), team_);
-    const double kl =
-        measure_drift(baseline_, model, team_, task_.held_out, task_.kv_cache, nullptr, {}).kl.mean;
+    const double kl = held_out_kl(model);
     if (hooks_.evaluated) hooks_.evaluated(state_.step, kl);
     if (state_.step == 0) state_.kl_before = kl;
     if (state_.step > 0 && kl >= state_.kl_best) return;
@@ -117,6 +117,17 @@ class Tuner {
     state_.best_step = state_.step;
     state_.best_matrices = std::move(stored.best_matrices);
     state_.best_norms = std::move(stored.best_norms);
+  }
+
+  // Infinite where a step led to logits that are not finite.
+  double held_out_kl(const Model& model) const {
+    try {
+      return measure_drift(baseline_, model, team_, task_.held_out, task_.kv_cache, nullptr, {}).kl.mean;
+    } catch (const Error&) {
+      check_interrupted();
+      if (state_.step == 0) throw;
+      return std::numeric_limits<double>::infinity();
+    }
   }
 
   TuningResult result() const {

@@ -22,6 +22,11 @@ namespace {
 constexpr const char* identity_file = "run.json";
 constexpr int64_t most_identity_bytes = int64_t{64} << 20;
 
+// Paths need not be UTF-8.
+std::string dumped(const nlohmann::json& json, int indent = -1) {
+  return json.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 template <class T>
 std::span<const std::byte> bytes_of(const std::vector<T>& values) {
   return std::as_bytes(std::span(values));
@@ -34,8 +39,8 @@ std::string difference(const nlohmann::json& before, const nlohmann::json& now) 
       if (value.is_object() && before.contains(field) && before[field].is_object())
         return field + ": " + difference(before[field], value);
       return fmt::format("{} was {}, now {}", quote(field),
-                         before.contains(field) ? quote(before[field].dump()) : "absent",
-                         quote(value.dump()));
+                         before.contains(field) ? quote(dumped(before[field])) : "absent",
+                         quote(dumped(value)));
     }
   return "it had more fields";
 }
@@ -61,6 +66,7 @@ WorkFolder::WorkFolder(const fs::path& out, const nlohmann::json& identity, bool
   try {
     claim(identity);
   } catch (...) {
+    if (!resume_) fs::remove_all(path_, error);
     close(fd_);
     throw;
   }
@@ -71,7 +77,7 @@ void WorkFolder::claim(const nlohmann::json& identity) {
   const fs::path file = path_ / identity_file, partial = path_ / "run.partial";
   if (fs::exists(file)) {
     const nlohmann::json before = read_json_file(file, most_identity_bytes);
-    if (before != identity)
+    if (before != parse_json(dumped(identity), identity_file))
       fail("{}: holds the work of another run: {}", path_.string(),
            before.is_object() ? difference(before, identity) : "not an object");
     return;
@@ -80,7 +86,7 @@ void WorkFolder::claim(const nlohmann::json& identity) {
   if (!fs::is_empty(path_) && !(fs::exists(partial) && std::distance(fs::directory_iterator(path_), {}) == 1))
     fail("{}: is not the work of a run: {} is missing", path_.string(), identity_file);
   std::ofstream stream(partial);
-  stream << identity.dump(2) << '\n';
+  stream << dumped(identity, 2) << '\n';
   stream.close();
   if (!stream) fail("{}: cannot write", partial.string());
   sync_to_disk(partial);
@@ -101,7 +107,7 @@ void WorkFolder::save(const std::string& name, std::span<const Part> parts, cons
   std::vector<TensorInfo> tensors;
   for (const Part& part : parts)
     tensors.push_back({part.name, part.dtype, {std::ssize(part.bytes) * 8 / bits(part.dtype)}});
-  SafetensorsWriter writer(partial, tensors, {{"facts", facts.dump()}});
+  SafetensorsWriter writer(partial, tensors, {{"facts", dumped(facts)}});
   for (const Part& part : parts) writer.write(part.name, part.bytes);
   writer.finish();
   fs::rename(partial, file(name), error);

@@ -39,6 +39,8 @@ constexpr std::initializer_list<const char*> recipe_flags = {
     "--weights",   "--group-size", "--asymmetric", "--activations", "--exclude",     "--lm-head",
     "--embedding", "--effort",     "--method",     "--rotate",      "--calibration", "--calibration-tokens"};
 
+constexpr const char* rounding_alone = "rounding looks at the weights alone";
+
 // "channel" and "token" are one scale for all.
 int64_t group_of(const std::string& text) {
   return text == "channel" || text == "token" ? 0 : std::stoll(text);
@@ -61,7 +63,9 @@ Recipe recipe_of(QuantizeOptions& options, const CLI::App& command) {
   if (!options.recipe.empty()) {
     refuse_void(command, recipe_flags, "--recipe says what is done");
     constexpr int64_t most = int64_t{64} << 20;
-    return read_recipe(read_json(options.recipe, most), options.recipe);
+    const Recipe recipe = read_recipe(read_json(options.recipe, most), options.recipe);
+    if (recipe.method == MethodName::rtn) refuse_void(command, {"--memory", "--resume"}, rounding_alone);
+    return recipe;
   }
   if (options.group_size.empty()) options.group_size = options.weights == "int4" ? "128" : "channel";
   if (options.group_size != "channel")
@@ -77,8 +81,7 @@ Recipe recipe_of(QuantizeOptions& options, const CLI::App& command) {
   if (options.method.empty() && options.effort == "best") recipe.tuning_tokens = best_tuning_tokens;
   recipe.rotation = *rotation_named(options.rotate);
   if (recipe.method == MethodName::rtn)
-    refuse_void(command, {"--calibration", "--calibration-tokens", "--memory", "--resume"},
-                "rounding looks at the weights alone");
+    refuse_void(command, {"--calibration", "--calibration-tokens", "--memory", "--resume"}, rounding_alone);
   recipe.weights = *weight_format_named(options.weights);
   recipe.group_size = group_of(options.group_size);
   recipe.symmetric = !options.asymmetric;
@@ -144,7 +147,7 @@ void run(QuantizeOptions& options, const CLI::App& command) {
   lines.finish();
   for (const std::string& note : report.notes) fmt::print(stderr, "whittle: {}\n", note);
   if (options.json != "-")
-    fmt::print("{}: {}\n{}", options.out, report.recipe.text(), quantization_text(report));
+    fmt::print("{}: {}\n{}", options.out, printable(report.recipe.text()), quantization_text(report));
   if (!options.json.empty()) {
     nlohmann::json json = quantization_json(report);
     json["recipe"] = report.recipe.text();

@@ -33,15 +33,15 @@ constexpr std::string_view side_files[] = {"tokenizer",
                                            "NOTICE",
                                            "USE_POLICY"};
 
-void check_free(const fs::path& path) {
+}  // namespace
+
+void check_free_folder(const fs::path& path) {
   std::error_code error;
   const auto status = fs::symlink_status(path, error);
   if (!fs::exists(status)) return;
   if (!fs::is_directory(status) || !fs::is_empty(path, error) || error)
     fail("{}: exists already", path.string());
 }
-
-}  // namespace
 
 fs::path final_path_of(const fs::path& out) {
   const fs::path path = fs::absolute(out).lexically_normal();
@@ -60,7 +60,7 @@ void sync_to_disk(const fs::path& path) {
 OutputFolder::OutputFolder(const fs::path& final_path) : final_(final_path_of(final_path)) {
   // Killed between the two renames of commit().
   if (fs::exists(final_ / partial_config) && !fs::exists(final_ / "config.json")) remove_if_abandoned(final_);
-  check_free(final_);
+  check_free_folder(final_);
   sibling_.emplace(final_, HiddenSibling::Kind::folder);
 }
 
@@ -86,7 +86,7 @@ void OutputFolder::commit(const nlohmann::ordered_json& config) {
   for (const auto& entry : fs::directory_iterator(folder)) sync_to_disk(entry.path());
   sync_to_disk(folder);
   check_interrupted();
-  check_free(final_);
+  check_free_folder(final_);
   // Replaces an empty folder; a full one that has come up in the meantime makes it fail.
   sibling_->rename();
   if (std::rename((final_ / partial_config).c_str(), (final_ / "config.json").c_str()) != 0)

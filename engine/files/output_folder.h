@@ -40,6 +40,9 @@ class OutputFolder {
   std::optional<HiddenSibling> sibling_;
 };
 
+// Throws Error when there is anything but an empty folder.
+void check_free_folder(const std::filesystem::path& path);
+
 // The absolute path of an output, without a slash at its end.
 std::filesystem::path final_path_of(const std::filesystem::path& out);
 

@@ -276,6 +276,7 @@ TEST_CASE("The held-out figures are those of the model that was written") {
       Recipe recipe = gptq_recipe(folder.path());
       recipe.lm_head = head;
       recipe.embedding = embedding;
+      recipe.tuning_tokens = embedding ? 800 : 0;
       const fs::path out = folder.path() / "out";
       fs::remove_all(out);
       const QuantizationReport report = quantize(model, out, recipe, team, {"test"}, {});
