@@ -101,7 +101,7 @@ TEST_CASE("A gate says whether it is kept, exceeded or undecided, in the exit co
     CHECK(models.drift(letters(8), {"--max-kl", bad}).exit_code == 2);
 }
 
-TEST_CASE("--layers says of every layer and linear what it lost, and JSON has it too") {
+TEST_CASE("Drift by layers says of every layer and linear what it lost, and JSON has it too") {
   const json plain = json::parse(run_whittle(with(drift_arguments(), {"--json", "-"})).out);
   CHECK(plain["layers"].is_null());
   const Outcome text = run_whittle(with(drift_arguments(), {"--layers"}));
