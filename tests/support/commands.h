@@ -18,7 +18,8 @@ inline const std::string& int8_model() {
   static const TemporaryFolder folder;
   static const std::string path = [] {
     const std::string out = folder.path() / "int8";
-    const Outcome made = run_whittle({"quantize", reference_model(), out, "--threads", "1"});
+    const Outcome made =
+        run_whittle({"quantize", reference_model(), out, "--effort", "fast", "--threads", "1"});
     INFO(made.err);
     REQUIRE(made.exit_code == 0);
     return out;
@@ -51,7 +52,7 @@ inline bool has(const std::string& text, const std::string& part) {
 
 // A run of every subcommand, each of which prints something; folders and files are written into `folder`.
 inline std::vector<std::vector<std::string>> all_commands(const std::filesystem::path& folder) {
-  return {{"quantize", reference_model(), folder / "int8", "--threads", "1"},
+  return {{"quantize", reference_model(), folder / "int8", "--effort", "fast", "--threads", "1"},
           {"export", reference_model(), folder / "model.gguf", "--threads", "1"},
           {"generate", int8_model(), "--prompt", "Once", "--max-tokens", "3", "--threads", "1"},
           bench_arguments(),

@@ -25,9 +25,10 @@ TEST_CASE("bench compares quantized models with their baseline in speed, memory 
   const test::TemporaryFolder folder;
   const std::string int8 = folder.path() / "int8", int4 = folder.path() / "int4",
                     baseline = reference_model();
-  REQUIRE(run_whittle({"quantize", baseline, int8, "--weights", "int8"}).exit_code == 0);
-  REQUIRE(run_whittle({"quantize", baseline, int4, "--weights", "int4", "--group-size", "32"}).exit_code ==
-          0);
+  REQUIRE(run_whittle({"quantize", baseline, int8, "--effort", "fast", "--weights", "int8"}).exit_code == 0);
+  REQUIRE(
+      run_whittle({"quantize", baseline, int4, "--effort", "fast", "--weights", "int4", "--group-size", "32"})
+          .exit_code == 0);
   const ChildReport report = run_whittle(
       {"bench", int8, int4, "--baseline", baseline, "--text", reference_model() / "texts" / "story.txt",
        "--prompt-tokens", "24", "--gen-tokens", "4", "--repeat", "2", "--kv-cache", "int8", "--json", "-"});

@@ -154,7 +154,7 @@ TEST_CASE("With --json - the report is JSON, and nothing else is on standard out
   const TemporaryFolder folder;
   const std::string out = folder.path() / "out";
   const std::vector<std::vector<std::string>> runs = {
-      {"quantize", reference_model(), out, "--threads", "1"},
+      {"quantize", reference_model(), out, "--effort", "fast", "--threads", "1"},
       drift_arguments(),
       {"generate", int8_model(), "--prompt", "Once", "--max-tokens", "3", "--threads", "1"},
       {"inspect", int8_model()},
@@ -235,7 +235,7 @@ fs::path partial_folder(const fs::path& parent) {
 // Starts a quantization to PARENT/out, and waits until it has begun to write, and then `delay` more.
 std::unique_ptr<Child> started_quantization(const fs::path& parent, std::chrono::milliseconds delay) {
   auto child = std::make_unique<Child>(
-      whittle_command({"quantize", parent / "source", parent / "out", "--threads", "1"}));
+      whittle_command({"quantize", parent / "source", parent / "out", "--effort", "fast", "--threads", "1"}));
   while (partial_folder(parent).empty() && !child->ended())
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   std::this_thread::sleep_for(delay);

@@ -38,7 +38,7 @@ TEST_CASE("GPT-2 and BLOOM are quantized, run, judged, timed, inspected and expo
         {"--lm-head", "int8", "--exclude", "h\\.0\\."}};
     for (size_t i = 0; i < choices.size(); ++i) {
       const std::string out = folder.path() / std::to_string(i);
-      const Outcome made = succeed(with({"quantize", source, out}, choices[i]));
+      const Outcome made = succeed(with({"quantize", source, out, "--effort", "fast"}, choices[i]));
       CHECK(has(made.err, "Conv1D") == gpt2);
       succeed({"generate", out, "--token-ids", ids, "--max-tokens", "4"});
       const json drift = json::parse(

@@ -50,9 +50,10 @@ TEST_CASE("A model that is cut short while a command reads it is one line that n
     json config = config_of(large_model());
     config.erase("eos_token_id");  // generates until it is stopped
     write_text(source / "config.json", config.dump());
-    Child child(whittle_command(
-        command == "quantize" ? std::vector<std::string>{"quantize", source, parent / "out", "--threads", "2"}
-                              : generate(source, folder.path(), "1000000")));
+    Child child(whittle_command(command == "quantize"
+                                    ? std::vector<std::string>{"quantize", source, parent / "out", "--effort",
+                                                               "fast", "--threads", "2"}
+                                    : generate(source, folder.path(), "1000000")));
     // quantize has begun to write, generate is at work on its tokens.
     for (int i = 0; i < 5000 && command == "quantize" && fs::is_empty(parent) && !child.ended(); ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -74,7 +75,7 @@ TEST_CASE("What a killed run left is removed by the next") {
   fs::create_directory(parent);
   write_tiny_model(source, large_model());
   for (const std::vector<std::string>& command :
-       {std::vector<std::string>{"quantize", source, parent / "out", "--threads", "1"},
+       {std::vector<std::string>{"quantize", source, parent / "out", "--effort", "fast", "--threads", "1"},
         {"export", source, parent / "out", "--threads", "1"}}) {
     Child child(whittle_command(command));
     while (fs::is_empty(parent) && !child.ended()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -99,7 +100,7 @@ TEST_CASE("A field that the user vouches for is let pass by every command that o
   config["some_new_field"] = config["another"] = 1;
   write_text(model / "config.json", config.dump());
   for (const std::vector<std::string>& command :
-       {std::vector<std::string>{"quantize", model, folder.path() / "a"},
+       {std::vector<std::string>{"quantize", model, folder.path() / "a", "--effort", "fast"},
         {"inspect", model},
         generate(model, folder.path(), "2"),
         {"bench", model, "--prompt-tokens", "8", "--gen-tokens", "4", "--repeat", "1", "--threads", "1"}}) {
@@ -124,7 +125,8 @@ TEST_CASE("What other readers of the format will not take is said when it is wri
   write_tiny_model(model, tiny);
   const auto quantize = [&](std::vector<std::string> flags) {
     fs::remove_all(folder.path() / "out");
-    flags.insert(flags.begin(), {"quantize", model, folder.path() / "out", "--threads", "1"});
+    flags.insert(flags.begin(),
+                 {"quantize", model, folder.path() / "out", "--effort", "fast", "--threads", "1"});
     return run_whittle(flags);
   };
   CHECK(quantize({}).err.empty());
@@ -142,7 +144,7 @@ TEST_CASE("Weights made for float inputs are announced by the commands that run 
   const fs::path source = folder.path() / "source", model = folder.path() / "model";
   fs::create_directory(source);
   write_tiny_model(source);
-  REQUIRE(run_whittle({"quantize", source, model, "--threads", "1"}).exit_code == 0);
+  REQUIRE(run_whittle({"quantize", source, model, "--effort", "fast", "--threads", "1"}).exit_code == 0);
   const auto commands = [&] {
     return std::vector<std::vector<std::string>>{
         generate(model, folder.path(), "2"),
@@ -173,7 +175,9 @@ TEST_CASE("With --float-inputs such a model computes with the values of its code
   fs::create_directory(floats);
   const TinyModel tiny = {.hidden_size = 32, .intermediate_size = 64};
   write_tiny_model(source, tiny);
-  REQUIRE(run_whittle({"quantize", source, model, "--weights", "int4", "--group-size", "32"}).exit_code == 0);
+  REQUIRE(
+      run_whittle({"quantize", source, model, "--effort", "fast", "--weights", "int4", "--group-size", "32"})
+          .exit_code == 0);
   json config = json::parse(read_text(model / "config.json"));
   for (json& group : config["quantization_config"]["config_groups"]) group["input_activations"] = nullptr;
   write_text(model / "config.json", config.dump());

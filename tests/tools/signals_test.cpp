@@ -86,7 +86,7 @@ TEST_CASE("A command that writes a model ends by the first signal, and removes w
   };
   for (const std::vector<std::string>& arguments :
        {std::vector<std::string>{"synthesize", "tinyllama-1.1b", out, "--threads", "1"},
-        {"quantize", model, out, "--threads", "1"},
+        {"quantize", model, out, "--effort", "fast", "--threads", "1"},
         {"quantize", model, out, "--threads", "1", "--weights", "int4", "--method", "gptq"},
         {"export", model, out}})
     for (const int signal : signals) {

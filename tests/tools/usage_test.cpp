@@ -97,7 +97,8 @@ TEST_CASE("A wrong --kv-cache is told the choices") {
 TEST_CASE("A flag that another one makes void is wrong usage") {
   const TemporaryFolder folder;
   const std::string out = folder.path() / "out";
-  const std::vector<std::string> quantize = {"quantize", reference_model(), out, "--activations", "32"};
+  const std::vector<std::string> quantize = {"quantize", reference_model(), out, "--effort",
+                                             "fast",     "--activations",   "32"};
   check_usage(with(quantize, {"--weights", "int4"}), "--activations");
   check_usage(with(quantize, {"--group-size", "64"}), "--activations");
   for (const char* flag : {"--top-k", "--top-p", "--min-p", "--seed"}) {
