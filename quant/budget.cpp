@@ -5,8 +5,15 @@
 
 #include "kernels/error.h"
 #include "kernels/option_error.h"
+#include "quant/quantized_writer.h"
 
 namespace whittle {
+namespace {
+
+// What a safetensors header says of a tensor, at most: its name comes on top.
+constexpr int64_t header_bytes = 160;
+
+}  // namespace
 
 Recipe smallest_recipe(Recipe recipe) {
   const ModuleFormat smallest = candidate_formats().front();
@@ -17,12 +24,17 @@ Recipe smallest_recipe(Recipe recipe) {
   return recipe;
 }
 
-BudgetSolver::BudgetSolver(const Recipe& smallest, Sensitivity sensitivity, int64_t weights,
-                           int64_t fixed_bytes)
-    : smallest_(smallest),
-      sensitivity_(std::move(sensitivity)),
-      weights_(weights),
-      fixed_bytes_(fixed_bytes) {}
+BudgetSolver::BudgetSolver(const Recipe& smallest, Sensitivity sensitivity, const FolderWeights& source,
+                           const QuantizationPlan& plan)
+    : smallest_(smallest), sensitivity_(std::move(sensitivity)) {
+  for (const TensorInfo& tensor : outline(source, plan))
+    fixed_bytes_ += *tensor_bytes(tensor.dtype, tensor.shape) + header_bytes + std::ssize(tensor.name);
+  for (const Tensor& tensor : sensitivity_.tensors) {
+    const Module& module = *source.inventory().find(tensor.name);
+    weights_ += module.rows * module.cols;
+    fixed_bytes_ -= tensor.candidates.front().bytes;
+  }
+}
 
 MixedRecipe BudgetSolver::solve(const Budget& budget) const {
   const int64_t least = frontier(sensitivity_.tensors).front().bytes;

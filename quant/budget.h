@@ -30,8 +30,9 @@ struct MixedRecipe {
 
 class BudgetSolver {
  public:
-  // weights: of the layers' linears that are chosen for; fixed_bytes: what the weight file holds beside them.
-  BudgetSolver(const Recipe& smallest, Sensitivity sensitivity, int64_t weights, int64_t fixed_bytes);
+  // plan: of the smallest recipe. What the weight file holds beside the tensors is counted, too.
+  BudgetSolver(const Recipe& smallest, Sensitivity sensitivity, const FolderWeights& source,
+               const QuantizationPlan& plan);
 
   // Throws Error where the smallest there is passes the budget, which says bits or bytes.
   MixedRecipe solve(const Budget& budget) const;
@@ -43,7 +44,7 @@ class BudgetSolver {
 
   const Recipe smallest_;
   const Sensitivity sensitivity_;
-  const int64_t weights_, fixed_bytes_;
+  int64_t weights_ = 0, fixed_bytes_ = 0;  // of the tensors; of the file beside them
 };
 
 }  // namespace whittle

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "quant/output_head.h"
+
 namespace whittle {
 namespace {
 

@@ -7,6 +7,7 @@
 #include "bench/statistics.h"
 #include "engine/files/compressed_tensors.h"
 #include "engine/files/json_file.h"
+#include "quant/output_head.h"
 
 namespace whittle {
 namespace {

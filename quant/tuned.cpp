@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/error.h"
+#include "quant/output_head.h"
 
 namespace whittle {
 namespace {

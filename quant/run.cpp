@@ -1,0 +1,201 @@
+#include "quant/run.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+
+#include "engine/files/float_tensor.h"
+#include "engine/files/safetensors_writer.h"
+#include "kernels/error.h"
+#include "kernels/option_error.h"
+#include "quant/recipe_file.h"
+#include "quant/rounded.h"
+#include "quant/run_identity.h"
+#include "quant/tuned.h"
+
+namespace whittle {
+
+namespace fs = std::filesystem;
+
+Run::Run(const fs::path& source, const Recipe& recipe, const Team& team, const RunOptions& options,
+         const Progress& progress)
+    : source_(source),
+      recipe_(options.budget ? smallest_recipe(recipe) : recipe),
+      plan_(plan_quantization(recipe_, source_)),
+      team_(team),
+      options_(options),
+      progress_(progress) {
+  if (options.budget) require_choice();
+  if (recipe_.method != MethodName::rtn && recipe_.calibration.source != "self") text_ = draw_text({});
+  if (recipe_.rotation == RotationName::none) return;
+  const RotationOptions rotation = {.residual = recipe_.rotation == RotationName::all, .values = true};
+  if (rotation.residual && residual_rotation(source_).unties)
+    fail(
+        "{}: the residual stream cannot be rotated while embedding and head are one matrix: the gain of "
+        "the norm before the head moves into the head alone",
+        source.string());
+  rotated_.emplace(source_, rotation, team_);
+}
+
+nlohmann::json Run::identity() const { return run_identity(source_.file().folder(), recipe_, options_); }
+
+template <class Body>
+void Run::stage(const std::string& name, Body body) {
+  const auto begin = std::chrono::steady_clock::now();
+  body([&](int64_t done, int64_t total, const std::string& what) {
+    if (progress_) progress_(name, done, total, what);
+  });
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+  report_.stages.push_back({name, taken.count()});
+}
+
+// What is quantized: the source, or the same in other coordinates.
+const WeightSource& Run::base() const {
+  return rotated_ ? static_cast<const WeightSource&>(*rotated_) : source_;
+}
+
+std::function<bool(const Module&)> Run::changed() const {
+  if (!rotated_) return {};
+  return [this](const Module& module) { return rotated_->changed(module); };
+}
+
+CalibratedOptions Run::calibrated_options(const std::string& prefix) const {
+  return {.memory = options_.memory,
+          .original = rotated_ ? &source_ : nullptr,
+          .changed = changed(),
+          .prefix = prefix};
+}
+
+// A budget is spent on the layers' linears.
+void Run::require_choice() const {
+  for (const Module& module : source_.inventory().modules())
+    if (module.kind() == ModuleKind::linear && module.layer >= 0 && plan_.find(module.name)) return;
+  fail_option("exclude", "keeps every linear of the layers: a budget has nothing to choose for");
+}
+
+CalibrationText Run::draw_text(const CalibrationProgress& progress) const {
+  CalibrationChoice choice = recipe_.calibration;
+  choice.tokens = std::max(choice.tokens, recipe_.tuning_tokens);
+  return calibration_text(choice, source_, options_.memory, team_, progress);
+}
+
+// Layers are calibrated on the first of the text, tuning sees all of it.
+void Run::split_text() {
+  tuning_windows_ = text_.windows;
+  int64_t tokens = 0;
+  size_t count = 0;
+  while (count < text_.windows.size() && tokens < recipe_.calibration.tokens)
+    tokens += std::ssize(text_.windows[count++]);
+  text_.windows.resize(count);
+}
+
+void Run::begin(WorkFolder& work) {
+  work_ = &work;
+  // Weights run before their turn comes to be written.
+  stage("check", [&](const StageProgress&) { require_finite_model(source_, team_); });
+  stage("calibration text", [&](const StageProgress& progress) {
+    if (std::optional<CalibrationText> saved = load_calibration(*work_)) {
+      text_ = std::move(*saved);
+      return;
+    }
+    if (text_.windows.empty())
+      text_ = draw_text([&](int64_t done, int64_t total) { progress(done, total, "tokens"); });
+    save(*work_, text_);
+  });
+  split_text();
+  if (text_.held_out.ids.empty() && (recipe_.tuning_tokens || options_.budget.kl))
+    fail("{}: text of one window, where one more is needed to judge the result by", text_.from);
+  if (recipe_.tuning_tokens && std::ssize(tuning_windows_) < TuningOptions().windows_at_once)
+    fail("{}: {} windows to tune on, where a step takes {}", text_.from, tuning_windows_.size(),
+         TuningOptions().windows_at_once);
+}
+
+BudgetSolver Run::measure() {
+  Sensitivity sensitivity;
+  stage("tensors", [&](const StageProgress& progress) {
+    sensitivity =
+        measure_sensitivity(base(), plan_, text_, calibrated_options("smallest."), *work_, team_, progress);
+  });
+  return {recipe_, std::move(sensitivity), source_, plan_};
+}
+
+void Run::use(const Recipe& recipe) {
+  recipe_ = recipe;
+  plan_ = plan_quantization(recipe_, source_);
+}
+
+std::unique_ptr<Method> Run::rounded() const {
+  return std::make_unique<RoundedMethod>(base(), changed(), team_);
+}
+
+std::unique_ptr<CalibratedMethod> Run::calibrated(const std::string& prefix) {
+  auto method =
+      std::make_unique<CalibratedMethod>(base(), plan_, text_, calibrated_options(prefix), *work_, team_);
+  stage("layers", [&](const StageProgress& progress) { method->prepare(progress); });
+  report_.held_out = method->drift();
+  return method;
+}
+
+// A text that is shorter than what was asked for is gone through more than once.
+TuningOptions Run::tuning_options() const {
+  int64_t tokens = 0;
+  for (const std::vector<int32_t>& window : tuning_windows_) tokens += std::ssize(window);
+  return {.passes = std::max<int64_t>(1, recipe_.tuning_tokens / tokens)};
+}
+
+std::unique_ptr<Method> Run::tuned(std::unique_ptr<CalibratedMethod> before) {
+  const auto stored = [this](const Module& norm, float weight) {
+    const DType dtype = source_.file().get(norm.name + ".weight").dtype;
+    return decode_floats(float_bytes({&weight, 1}, dtype), dtype).front();
+  };
+  auto method = std::make_unique<TunedMethod>(std::move(before), base(), plan_, tuning_windows_,
+                                              text_.held_out, tuning_options(), stored, *work_, team_);
+  stage("tuning", [&](const StageProgress& progress) { method->prepare(progress); });
+  report_.held_out = method->drift();
+  return method;
+}
+
+std::map<std::string, std::string> Run::provenance(const Method& method) const {
+  std::map<std::string, std::string> metadata = {{"format", "pt"},
+                                                 {"whittle.version", options_.version},
+                                                 {"whittle.recipe", recipe_.text()},
+                                                 {"whittle.method", method.text()}};
+  if (const auto& held_out = report_.held_out)
+    metadata["whittle.held_out"] =
+        fmt::format("mean KL {:.6f}, perplexity {:.4f} from {:.4f}, over {} tokens in {} windows",
+                    held_out->kl.mean, held_out->model_perplexity(), held_out->baseline_perplexity(),
+                    held_out->tokens_scored, held_out->windows);
+  return metadata;
+}
+
+void Run::write(const fs::path& folder, Method& method) {
+  report_.notes = plan_.notes(source_.inventory());
+  stage("writing", [&](const StageProgress& progress) {
+    QuantizedWriter weights(source_, plan_, method, team_, progress);
+    const fs::path path = folder / "model.safetensors";
+    SafetensorsWriter writer(path, outline(source_, plan_), provenance(method));
+    report_.weights = weights.write(writer);
+    writer.finish();
+    report_.written_bytes = static_cast<int64_t>(fs::file_size(path));
+    report_.source_bytes = source_.file().disk_bytes();
+  });
+  source_.file().check_unchanged();
+  write_recipe(folder / recipe_file_name, recipe_);
+  report_.recipe = recipe_;
+}
+
+nlohmann::json Run::config() const {
+  nlohmann::json config = source_.file().config();
+  config["quantization_config"] = quantization_config_json(plan_.modules, plan_.kept);
+  if (!plan_.copies.empty()) config["tie_word_embeddings"] = false;
+  return config;
+}
+
+void write_recipe(const fs::path& file, const Recipe& recipe) {
+  std::ofstream stream(file);
+  stream << recipe_json(recipe).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+  stream.close();
+  if (!stream) fail("{}: cannot write", file.string());
+}
+
+}  // namespace whittle

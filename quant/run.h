@@ -1,0 +1,81 @@
+#pragma once
+// The stages of one run, and what goes from one to the next: the model, the recipe as it stands, the text.
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "quant/budget.h"
+#include "quant/calibrated.h"
+#include "quant/pipeline.h"
+#include "quant/rotation.h"
+#include "quant/tuning.h"
+#include "quant/work_folder.h"
+
+namespace whittle {
+
+class Run {
+ public:
+  // Where a pipe has the text, it is read here: a run may be kept waiting only while signals are not held
+  // back. Where there is a budget, the recipe becomes the one with the smallest formats. All that is referred
+  // to must outlive this. Throws Error for what cannot be carried out.
+  Run(const std::filesystem::path& source, const Recipe& recipe, const Team& team, const RunOptions& options,
+      const Progress& progress);
+
+  const FolderWeights& source() const { return source_; }
+  const Recipe& recipe() const { return recipe_; }
+  QuantizationReport& report() { return report_; }
+  nlohmann::json identity() const;
+
+  std::unique_ptr<Method> rounded() const;
+
+  // Checks the weights and finds the text: what comes before all that is below. work: it must outlive this
+  // and every method.
+  void begin(WorkFolder& work);
+  // What tensors cost, as the recipe stands: every linear in the smallest format.
+  BudgetSolver measure();
+  // From here on the recipe is this one.
+  void use(const Recipe& recipe);
+  // The layers, by the recipe as it stands. prefix: of the names under which its modules are kept.
+  std::unique_ptr<CalibratedMethod> calibrated(const std::string& prefix);
+  std::unique_ptr<Method> tuned(std::unique_ptr<CalibratedMethod> before);
+
+  // The weights and the recipe, into a folder.
+  void write(const std::filesystem::path& folder, Method& method);
+  // config.json of what was written.
+  nlohmann::json config() const;
+
+ private:
+  // body(progress of this stage)
+  template <class Body>
+  void stage(const std::string& name, Body body);
+  const WeightSource& base() const;
+  std::function<bool(const Module&)> changed() const;
+  CalibratedOptions calibrated_options(const std::string& prefix) const;
+  CalibrationText draw_text(const CalibrationProgress& progress) const;
+  void require_choice() const;
+  void split_text();
+  TuningOptions tuning_options() const;
+  std::map<std::string, std::string> provenance(const Method& method) const;
+
+  const FolderWeights source_;
+  std::optional<RotatedWeights> rotated_;
+  Recipe recipe_;
+  QuantizationPlan plan_;
+  const Team& team_;
+  const RunOptions& options_;
+  const Progress& progress_;
+  WorkFolder* work_ = nullptr;
+  CalibrationText text_;
+  std::vector<std::vector<int32_t>> tuning_windows_;
+  QuantizationReport report_;
+};
+
+// For people and for --recipe. Throws Error that names the file.
+void write_recipe(const std::filesystem::path& file, const Recipe& recipe);
+
+}  // namespace whittle

@@ -1,0 +1,37 @@
+#include "quant/run_identity.h"
+
+#include "quant/recipe_file.h"
+
+namespace whittle {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What a file was.
+nlohmann::json stamp(const fs::path& file) {
+  return {fs::file_size(file), fs::last_write_time(file).time_since_epoch().count()};
+}
+
+nlohmann::json budget_json(const Budget& budget) {
+  if (budget.bits) return {{"bits", *budget.bits}};
+  if (budget.bytes) return {{"bytes", *budget.bytes}};
+  if (budget.kl) return {{"kl", *budget.kl}};
+  return nullptr;
+}
+
+}  // namespace
+
+nlohmann::json run_identity(const fs::path& source, const Recipe& recipe, const RunOptions& options) {
+  nlohmann::json identity = {{"version", options.version},
+                             {"recipe", recipe_json(recipe)},
+                             {"memory", options.memory},
+                             {"budget", budget_json(options.budget)},
+                             {"source", fs::absolute(source).lexically_normal().string()}};
+  for (const auto& entry : fs::directory_iterator(source))
+    if (entry.is_regular_file()) identity["files"][entry.path().filename().string()] = stamp(entry.path());
+  if (std::error_code error; fs::is_regular_file(recipe.calibration.source, error))
+    identity["calibration"] = stamp(recipe.calibration.source);
+  return identity;
+}
+
+}  // namespace whittle
