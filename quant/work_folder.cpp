@@ -2,12 +2,18 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <exception>
 #include <fstream>
+#include <utility>
 
+#include "engine/files/hidden_sibling.h"
 #include "engine/files/json_file.h"
 #include "engine/files/output_folder.h"
 #include "engine/files/safetensors_writer.h"
@@ -32,6 +38,19 @@ std::span<const std::byte> bytes_of(const std::vector<T>& values) {
   return std::as_bytes(std::span(values));
 }
 
+// Of everything in the folder but identity_file.
+bool written_by_a_run(const fs::directory_entry& entry) {
+  const fs::path extension = entry.path().extension();
+  return extension == ".partial" || extension == ".safetensors";
+}
+
+bool same_file(int fd, const fs::path& path) {
+  struct stat opened {
+  }, named{};
+  return fstat(fd, &opened) == 0 && lstat(path.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
+         opened.st_ino == named.st_ino;
+}
+
 // The first field in which two runs differ.
 std::string difference(const nlohmann::json& before, const nlohmann::json& now) {
   for (const auto& [field, value] : now.items())
@@ -53,51 +72,97 @@ fs::path WorkFolder::path_for(const fs::path& out) {
 }
 
 WorkFolder::WorkFolder(const fs::path& out, const nlohmann::json& identity, bool resume)
-    : path_(path_for(out)), resume_(resume) {
-  if (!resume) remove_if_abandoned(path_);
-  std::error_code error;
-  fs::create_directory(path_, error);
-  fd_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd_ < 0) fail("{}: cannot create: {}", path_.string(), std::strerror(errno));
-  if (flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-    close(fd_);
-    fail("{}: another run is working there", path_.string());
+    : out_(final_path_of(out)), path_(path_for(out)), resume_(resume) {
+  constexpr int attempts = 100;
+  bool ours = false;
+  for (int i = 0; i < attempts && !ours; ++i) {
+    lock();
+    try {
+      ours = fd_ >= 0 && claim(identity);
+      if (fd_ >= 0 && !ours) remove();
+    } catch (...) {
+      std::error_code ignored;
+      fs::remove(path_, ignored);  // where nothing is in it
+      unlock();
+      throw;
+    }
+    if (!ours) unlock();
   }
-  try {
-    claim(identity);
-  } catch (...) {
-    if (!resume_) fs::remove_all(path_, error);
-    close(fd_);
-    throw;
-  }
+  if (!ours) fail("{}: cannot create: other runs remove it", path_.string());
   if (!resume_) note_.emplace(path_);
 }
 
-void WorkFolder::claim(const nlohmann::json& identity) {
-  const fs::path file = path_ / identity_file, partial = path_ / "run.partial";
-  if (fs::exists(file)) {
+// No lock is held afterwards where another run has removed the folder in the meantime.
+void WorkFolder::lock() {
+  std::error_code error;
+  fs::create_directory(path_, error);
+  fd_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd_ < 0 && errno == ENOENT && fs::exists(path_.parent_path(), error)) return;
+  if (fd_ < 0) fail("{}: cannot create: {}", path_.string(), std::strerror(errno));
+  locked_ = flock(fd_, LOCK_EX | LOCK_NB) == 0;
+  const bool in_use = !locked_ && errno == EWOULDBLOCK;
+  if (in_use || !same_file(fd_, path_)) unlock();
+  if (in_use) fail("{}: another run is working there", path_.string());
+}
+
+void WorkFolder::unlock() {
+  if (fd_ >= 0) close(std::exchange(fd_, -1));
+}
+
+// Whether what is there is this run's, or nothing was; else it is to be removed.
+bool WorkFolder::claim(const nlohmann::json& identity) {
+  const fs::path file = path_ / identity_file;
+  const bool begun = fs::exists(file);
+  if (!begun && !std::ranges::all_of(fs::directory_iterator(path_), written_by_a_run))
+    fail("{}: is not the work of a run: {} is missing", path_.string(), identity_file);
+  if (begun && resume_) {
     const nlohmann::json before = read_json_file(file, most_identity_bytes);
     if (before != parse_json(dumped(identity), identity_file))
       fail("{}: holds the work of another run: {}", path_.string(),
            before.is_object() ? difference(before, identity) : "not an object");
-    return;
+    return true;
   }
-  // What is there without it came from nobody knows whom.
-  if (!fs::is_empty(path_) && !(fs::exists(partial) && std::distance(fs::directory_iterator(path_), {}) == 1))
-    fail("{}: is not the work of a run: {} is missing", path_.string(), identity_file);
+  if (fs::is_empty(path_)) {
+    write_identity(identity);
+    return true;
+  }
+  struct stat status {};
+  if (!locked_ || fstat(fd_, &status) != 0 || status.st_uid != geteuid())
+    fail("{}: holds the work of another run, of which nobody knows here whether it has ended",
+         path_.string());
+  return false;
+}
+
+void WorkFolder::write_identity(const nlohmann::json& identity) {
+  const fs::path partial = path_ / "run.partial";
   std::ofstream stream(partial);
   stream << dumped(identity, 2) << '\n';
   stream.close();
-  if (!stream) fail("{}: cannot write", partial.string());
+  if (!stream) {
+    std::error_code ignored;
+    fs::remove(partial, ignored);
+    fail("{}: cannot write", partial.string());
+  }
   sync_to_disk(partial);
-  fs::rename(partial, file);
+  fs::rename(partial, path_ / identity_file);
+}
+
+// The lock goes with the folder: while its files go one by one, nobody takes it for abandoned.
+void WorkFolder::remove() {
+  HiddenSibling away(out_, HiddenSibling::Kind::folder);
+  if (std::rename(path_.c_str(), away.path().c_str()) != 0)
+    fail("{}: cannot remove: {}", path_.string(), std::strerror(errno));
 }
 
 WorkFolder::~WorkFolder() {
-  std::error_code ignored;
-  if (finished_ || !resume_) fs::remove_all(path_, ignored);
+  if (finished_ || !resume_) try {
+      remove();
+    } catch (const std::exception&) {  // a full disk takes no other name
+      std::error_code ignored;
+      fs::remove_all(path_, ignored);
+    }
   note_.reset();
-  close(fd_);
+  unlock();
 }
 
 void WorkFolder::save(const std::string& name, std::span<const Part> parts, const nlohmann::json& facts) {

@@ -1,6 +1,8 @@
 #pragma once
 // What a long run has finished so far, so that another one can go on from there: ".NAME.whittle-work", a
-// hidden folder beside the output. It is no model; each file in it appears when it is complete.
+// hidden folder beside the output. It is no model; each file in it appears when it is complete. It goes all
+// at once, under a name that every writer to the same place clears away (hidden_sibling.h): a kill -9 leaves
+// it as it was or not at all.
 
 #include <cstdint>
 #include <filesystem>
@@ -21,7 +23,8 @@ class WorkFolder {
  public:
   // identity: an object of everything that the results depend on. resume: go on from what a run of the same
   // identity left, and leave the folder for another when this one does not end well; else what was left is
-  // removed, and nothing is left. Throws Error where the folder is in use, or belongs to another identity.
+  // removed, and nothing is left. Throws Error where the folder is in use, belongs to another identity, or
+  // holds what no run has written.
   WorkFolder(const std::filesystem::path& out, const nlohmann::json& identity, bool resume);
   ~WorkFolder();
   WorkFolder(const WorkFolder&) = delete;
@@ -51,10 +54,15 @@ class WorkFolder {
 
  private:
   std::filesystem::path file(const std::string& name) const { return path_ / (name + ".safetensors"); }
-  void claim(const nlohmann::json& identity);
+  void lock();
+  void unlock();
+  bool claim(const nlohmann::json& identity);
+  void write_identity(const nlohmann::json& identity);
+  void remove();
 
-  std::filesystem::path path_;
-  bool resume_, finished_ = false;
+  const std::filesystem::path out_, path_;
+  const bool resume_;
+  bool finished_ = false, locked_ = false;
   int fd_ = -1;  // the lock hangs on it
   std::optional<NotedOutput> note_;
 };
