@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/files/json_file.h"
 #include "engine/files/output_folder.h"
 #include "kernels/error.h"
 #include "quant/budget_search.h"
@@ -42,7 +43,6 @@ QuantizationReport quantize(const fs::path& source, const fs::path& out, const R
   std::optional<WorkFolder> work;
   std::unique_ptr<Method> method;
   if (recipe.method == MethodName::rtn) {
-    remove_if_abandoned(WorkFolder::path_for(out));
     method = run.rounded();
   } else {
     work.emplace(out, run.identity(), options.resume);
@@ -54,6 +54,10 @@ QuantizationReport quantize(const fs::path& source, const fs::path& out, const R
   run.write(folder.path(), *method);
   folder.commit(run.config());
   if (work) work->finish();
+  if (!work && WorkFolder::left_beside(out))
+    run.report().notes.push_back(
+        fmt::format("{}: what an interrupted calibration had finished is still there, to be gone on with",
+                    printable(WorkFolder::path_for(out).string())));
   return std::move(run.report());
 }
 

@@ -38,7 +38,8 @@ struct QuantizationReport {
     double seconds = 0;
   };
   std::vector<Stage> stages;
-  std::vector<std::string> notes;  // what other readers of the format will not take, a sentence each
+  // What other readers of the format will not take, and what lies beside the output; a sentence each.
+  std::vector<std::string> notes;
 };
 
 // Called from one thread: the stage, how far it is in steps of its own, and what is being worked on.

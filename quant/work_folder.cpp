@@ -71,6 +71,11 @@ fs::path WorkFolder::path_for(const fs::path& out) {
   return final_path.parent_path() / fmt::format(".{}.whittle-work", final_path.filename().string());
 }
 
+bool WorkFolder::left_beside(const fs::path& out) {
+  std::error_code error;
+  return fs::exists(path_for(out) / identity_file, error);
+}
+
 WorkFolder::WorkFolder(const fs::path& out, const nlohmann::json& identity, bool resume)
     : out_(final_path_of(out)), path_(path_for(out)), resume_(resume) {
   constexpr int attempts = 100;

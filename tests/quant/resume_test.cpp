@@ -1,5 +1,6 @@
 // A run that was cut off anywhere, and the one that goes on from it.
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
@@ -96,6 +97,34 @@ TEST_CASE("Without it, a run that is cut off leaves nothing, and begins afresh")
   CHECK(at.hidden() == 1);
   quantize(at.model, at.out, some_recipe(), Team(1), {"another version"}, {});
   CHECK(at.hidden() == 0);
+}
+
+TEST_CASE("Rounding alone to the same place leaves what a calibrated run can go on with, and says so") {
+  const Folders at;
+  const RunOptions options = {.version = "test", .resume = true};
+  quantize(at.model, at.whole, some_recipe(), Team(1), options, {});
+  Recipe rounded = some_recipe();
+  rounded.method = MethodName::rtn;
+  const auto notes = [&] {
+    const std::vector<std::string> said =
+        quantize(at.model, at.out, rounded, Team(1), {.version = "test"}, {}).notes;
+    fs::remove_all(at.out);
+    return std::ranges::count_if(said, [&](const std::string& note) {
+      return note.find(WorkFolder::path_for(at.out).string()) != std::string::npos;
+    });
+  };
+  CHECK(notes() == 0);
+  REQUIRE(cut_off_at(at, options, 66));
+  CHECK(notes() == 1);
+  CHECK(at.hidden() == 1);
+  int steps = 0;
+  quantize(at.model, at.out, some_recipe(), Team(1), options,
+           [&](const std::string& stage, int64_t, int64_t, const std::string&) {
+             steps += stage == "calibration text";
+           });
+  CHECK(steps == 0);  // it was there
+  CHECK(at.hidden() == 0);
+  check_same(at.whole, at.out);
 }
 
 TEST_CASE("Only the same run goes on: what is different is named") {
