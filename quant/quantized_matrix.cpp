@@ -88,12 +88,19 @@ DType scale_dtype(const QuantizationScheme& scheme) {
   return scheme.strategy == ScaleStrategy::group ? DType::F16 : DType::F32;
 }
 
+// BF16 reaches as far as F32, with fewer bits.
+DType widest_scale_dtype(const QuantizationScheme& scheme) {
+  const DType usual = scale_dtype(scheme);
+  return usual == DType::F16 ? DType::BF16 : usual;
+}
+
 QuantizedMatrix with_best_scale_type(const QuantizationScheme& scheme,
                                      const std::function<QuantizedMatrix(DType)>& quantize) {
   QuantizedMatrix best = quantize(scale_dtype(scheme));
-  if (best.scale_type != DType::F16 || best.fit == ScaleFit::good) return best;
-  // BF16 reaches as far as F32, with fewer bits: a few tiny groups are no reason to take it.
-  QuantizedMatrix other = quantize(DType::BF16);
+  const DType widest = widest_scale_dtype(scheme);
+  if (best.scale_type == widest || best.fit == ScaleFit::good) return best;
+  // A few tiny groups are no reason to take one with fewer bits.
+  QuantizedMatrix other = quantize(widest);
   return best.fit == ScaleFit::lost || other.loss < best.loss ? other : best;
 }
 

@@ -45,5 +45,7 @@ void measure(const WeightMatrix& weights, QuantizedMatrix& quantized, const Team
 QuantizedMatrix with_best_scale_type(const QuantizationScheme& scheme,
                                      const std::function<QuantizedMatrix(DType)>& quantize);
 DType scale_dtype(const QuantizationScheme& scheme);
+// The other, or the same: what does not fit it fits none.
+DType widest_scale_dtype(const QuantizationScheme& scheme);
 
 }  // namespace whittle

@@ -1,7 +1,6 @@
 #include "quant/quantized_writer.h"
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 
 #include "engine/files/compressed_tensors.h"
@@ -9,42 +8,12 @@
 #include "engine/files/interrupts.h"
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
+#include "quant/weight_checks.h"
 
 namespace whittle {
 namespace {
 
-// Elements of a tensor from `first` on, `step` apart.
-void require_finite(const float* values, int64_t count, const TensorView& tensor, int64_t first,
-                    int64_t step = 1) {
-  for (int64_t i = 0; i < count; ++i)
-    if (!std::isfinite(values[i]))
-      fail("{}: tensor {}: element {} is {}; a weight must be finite", tensor.file->string(),
-           quote(tensor.name), first + i * step, values[i]);
-}
-
-void require_finite_weights(const FolderWeights& source, const Module& module, const Team& team) {
-  const TensorView& tensor = source.file().get(module.name + ".weight");
-  const WeightMatrix weights = source.matrix(module);
-  team.for_each(module.rows, [&](int64_t row) {
-    if (interrupted()) return;
-    std::vector<float> values(static_cast<size_t>(module.cols));
-    weights.decode_row(row, values.data());
-    if (module.transposed)
-      require_finite(values.data(), module.cols, tensor, row, module.rows);
-    else
-      require_finite(values.data(), module.cols, tensor, row * module.cols);
-  });
-  check_interrupted();
-}
-
 std::string module_of(const TensorView& tensor) { return tensor.name.substr(0, tensor.name.rfind('.')); }
-
-// What a module of the output is made from.
-const Module& source_of(const FolderWeights& source, const QuantizationPlan& plan,
-                        const std::string& module) {
-  const auto copy = plan.copies.find(module);
-  return *source.inventory().find(copy == plan.copies.end() ? module : copy->second);
-}
 
 bool used(const QuantizationPlan& plan, const TensorView& tensor) {
   return module_of(tensor) != plan.unused && !plan.buffers.contains(tensor.name);
@@ -55,14 +24,6 @@ bool kept(const QuantizationPlan& plan, const TensorView& tensor) {
 }
 
 }  // namespace
-
-void require_finite_model(const FolderWeights& source, const Team& team) {
-  for (const Module& module : source.inventory().modules())
-    if (module.matrix()) {
-      require_finite_weights(source, module, team);
-      source.file().drop_pages(source.file().get(module.name + ".weight").bytes);
-    }
-}
 
 std::vector<TensorInfo> outline(const FolderWeights& source, const QuantizationPlan& plan) {
   const ModelFile& file = source.file();
@@ -75,7 +36,7 @@ std::vector<TensorInfo> outline(const FolderWeights& source, const QuantizationP
       tensors.push_back({target + ".weight", tensor.dtype, tensor.shape});
     }
   for (const QuantizedModule& module : plan.modules) {
-    const Module& from = source_of(source, plan, module.name);
+    const Module& from = *source.inventory().find(plan.source_of(module.name));
     for (TensorInfo& info :
          quantized_tensors(module.name, module.scheme, from.rows, from.cols, scale_dtype(module.scheme)))
       tensors.push_back(std::move(info));
@@ -164,14 +125,11 @@ void QuantizedWriter::copy(const TensorView& tensor, const std::string& name, Sa
 }
 
 void QuantizedWriter::quantize_module(const QuantizedModule& module, SafetensorsWriter& writer) {
-  const Module& source = source_of(source_, plan_, module.name);
+  const Module& source = *source_.inventory().find(plan_.source_of(module.name));
   const QuantizationScheme& scheme = module.scheme;
   require_finite_weights(source_, source, team_);
   const QuantizedMatrix quantized = method_.quantize(source, scheme);
-  if (quantized.fit == ScaleFit::lost)
-    fail("{}: tensor {}: row {}, group {}: no scale in {} stands for weights of this size",
-         file_.get(source.name + ".weight").file->string(), quote(source.name + ".weight"), quantized.row,
-         quantized.group, name(quantized.scale_type));
+  require_scales(quantized, file_.get(source.name + ".weight"));
   if (quantized.scale_type == DType::BF16) writer.make_bf16(module.name + ".weight_scale");
   error_ += quantized.error;
   power_ += quantized.power;

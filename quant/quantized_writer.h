@@ -59,7 +59,4 @@ class QuantizedWriter {
   double error_ = 0, power_ = 0;
 };
 
-// Throws Error where a matrix holds a value that is not finite. (Vectors are checked as they are read.)
-void require_finite_model(const FolderWeights& source, const Team& team);
-
 }  // namespace whittle

@@ -173,6 +173,11 @@ const QuantizedModule* QuantizationPlan::find(std::string_view module) const {
   return found != modules.end() ? &*found : nullptr;
 }
 
+const std::string& QuantizationPlan::source_of(const std::string& module) const {
+  const auto copy = copies.find(module);
+  return copy == copies.end() ? module : copy->second;
+}
+
 std::vector<std::string> QuantizationPlan::notes(const Inventory& inventory) const {
   std::vector<std::string> notes;
   const auto inputs = [&](const std::string& name) {

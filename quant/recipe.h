@@ -81,6 +81,8 @@ struct QuantizationPlan {
 
   // nullptr where it is not quantized.
   const QuantizedModule* find(std::string_view module) const;
+  // Whose matrix it is written from: its own, but for copies.
+  const std::string& source_of(const std::string& module) const;
   // What other readers of the format will not take, a sentence each.
   std::vector<std::string> notes(const Inventory& inventory) const;
 };

@@ -12,6 +12,7 @@
 #include "quant/rounded.h"
 #include "quant/run_identity.h"
 #include "quant/tuned.h"
+#include "quant/weight_checks.h"
 
 namespace whittle {
 
@@ -92,7 +93,10 @@ void Run::split_text() {
 void Run::begin(WorkFolder& work) {
   work_ = &work;
   // Weights run before their turn comes to be written.
-  stage("check", [&](const StageProgress&) { require_finite_model(source_, team_); });
+  stage("check", [&](const StageProgress&) {
+    require_finite_model(source_, team_);
+    require_scales(source_, base(), plan_, team_);
+  });
   stage("calibration text", [&](const StageProgress& progress) {
     if (std::optional<CalibrationText> saved = load_calibration(*work_)) {
       text_ = std::move(*saved);
@@ -122,6 +126,7 @@ BudgetSolver Run::measure() {
 void Run::use(const Recipe& recipe) {
   recipe_ = recipe;
   plan_ = plan_quantization(recipe_, source_);
+  require_scales(source_, base(), plan_, team_);
 }
 
 std::unique_ptr<Method> Run::rounded() const {

@@ -230,6 +230,55 @@ TEST_CASE("A NaN or an infinity in a weight is named before any text is drawn or
     }
 }
 
+TEST_CASE("Weights that no scale stands for are named before any text is drawn or layer run") {
+  const TemporaryFolder folder;
+  const TinyModel tiny = {.hidden_size = 64, .intermediate_size = 96};
+  write_tiny_model(folder.path(), tiny);
+  const std::vector<RawTensor> tensors = tensors_of(tiny);
+  const auto error_of = [&](const Recipe& recipe, std::vector<std::string>& stages) -> std::string {
+    try {
+      quantize(
+          folder.path(), folder.path() / "out", recipe, Team(2), {"test"},
+          [&](const std::string& stage, int64_t, int64_t, const std::string&) { stages.push_back(stage); });
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  for (const RotationName rotation : {RotationName::none, RotationName::values})
+    for (const auto& [name, format] : {std::pair("model.layers.1.mlp.up_proj.weight", WeightFormat::int4),
+                                       {"model.layers.0.self_attn.q_proj.weight", WeightFormat::int8},
+                                       {"model.embed_tokens.weight", WeightFormat::int4}}) {
+      CAPTURE(name);
+      std::vector<RawTensor> changed = tensors;
+      for (RawTensor& tensor : changed) {
+        if (tensor.name != name) continue;
+        std::vector<float> values(tensor.bytes.size() / sizeof(float));
+        std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+        // Of row 5 the second group, or all of it.
+        for (size_t k = 5 * 64 + (format == WeightFormat::int4 ? 32 : 0); k < 6 * 64; ++k)
+          values[k] = std::ldexp(values[k], -145);
+        tensor.bytes = bytes_of(values);
+      }
+      write_safetensors(folder.path() / "model.safetensors", changed);
+      Recipe recipe = gptq_recipe(folder.path(), 16);
+      recipe.rotation = rotation;
+      recipe.weights = format;
+      recipe.group_size = format == WeightFormat::int4 ? 32 : 0;
+      if (name == std::string("model.embed_tokens.weight")) recipe.lm_head = WeightFormat::int4;
+      std::vector<std::string> stages, unused;
+      const std::string message = error_of(recipe, stages);
+      CAPTURE(message, stages.size());
+      CHECK(message.find(name) != std::string::npos);
+      CHECK(message.find(format == WeightFormat::int4
+                             ? "row 5, group 1: no scale in BF16"
+                             : "row 5, group 0: no scale in F32") != std::string::npos);
+      CHECK(stages.empty());
+      recipe.method = MethodName::rtn;
+      CHECK(error_of(recipe, unused) == message);
+    }
+}
+
 TEST_CASE("Modules that are kept cost no calibration, and layers that are kept go through as they are") {
   const TemporaryFolder folder;
   for (const fs::path& model : write_models(folder.path())) {
