@@ -65,7 +65,9 @@ std::vector<FrontierPoint> write_frontier(const fs::path& source, const fs::path
                                           std::vector<double> target_bits, const Team& team,
                                           const RunOptions& options, const Progress& progress) {
   std::ranges::sort(target_bits);
-  Run run(source, smallest_recipe(recipe), team, options, progress);
+  Recipe smallest = smallest_recipe(recipe);
+  smallest.tuning_tokens = 0;  // left to those who carry a recipe out
+  Run run(source, smallest, team, options, progress);
   const HeldInterrupts held;
   check_free_folder(final_path_of(out));
   HiddenSibling folder(final_path_of(out), HiddenSibling::Kind::folder);
@@ -74,11 +76,12 @@ std::vector<FrontierPoint> write_frontier(const fs::path& source, const fs::path
   const BudgetSolver solver = run.measure();
   std::vector<FrontierPoint> points;
   for (const double bits : target_bits) {
-    const MixedRecipe mix = solver.solve({.bits = bits});
+    MixedRecipe mix = solver.solve({.bits = bits});
     run.use(mix.recipe);
     const std::string name = fmt::format("{}", bits);
     run.calibrated(name + " bits.");
-    points.push_back({bits, mix.bits, mix.predicted_kl, run.report().held_out});
+    points.push_back({bits, mix.bits, mix.predicted_kl, run.report().held_out, recipe.tuning_tokens});
+    mix.recipe.tuning_tokens = recipe.tuning_tokens;
     write_recipe(folder.path() / (name + ".json"), mix.recipe);
   }
   run.source().file().check_unchanged();

@@ -55,10 +55,12 @@ QuantizationReport quantize(const std::filesystem::path& source, const std::file
                             const Progress& progress);
 
 // What `quantize` would do for each of these budgets of bits, measured once for all: `out` becomes a folder
-// of recipes, "4.25.json" for 4.25 bits. Each is carried out as far as its figures.
+// of recipes, "4.25.json" for 4.25 bits. Each is carried out as far as its figures, and not tuned: where the
+// recipe asks for that, those that are written do.
 struct FrontierPoint {
   double target_bits = 0, bits = 0, predicted_kl = 0;
   std::optional<DriftReport> held_out;
+  int64_t tuning_tokens = 0;  // of the recipe; what the figures do not know of
 };
 std::vector<FrontierPoint> write_frontier(const std::filesystem::path& source,
                                           const std::filesystem::path& out, const Recipe& recipe,

@@ -51,6 +51,7 @@ nlohmann::json frontier_json(std::span<const FrontierPoint> points) {
     json.push_back({{"target_bits", point.target_bits},
                     {"bits_per_weight", point.bits},
                     {"predicted_kl", or_null(point.predicted_kl)},
+                    {"tuning_tokens", point.tuning_tokens},
                     {"held_out", point.held_out ? held_out_json(*point.held_out) : nlohmann::json(nullptr)}});
   return json;
 }
@@ -62,7 +63,11 @@ std::string frontier_text(std::span<const FrontierPoint> points) {
                    format_fixed(point.predicted_kl, 5),
                    point.held_out ? format_fixed(point.held_out->kl.mean, 5) : "–",
                    point.held_out ? format_fixed(point.held_out->model_perplexity(), 4) : "–"});
-  return table.text();
+  std::string text = table.text();
+  if (!points.empty() && points.front().tuning_tokens)
+    text += fmt::format("\nmeasured before tuning, which each recipe asks for: on {} tokens\n",
+                        points.front().tuning_tokens);
+  return text;
 }
 
 std::string quantization_text(const QuantizationReport& report) {

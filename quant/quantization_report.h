@@ -15,7 +15,7 @@ namespace whittle {
 nlohmann::json quantization_json(const QuantizationReport& report);
 std::string quantization_text(const QuantizationReport& report);
 
-// A list of points: target_bits, bits_per_weight, predicted_kl, held_out.
+// A list of points: target_bits, bits_per_weight, predicted_kl, tuning_tokens, held_out.
 nlohmann::json frontier_json(std::span<const FrontierPoint> points);
 std::string frontier_text(std::span<const FrontierPoint> points);
 
