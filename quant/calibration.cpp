@@ -26,8 +26,8 @@ constexpr int64_t bytes_per_token = 32;
 constexpr int64_t most_held_out = 16;
 
 // FNV-1a over the ids, to tell two calibrations apart.
-uint64_t hash_of(const std::vector<std::vector<int32_t>>& windows) {
-  uint64_t hash = 0xcbf29ce484222325u;
+constexpr uint64_t hash_of_nothing = 0xcbf29ce484222325u;
+uint64_t hash_of(const std::vector<std::vector<int32_t>>& windows, uint64_t hash = hash_of_nothing) {
   for (const std::vector<int32_t>& window : windows)
     for (const int32_t id : window)
       for (int byte = 0; byte < 4; ++byte)
@@ -119,6 +119,16 @@ CalibrationText calibration_text(const CalibrationChoice& choice, const FolderWe
 std::string CalibrationText::source() const {
   return fmt::format("{}: {} tokens in {} windows, fnv1a {:016x}", from, tokens(), windows.size(),
                      hash_of(windows));
+}
+
+std::string CalibrationText::fingerprint() const {
+  uint64_t hash = hash_of_nothing;
+  for (const auto* part : {&windows, &held_out.ids}) {
+    std::vector<int32_t> lengths = {static_cast<int32_t>(part->size())};
+    for (const std::vector<int32_t>& window : *part) lengths.push_back(static_cast<int32_t>(window.size()));
+    hash = hash_of(*part, hash_of({lengths}, hash));
+  }
+  return fmt::format("fnv1a {:016x}", hash);
 }
 
 void save(WorkFolder& work, const CalibrationText& text) {

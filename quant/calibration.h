@@ -29,6 +29,7 @@ struct CalibrationText {
   Windows held_out;                           // that no method sees; none where there is only one window
   std::string from;                           // the model itself, or a file
   std::string source() const;                 // for the provenance: where from, how many, a hash of the ids
+  std::string fingerprint() const;            // a hash of all windows, those that are held out, too
   int64_t tokens() const;
   int64_t held_out_tokens() const;
 };

@@ -38,7 +38,9 @@ Run::Run(const fs::path& source, const Recipe& recipe, const Team& team, const R
   rotated_.emplace(source_, rotation, team_);
 }
 
-nlohmann::json Run::identity() const { return run_identity(source_.file().folder(), recipe_, options_); }
+nlohmann::json Run::identity() const {
+  return run_identity(source_.file().folder(), recipe_, text_, options_);
+}
 
 template <class Body>
 void Run::stage(const std::string& name, Body body) {

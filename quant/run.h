@@ -29,7 +29,7 @@ class Run {
   const FolderWeights& source() const { return source_; }
   const Recipe& recipe() const { return recipe_; }
   QuantizationReport& report() { return report_; }
-  nlohmann::json identity() const;
+  nlohmann::json identity() const;  // before begin()
 
   std::unique_ptr<Method> rounded() const;
 

@@ -21,7 +21,8 @@ nlohmann::json budget_json(const Budget& budget) {
 
 }  // namespace
 
-nlohmann::json run_identity(const fs::path& source, const Recipe& recipe, const RunOptions& options) {
+nlohmann::json run_identity(const fs::path& source, const Recipe& recipe, const CalibrationText& text,
+                            const RunOptions& options) {
   nlohmann::json identity = {{"version", options.version},
                              {"recipe", recipe_json(recipe)},
                              {"memory", options.memory},
@@ -29,8 +30,7 @@ nlohmann::json run_identity(const fs::path& source, const Recipe& recipe, const 
                              {"source", fs::absolute(source).lexically_normal().string()}};
   for (const auto& entry : fs::directory_iterator(source))
     if (entry.is_regular_file()) identity["files"][entry.path().filename().string()] = stamp(entry.path());
-  if (std::error_code error; fs::is_regular_file(recipe.calibration.source, error))
-    identity["calibration"] = stamp(recipe.calibration.source);
+  if (!text.windows.empty()) identity["calibration"] = text.fingerprint();
   return identity;
 }
 

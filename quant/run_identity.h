@@ -4,12 +4,14 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "quant/calibration.h"
 #include "quant/pipeline.h"
 
 namespace whittle {
 
-// An object for WorkFolder. recipe: before a budget is spent.
+// An object for WorkFolder. recipe: before a budget is spent. text: of a file or a pipe; empty: the model's
+// own, which recipe and model decide.
 nlohmann::json run_identity(const std::filesystem::path& source, const Recipe& recipe,
-                            const RunOptions& options);
+                            const CalibrationText& text, const RunOptions& options);
 
 }  // namespace whittle

@@ -1,15 +1,19 @@
 // A run that was cut off anywhere, and the one that goes on from it.
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "kernels/error.h"
 #include "quant/pipeline.h"
 #include "quant/recipe_file.h"
 #include "tests/support/paths.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/tokenizer_files.h"
 
 using namespace whittle;
 using namespace whittle::test;
@@ -51,15 +55,15 @@ void check_same(const fs::path& a, const fs::path& b) {
 }
 
 // Runs with an exception at the `n`-th step that is reported; whether that came.
-bool cut_off_at(const Folders& at, const RunOptions& options, int n) {
+bool cut_off_at(const Folders& at, const RunOptions& options, int n, const Recipe& recipe = some_recipe()) {
   int seen = 0;
   try {
-    quantize(at.model, at.out, some_recipe(), Team(1), options,
+    quantize(at.model, at.out, recipe, Team(1), options,
              [&](const std::string&, int64_t, int64_t, const std::string&) {
                if (++seen == n) throw Error("cut off");
              });
   } catch (const Error& error) {
-    REQUIRE(std::string(error.what()) == "cut off");
+    if (std::string(error.what()) != "cut off") throw;
     return true;
   }
   return false;
@@ -146,6 +150,48 @@ TEST_CASE("Only the same run goes on: what is different is named") {
   refused(some_recipe(), {.version = "test", .budget = {.bits = 5}}, "budget");
   std::ofstream(at.model / "config.json", std::ios::app) << ' ';
   refused(some_recipe(), options, "config.json");
+}
+
+TEST_CASE("Text from a file or a pipe is known by what it says") {
+  const Folders at;
+  write_text(at.model / "tokenizer.json", bpe_tokenizer({"a", "b", "c", "d", "e"}).dump());
+  const fs::path file = at.folder.path() / "text.txt", pipe = at.folder.path() / "pipe";
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  std::string text;
+  SplitMix64 random(5);
+  for (int i = 0; i < 500; ++i) text += static_cast<char>('a' + random.bits() % 5);
+  const RunOptions options = {.version = "test", .resume = true};
+  const auto cut_off_on = [&](const fs::path& source, const std::string& says) {
+    Recipe recipe = some_recipe();
+    recipe.calibration.source = source;
+    std::thread writer([&] { std::ofstream(source) << says; });
+    if (source == file) writer.join();
+    if (source == file) fs::last_write_time(file, fs::file_time_type());
+    std::string message;
+    try {
+      if (!cut_off_at(at, options, 4, recipe)) message = "ended";
+    } catch (const Error& error) {
+      message = error.what();
+    }
+    if (writer.joinable()) writer.join();
+    return message;
+  };
+  for (const fs::path& source : {file, pipe}) {
+    CAPTURE(source);
+    CHECK(cut_off_on(source, text) == "");
+    CHECK(cut_off_on(source, text) == "");
+    const auto changed_at = [&](size_t place) {
+      std::string other = text;
+      other[place] = other[place] == 'a' ? 'b' : 'a';
+      return cut_off_on(source, other);
+    };
+    // What calibrates, what is held out, and what nobody looks at.
+    for (const size_t place : {0, 430})
+      CHECK_THAT(changed_at(place), Catch::Contains("another run: \"calibration\" was"));
+    CHECK(changed_at(text.size() - 1) == "");
+    CHECK(cut_off_on(source, text) == "");
+    fs::remove_all(WorkFolder::path_for(at.out));
+  }
 }
 
 TEST_CASE("What is not a run's work, or damaged, is refused and not removed") {
