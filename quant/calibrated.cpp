@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "quant/output_head.h"
-
 namespace whittle {
 namespace {
 
@@ -30,13 +28,6 @@ CalibratedMethod::CalibratedMethod(const WeightSource& source, const Quantizatio
   if (options_.gptq.repair_inputs)
     unquantized_.emplace(source.spec(), text.windows, team,
                          spill_folder(source.spec(), text.tokens(), options_.memory, work.path()));
-  const std::vector<std::vector<int32_t>>& windows = text.held_out.ids;
-  if (windows.empty()) return;
-  const auto stream = [&] {
-    return TokenStream(source.spec(), windows, team,
-                       spill_folder(source.spec(), text.held_out_tokens(), options_.memory, work.path()));
-  };
-  held_out_.emplace(HeldOut{stream(), stream()});
 }
 
 std::string CalibratedMethod::text() const {
@@ -51,10 +42,7 @@ void CalibratedMethod::prepare(const StageProgress& progress) {
   use_outer(replaced_, inventory.embedding(), inventory.embedding_name());
   stream_->embed(replaced_);
   if (unquantized_) unquantized_->embed(source_);
-  if (held_out_) {
-    held_out_->baseline.embed(original());
-    held_out_->model.embed(replaced_);
-  }
+  if (options_.judge) options_.judge->begin(replaced_);
   const int64_t layers = source_.spec().num_hidden_layers;
   for (int64_t i = 0; i < layers; ++i) {
     progress(i, layers, fmt::format("layer {}", i));
@@ -62,12 +50,21 @@ void CalibratedMethod::prepare(const StageProgress& progress) {
   }
   stream_.reset();
   unquantized_.reset();
+  if (!options_.judge) return;
   progress(layers, layers, "held-out text");
-  if (!held_out_) return;
   use_outer(replaced_, inventory.head(), inventory.head_name());
-  OutputHead baseline(original(), team_), model(replaced_, team_);
-  drift_ = compare(text_.held_out, held_out_->baseline, baseline, held_out_->model, model, team_);
-  held_out_.reset();
+  drift_ = options_.judge->end(replaced_);
+}
+
+DriftReport CalibratedMethod::judge(const ReplacedWeights& layers) const {
+  const Inventory& inventory = source_.inventory();
+  ReplacedWeights model(static_cast<const WeightSource&>(layers));
+  use_outer(model, inventory.embedding(), inventory.embedding_name());
+  options_.judge->begin(model);
+  for (int64_t i = 0; i < source_.spec().num_hidden_layers; ++i)
+    options_.judge->pass(load_layer(model, i, team_), i);
+  use_outer(model, inventory.head(), inventory.head_name());
+  return options_.judge->end(model);
 }
 
 QuantizedMatrix CalibratedMethod::quantize(const Module& module, const QuantizationScheme& scheme) {
@@ -90,17 +87,13 @@ void CalibratedMethod::use_outer(ReplacedWeights& weights, const Module& module,
 }
 
 void CalibratedMethod::run_layer(int64_t index) {
-  {
-    const DecoderLayer layer = load_layer(source_, index, team_);
-    quantize_layer(index, layer);
-    if (held_out_ && !options_.original) held_out_->baseline.pass(layer, index, KvFormat::f32, true);
-  }
-  if (held_out_ && options_.original)
-    held_out_->baseline.pass(load_layer(original(), index, team_), index, KvFormat::f32, true);
+  quantize_layer(index, load_layer(source_, index, team_));
   const bool last = index + 1 == source_.spec().num_hidden_layers;
-  const DecoderLayer layer = load_layer(replaced_, index, team_);
-  if (!last) stream_->pass(layer, index, KvFormat::f16, true);
-  if (held_out_) held_out_->model.pass(layer, index, KvFormat::f16, true);
+  if (!last || options_.judge) {
+    const DecoderLayer layer = load_layer(replaced_, index, team_);
+    if (!last) stream_->pass(layer, index, KvFormat::f16, true);
+    if (options_.judge) options_.judge->pass(layer, index);
+  }
   for (const Module& module : source_.inventory().layer(index)) replaced_.restore(module.name);
 }
 

@@ -12,6 +12,7 @@
 #include "bench/drift.h"
 #include "quant/calibration.h"
 #include "quant/gptq.h"
+#include "quant/judge.h"
 #include "quant/method.h"
 #include "quant/recipe.h"
 #include "quant/replaced_weights.h"
@@ -24,8 +25,8 @@ struct CalibratedOptions {
   GptqOptions gptq;
   // Streams that take more than an eighth of so many bytes lie in files in the work folder.
   int64_t memory = int64_t{4} << 30;
-  // The model that drift is measured against, where `source` is the same in other coordinates; nullptr: it.
-  const WeightSource* original = nullptr;
+  // Shown the model as it becomes; nullptr: nobody.
+  Judge* judge = nullptr;
   // Of source's modules, those that are not the file's.
   std::function<bool(const Module&)> changed;
   // Before the names of what is kept there, where several runs share it.
@@ -49,20 +50,15 @@ class CalibratedMethod final : public Method {
   // Modules outside of the layers are rounded to nearest.
   QuantizedMatrix quantize(const Module& module, const QuantizationScheme& scheme) override;
 
-  // What the held-out windows say of the result, if there are any; after prepare().
+  // What the judge said of the result; after prepare().
   const std::optional<DriftReport>& drift() const { return drift_; }
+  // What it says of these layers, with embedding and head as this method leaves them.
+  DriftReport judge(const ReplacedWeights& layers) const;
 
+ private:
   // Puts the embedding or the head into `weights` as it will be read: a tied matrix that becomes two is read
   // once as the one, once as the other.
   void use_outer(ReplacedWeights& weights, const Module& module, const std::string& written_as) const;
-  // What drift is measured against.
-  const WeightSource& original() const { return options_.original ? *options_.original : source_; }
-
- private:
-  struct HeldOut {
-    TokenStream baseline, model;
-  };
-
   void run_layer(int64_t index);
   // The codes of the layer's linears, from what they read of the text.
   void quantize_layer(int64_t index, const DecoderLayer& layer);
@@ -77,7 +73,6 @@ class CalibratedMethod final : public Method {
   ReplacedWeights replaced_;                // as it has become: the outer modules, and the layer at hand
   std::optional<TokenStream> stream_;       // until prepare() has ended
   std::optional<TokenStream> unquantized_;  // the same text in the unquantized model, where a method asks
-  std::optional<HeldOut> held_out_;
   std::optional<DriftReport> drift_;
 };
 

@@ -62,9 +62,9 @@ std::function<bool(const Module&)> Run::changed() const {
   return [this](const Module& module) { return rotated_->changed(module); };
 }
 
-CalibratedOptions Run::calibrated_options(const std::string& prefix) const {
+CalibratedOptions Run::calibrated_options(const std::string& prefix) {
   return {.memory = options_.memory,
-          .original = rotated_ ? &source_ : nullptr,
+          .judge = judge_ ? &*judge_ : nullptr,
           .changed = changed(),
           .prefix = prefix};
 }
@@ -114,13 +114,19 @@ void Run::begin(WorkFolder& work) {
   if (recipe_.tuning_tokens && std::ssize(tuning_windows_) < TuningOptions().windows_at_once)
     fail("{}: {} windows to tune on, where a step takes {}", text_.from, tuning_windows_.size(),
          TuningOptions().windows_at_once);
+  if (text_.held_out.ids.empty()) return;
+  stage("held-out text", [&](const StageProgress& progress) {
+    judge_.emplace(source_, text_.held_out,
+                   spill_folder(source_.spec(), text_.held_out_tokens(), options_.memory, work.path()), team_,
+                   progress);
+  });
 }
 
 BudgetSolver Run::measure() {
   Sensitivity sensitivity;
   stage("tensors", [&](const StageProgress& progress) {
-    sensitivity =
-        measure_sensitivity(base(), plan_, text_, calibrated_options("smallest."), *work_, team_, progress);
+    sensitivity = measure_sensitivity(source_, base(), plan_, text_, calibrated_options("smallest."), *work_,
+                                      team_, progress);
   });
   return {recipe_, std::move(sensitivity), source_, plan_};
 }
@@ -156,7 +162,7 @@ std::unique_ptr<Method> Run::tuned(std::unique_ptr<CalibratedMethod> before) {
     return decode_floats(float_bytes({&weight, 1}, dtype), dtype).front();
   };
   auto method = std::make_unique<TunedMethod>(std::move(before), base(), plan_, tuning_windows_,
-                                              text_.held_out, tuning_options(), stored, *work_, team_);
+                                              tuning_options(), stored, *work_, team_);
   stage("tuning", [&](const StageProgress& progress) { method->prepare(progress); });
   report_.held_out = method->drift();
   return method;
@@ -176,6 +182,7 @@ std::map<std::string, std::string> Run::provenance(const Method& method) const {
 }
 
 void Run::write(const fs::path& folder, Method& method) {
+  judge_.reset();
   report_.notes = plan_.notes(source_.inventory());
   stage("writing", [&](const StageProgress& progress) {
     QuantizedWriter weights(source_, plan_, method, team_, progress);

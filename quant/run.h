@@ -11,6 +11,7 @@
 
 #include "quant/budget.h"
 #include "quant/calibrated.h"
+#include "quant/judge.h"
 #include "quant/pipeline.h"
 #include "quant/rotation.h"
 #include "quant/tuning.h"
@@ -55,7 +56,7 @@ class Run {
   void stage(const std::string& name, Body body);
   const WeightSource& base() const;
   std::function<bool(const Module&)> changed() const;
-  CalibratedOptions calibrated_options(const std::string& prefix) const;
+  CalibratedOptions calibrated_options(const std::string& prefix);
   CalibrationText draw_text(const CalibrationProgress& progress) const;
   void require_choice() const;
   void split_text();
@@ -72,6 +73,7 @@ class Run {
   WorkFolder* work_ = nullptr;
   CalibrationText text_;
   std::vector<std::vector<int32_t>> tuning_windows_;
+  std::optional<Judge> judge_;  // from begin() to write(), where text is held out
   QuantizationReport report_;
 };
 

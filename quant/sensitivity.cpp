@@ -29,10 +29,17 @@ QuantizationScheme scheme_as(const QuantizationScheme& smallest, const ModuleFor
 
 class Measurement {
  public:
-  Measurement(const WeightSource& source, const QuantizationPlan& plan, const CalibrationText& text,
-              const CalibratedOptions& options, WorkFolder& work, const Team& team)
-      : source_(source), plan_(plan), text_(text), options_(options), work_(work), team_(team) {
-    text_.held_out.ids.clear();
+  Measurement(const WeightSource& original, const WeightSource& source, const QuantizationPlan& plan,
+              const CalibrationText& text, const CalibratedOptions& options, WorkFolder& work,
+              const Team& team)
+      : original_(original),
+        source_(source),
+        plan_(plan),
+        text_(text),
+        options_(options),
+        work_(work),
+        team_(team) {
+    options_.judge = nullptr;
     // What makes good the layers before is made for all of them as they are: one that is changed breaks it.
     options_.gptq.repair_inputs = false;
     options_.look = [this](const Module& module, const WeightMatrix& weights, const InputStatistics& inputs) {
@@ -114,16 +121,16 @@ class Measurement {
       base_->replace(module->name, {base.quantize(*module, scheme).matrix, scheme.activation_group_size});
     }
     baseline_.emplace(stream());
-    baseline_->embed(original());
+    baseline_->embed(original_);
     model_.emplace(stream());
     model_->embed(source_);
     for (int64_t i = 0; i < spec.num_hidden_layers; ++i) {
       before_.emplace_back(stream()).copy(*model_);
-      baseline_->pass(load_layer(original(), i, team_), i, KvFormat::f32, true);
+      baseline_->pass(load_layer(original_, i, team_), i, KvFormat::f32, true);
       layers_.push_back(load_layer(*base_, i, team_));
       model_->pass(layers_.back(), i, KvFormat::f16, true);
     }
-    baseline_head_.emplace(original(), team_);
+    baseline_head_.emplace(original_, team_);
     model_head_.emplace(source_, team_);
   }
 
@@ -131,8 +138,6 @@ class Measurement {
     return std::accumulate(windows_.ids.begin(), windows_.ids.end(), int64_t{0},
                            [](int64_t sum, const auto& window) { return sum + std::ssize(window); });
   }
-
-  const WeightSource& original() const { return options_.original ? *options_.original : source_; }
 
   double kl(const TokenStream& model) {
     return compare(windows_, *baseline_, *baseline_head_, model, *model_head_, team_).kl.mean;
@@ -198,9 +203,9 @@ class Measurement {
     return tensor;
   }
 
-  const WeightSource& source_;
+  const WeightSource &original_, &source_;
   const QuantizationPlan& plan_;
-  CalibrationText text_;
+  const CalibrationText& text_;
   CalibratedOptions options_;
   WorkFolder& work_;
   const Team& team_;
@@ -227,10 +232,11 @@ int64_t stored_bytes(const QuantizationScheme& scheme, int64_t rows, int64_t col
   return bytes;
 }
 
-Sensitivity measure_sensitivity(const WeightSource& source, const QuantizationPlan& plan,
-                                const CalibrationText& text, const CalibratedOptions& options,
-                                WorkFolder& work, const Team& team, const StageProgress& progress) {
-  return Measurement(source, plan, text, options, work, team).run(progress);
+Sensitivity measure_sensitivity(const WeightSource& original, const WeightSource& source,
+                                const QuantizationPlan& plan, const CalibrationText& text,
+                                const CalibratedOptions& options, WorkFolder& work, const Team& team,
+                                const StageProgress& progress) {
+  return Measurement(original, source, plan, text, options, work, team).run(progress);
 }
 
 }  // namespace whittle

@@ -25,10 +25,12 @@ struct Sensitivity {
   std::vector<Tensor> tensors;  // the layers' linears; candidates as candidate_formats()
 };
 
-// plan: every linear that may be chosen for, in the smallest format. What was measured is kept in `work`.
-Sensitivity measure_sensitivity(const WeightSource& source, const QuantizationPlan& plan,
-                                const CalibrationText& text, const CalibratedOptions& options,
-                                WorkFolder& work, const Team& team, const StageProgress& progress);
+// original: what divergence is measured from; source: it, or the same in other coordinates. plan: every
+// linear that may be chosen for, in the smallest format. What was measured is kept in `work`.
+Sensitivity measure_sensitivity(const WeightSource& original, const WeightSource& source,
+                                const QuantizationPlan& plan, const CalibrationText& text,
+                                const CalibratedOptions& options, WorkFolder& work, const Team& team,
+                                const StageProgress& progress);
 
 // Bytes of a matrix so stored, scales and zero points included.
 int64_t stored_bytes(const QuantizationScheme& scheme, int64_t rows, int64_t cols);

@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "kernels/error.h"
-#include "quant/output_head.h"
 
 namespace whittle {
 namespace {
@@ -30,14 +29,13 @@ std::optional<TuningState> load(const WorkFolder& work, const char* name) {
 
 TunedMethod::TunedMethod(std::unique_ptr<CalibratedMethod> calibrated, const WeightSource& source,
                          const QuantizationPlan& plan, const std::vector<std::vector<int32_t>>& training,
-                         const Windows& held_out, const TuningOptions& options,
+                         const TuningOptions& options,
                          std::function<float(const Module& norm, float weight)> stored, WorkFolder& work,
                          const Team& team)
     : calibrated_(std::move(calibrated)),
       source_(source),
       plan_(plan),
       training_(training),
-      held_out_(held_out),
       options_(options),
       stored_(std::move(stored)),
       work_(work),
@@ -51,8 +49,8 @@ std::string TunedMethod::text() const {
 }
 
 void TunedMethod::prepare(const StageProgress& progress) {
-  TuningTask task{.original = source_, .training = training_, .held_out = held_out_};
-  task.stored = stored_;
+  TuningTask task{.original = source_, .training = training_, .stored = stored_};
+  task.judge = [&](const ReplacedWeights& model) { return calibrated_->judge(model).kl.mean; };
   for (const Module& module : source_.inventory().modules()) {
     const QuantizedModule* plan = module.kind() == ModuleKind::linear ? plan_.find(module.name) : nullptr;
     if (plan && module.layer >= 0)
@@ -71,24 +69,7 @@ void TunedMethod::prepare(const StageProgress& progress) {
   ReplacedWeights model(tuned_);
   for (const auto& [name, matrix] : result_.matrices)
     model.replace(name, {matrix.matrix, task.matrices.at(name).activation_group_size});
-  judge(model);
-}
-
-void TunedMethod::judge(ReplacedWeights& model) {
-  const Inventory& inventory = source_.inventory();
-  const WeightSource& original = calibrated_->original();
-  TokenStream baseline(source_.spec(), held_out_.ids, team_, {}),
-      tuned(source_.spec(), held_out_.ids, team_, {});
-  calibrated_->use_outer(model, inventory.embedding(), inventory.embedding_name());
-  baseline.embed(original);
-  tuned.embed(model);
-  for (int64_t i = 0; i < source_.spec().num_hidden_layers; ++i) {
-    baseline.pass(load_layer(original, i, team_), i, KvFormat::f32, true);
-    tuned.pass(load_layer(model, i, team_), i, KvFormat::f16, true);
-  }
-  calibrated_->use_outer(model, inventory.head(), inventory.head_name());
-  OutputHead baseline_head(original, team_), head(model, team_);
-  drift_ = compare(held_out_, baseline, baseline_head, tuned, head, team_);
+  drift_ = calibrated_->judge(model);
 }
 
 const WeightSource* TunedMethod::changed(const Module& module) const {

@@ -13,12 +13,12 @@ namespace whittle {
 
 class TunedMethod final : public Method {
  public:
-  // stored: a norm's weight as the file will hold it. All that is referred to must outlive this.
+  // calibrated: with a judge. stored: a norm's weight as the file will hold it. All that is referred to must
+  // outlive this.
   TunedMethod(std::unique_ptr<CalibratedMethod> calibrated, const WeightSource& source,
               const QuantizationPlan& plan, const std::vector<std::vector<int32_t>>& training,
-              const Windows& held_out, const TuningOptions& options,
-              std::function<float(const Module& norm, float weight)> stored, WorkFolder& work,
-              const Team& team);
+              const TuningOptions& options, std::function<float(const Module& norm, float weight)> stored,
+              WorkFolder& work, const Team& team);
 
   std::string text() const override;
   // The calibrated method is prepared already. Goes on from what is kept in `work`.
@@ -30,14 +30,10 @@ class TunedMethod final : public Method {
   const DriftReport& drift() const { return *drift_; }
 
  private:
-  // Takes the held-out windows through `model`, all of the result but its embedding and head.
-  void judge(ReplacedWeights& model);
-
   const std::unique_ptr<CalibratedMethod> calibrated_;
   const WeightSource& source_;
   const QuantizationPlan& plan_;
   const std::vector<std::vector<int32_t>>& training_;
-  const Windows& held_out_;
   const TuningOptions options_;
   const std::function<float(const Module& norm, float weight)> stored_;
   WorkFolder& work_;

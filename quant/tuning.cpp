@@ -6,7 +6,6 @@
 #include <numeric>
 #include <random>
 
-#include "bench/drift.h"
 #include "engine/files/interrupts.h"
 #include "kernels/error.h"
 #include "quant/gradient/kl_loss.h"
@@ -15,11 +14,6 @@
 
 namespace whittle {
 namespace {
-
-// Whose owner outlives it.
-std::shared_ptr<const WeightSource> borrowed(const WeightSource& source) {
-  return {std::shared_ptr<const WeightSource>(), &source};
-}
 
 WeightMatrix with(const WeightMatrix& given, const TuningState::Matrix& stored) {
   WeightMatrix matrix = given;
@@ -41,8 +35,7 @@ class Tuner {
         state_(resume ? *resume : TuningState()),
         parameters_(task, options, team, state_),
         original_(task.original, team),
-        tuned_(parameters_.weights(), team),
-        baseline_(borrowed(task.original), team) {
+        tuned_(parameters_.weights(), team) {
     steps_of_pass_ = std::ssize(task.training) / options.windows_at_once;
     if (steps_of_pass_ == 0)
       fail("{} windows to tune on, where a step takes {}", task.training.size(), options.windows_at_once);
@@ -108,8 +101,7 @@ class Tuner {
                              matrix.activation_group_size});
     }
     for (const auto& [name, norm] : stored.best_norms) weights.replace_norm(name, norm);
-    const Model model(borrowed(weights), team_);
-    const double kl = held_out_kl(model);
+    const double kl = held_out_kl(weights);
     if (hooks_.evaluated) hooks_.evaluated(state_.step, kl);
     if (state_.step == 0) state_.kl_before = kl;
     if (state_.step > 0 && kl >= state_.kl_best) return;
@@ -120,9 +112,9 @@ class Tuner {
   }
 
   // Infinite where a step led to logits that are not finite.
-  double held_out_kl(const Model& model) const {
+  double held_out_kl(const ReplacedWeights& model) const {
     try {
-      return measure_drift(baseline_, model, team_, task_.held_out, task_.kv_cache, nullptr, {}).kl.mean;
+      return task_.judge(model);
     } catch (const Error&) {
       check_interrupted();
       if (state_.step == 0) throw;
@@ -156,7 +148,6 @@ class Tuner {
   TuningState state_;
   TunedParameters parameters_;
   ModelGradient original_, tuned_;
-  const Model baseline_;
   Matrix target_;
   int64_t steps_of_pass_ = 0, steps_ = 0, every_ = 1;
 };

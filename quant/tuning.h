@@ -15,11 +15,10 @@
 #include <string>
 #include <vector>
 
-#include "bench/windows.h"
 #include "engine/weight_source.h"
-#include "kernels/kv_format.h"
 #include "kernels/threads.h"
 #include "quant/quantized_matrix.h"
+#include "quant/replaced_weights.h"
 #include "quant/tuning_state.h"
 
 namespace whittle {
@@ -44,16 +43,17 @@ struct TuningTask {
   const WeightSource& original;                // floats
   std::map<std::string, Matrix> matrices;      // by module: linears of the layers
   std::vector<std::vector<int32_t>> training;  // windows of ids
-  Windows held_out;
-  KvFormat kv_cache = KvFormat::f16;  // of the held-out runs
   // A norm's weight as the file will hold it.
   std::function<float(const Module& norm, float weight)> stored;
+  // Mean KL from the original, on held-out text, of a model with other matrices and norms. Throws Error where
+  // logits are not finite.
+  std::function<double(const ReplacedWeights& model)> judge;
 };
 
 struct TuningResult {
   std::map<std::string, QuantizedMatrix> matrices;  // all of the task's; `loss` is as it was
   std::map<std::string, std::vector<float>> norms;  // weights of those that changed
-  double kl_before = 0, kl_after = 0;               // nats a token, held out, by the engine
+  double kl_before = 0, kl_after = 0;               // nats a token, held out
   int64_t best_step = 0;                            // whose weights these are; 0: those that were given
 };
 

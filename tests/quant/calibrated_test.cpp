@@ -337,6 +337,10 @@ TEST_CASE("The held-out figures are those of the model that was written") {
       CHECK(report.held_out->kl.mean == drift.kl.mean);
       CHECK(report.held_out->model_nll == drift.model_nll);
       CHECK(report.held_out->baseline_nll == drift.baseline_nll);
+      // What tuning chose by is what was written.
+      if (recipe.tuning_tokens)
+        CHECK(read_text(out / "model.safetensors").find(fmt::format(" to {:.6f}\"", drift.kl.mean)) !=
+              std::string::npos);
     }
   }
 }

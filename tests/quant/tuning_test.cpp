@@ -46,27 +46,34 @@ struct Example {
     scheme.group_size = 32;
     scheme.symmetric = symmetric;
     task = std::make_unique<TuningTask>(
-        TuningTask{*source, {}, random_windows(1, 48, 24), {}, KvFormat::f16, as_f16});
+        TuningTask{*source, {}, random_windows(1, 48, 24), as_f16, [this](const ReplacedWeights& model) {
+                     const std::shared_ptr<const WeightSource> weights(&model, [](const WeightSource*) {});
+                     return kl(weights);
+                   }});
     for (const Module& module : source->inventory().modules())
       if (module.kind() == ModuleKind::linear && module.layer >= 0)
         task->matrices[module.name] = {round_to_nearest(*source, module, scheme, Team(1)), 0};
-    task->held_out.ids = random_windows(2, 8, 24);
-    task->held_out.context = 24;
+    held_out.ids = random_windows(2, 8, 24);
+    held_out.context = 24;
   }
   // Held-out KL of a result.
   double kl(const TuningResult& result) const {
-    const Team team(1);
     const auto weights = std::make_shared<ReplacedWeights>(*source);
     for (const auto& [name, matrix] : result.matrices) weights->replace(name, {matrix.matrix, 0});
     for (const auto& [name, norm] : result.norms) weights->replace_norm(name, norm);
-    return measure_drift(Model(folder.path(), team), Model(weights, team), team, task->held_out,
-                         KvFormat::f16, nullptr, {})
+    return kl(weights);
+  }
+  double kl(const std::shared_ptr<const WeightSource>& weights) const {
+    const Team team(1);
+    return measure_drift(Model(folder.path(), team), Model(weights, team), team, held_out, KvFormat::f16,
+                         nullptr, {})
         .kl.mean;
   }
 
   TemporaryFolder folder;
   std::unique_ptr<FolderWeights> source;
   std::unique_ptr<TuningTask> task;
+  Windows held_out;
 };
 
 bool same_codes(const QuantizedMatrix& a, const QuantizedMatrix& b) {
