@@ -22,7 +22,7 @@ CalibratedMethod::CalibratedMethod(const WeightSource& source, const Quantizatio
       options_(std::move(options)),
       work_(work),
       team_(team),
-      replaced_(source),
+      replaced_(written()),
       stream_(std::in_place, source.spec(), text.windows, team,
               spill_folder(source.spec(), text.tokens(), options_.memory, work.path())) {
   if (options_.gptq.repair_inputs)

@@ -27,8 +27,10 @@ struct CalibratedOptions {
   int64_t memory = int64_t{4} << 30;
   // Shown the model as it becomes; nullptr: nobody.
   Judge* judge = nullptr;
-  // Of source's modules, those that are not the file's.
+  // Of source's modules, those that are not the file's, and all as they are where they stay floats; nullptr:
+  // as in source.
   std::function<bool(const Module&)> changed;
+  const WeightSource* written = nullptr;
   // Before the names of what is kept there, where several runs share it.
   std::string prefix;
   // Shown each linear and what its inputs were, before it is quantized.
@@ -49,6 +51,9 @@ class CalibratedMethod final : public Method {
   }
   // Modules outside of the layers are rounded to nearest.
   QuantizedMatrix quantize(const Module& module, const QuantizationScheme& scheme) override;
+
+  // What becomes of modules that stay floats.
+  const WeightSource& written() const { return options_.written ? *options_.written : source_; }
 
   // What the judge said of the result; after prepare().
   const std::optional<DriftReport>& drift() const { return drift_; }

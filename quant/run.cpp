@@ -36,6 +36,7 @@ Run::Run(const fs::path& source, const Recipe& recipe, const Team& team, const R
         "the norm before the head moves into the head alone",
         source.string());
   rotated_.emplace(source_, rotation, team_);
+  written_.emplace(*rotated_, source_, changed(), team_);
 }
 
 nlohmann::json Run::identity() const {
@@ -66,6 +67,7 @@ CalibratedOptions Run::calibrated_options(const std::string& prefix) {
   return {.memory = options_.memory,
           .judge = judge_ ? &*judge_ : nullptr,
           .changed = changed(),
+          .written = written_ ? &*written_ : nullptr,
           .prefix = prefix};
 }
 

@@ -16,6 +16,7 @@
 #include "quant/rotation.h"
 #include "quant/tuning.h"
 #include "quant/work_folder.h"
+#include "quant/written_weights.h"
 
 namespace whittle {
 
@@ -65,6 +66,7 @@ class Run {
 
   const FolderWeights source_;
   std::optional<RotatedWeights> rotated_;
+  std::optional<WrittenWeights> written_;  // of these
   Recipe recipe_;
   QuantizationPlan plan_;
   const Team& team_;

@@ -115,7 +115,7 @@ class Measurement {
           spec, windows_.ids, team_,
           spill_folder(spec, tokens() * spec.num_hidden_layers, options_.memory, work_.path()));
     };
-    base_.emplace(source_);
+    base_.emplace(base.written());
     for (const Module* module : modules_) {
       const QuantizationScheme& scheme = plan_.find(module->name)->scheme;
       base_->replace(module->name, {base.quantize(*module, scheme).matrix, scheme.activation_group_size});
@@ -123,7 +123,7 @@ class Measurement {
     baseline_.emplace(stream());
     baseline_->embed(original_);
     model_.emplace(stream());
-    model_->embed(source_);
+    model_->embed(*base_);
     for (int64_t i = 0; i < spec.num_hidden_layers; ++i) {
       before_.emplace_back(stream()).copy(*model_);
       baseline_->pass(load_layer(original_, i, team_), i, KvFormat::f32, true);
@@ -131,7 +131,7 @@ class Measurement {
       model_->pass(layers_.back(), i, KvFormat::f16, true);
     }
     baseline_head_.emplace(original_, team_);
-    model_head_.emplace(source_, team_);
+    model_head_.emplace(*base_, team_);
   }
 
   int64_t tokens() const {

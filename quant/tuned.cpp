@@ -40,7 +40,7 @@ TunedMethod::TunedMethod(std::unique_ptr<CalibratedMethod> calibrated, const Wei
       stored_(std::move(stored)),
       work_(work),
       team_(team),
-      tuned_(source) {}
+      tuned_(calibrated_->written()) {}
 
 std::string TunedMethod::text() const {
   return fmt::format(
@@ -49,7 +49,8 @@ std::string TunedMethod::text() const {
 }
 
 void TunedMethod::prepare(const StageProgress& progress) {
-  TuningTask task{.original = source_, .training = training_, .stored = stored_};
+  TuningTask task{
+      .original = source_, .written = calibrated_->written(), .training = training_, .stored = stored_};
   task.judge = [&](const ReplacedWeights& model) { return calibrated_->judge(model).kl.mean; };
   for (const Module& module : source_.inventory().modules()) {
     const QuantizedModule* plan = module.kind() == ModuleKind::linear ? plan_.find(module.name) : nullptr;

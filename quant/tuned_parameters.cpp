@@ -38,7 +38,7 @@ float rounded(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 
 TunedParameters::TunedParameters(const TuningTask& task, const TuningOptions& options, const Team& team,
                                  TuningState& state)
-    : task_(task), options_(options), team_(team), state_(state), weights_(task.original) {
+    : task_(task), options_(options), team_(team), state_(state), weights_(task.written) {
   for (const auto& [name, matrix] : task.matrices) {
     matrices_[name] = matrix.quantized.matrix;
     if (options.scale_rate > 0) start(name + ".scale", std::vector<float>(matrices_[name].scales.size()));

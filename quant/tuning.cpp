@@ -93,7 +93,7 @@ class Tuner {
   // Held out, as it would be stored; what is best so far is kept.
   void evaluate() {
     TuningState stored;
-    ReplacedWeights weights(task_.original);
+    ReplacedWeights weights(task_.written);
     if (state_.step > 0) parameters_.store(stored);
     for (const auto& [name, matrix] : task_.matrices) {
       const WeightMatrix& given = matrix.quantized.matrix;

@@ -41,6 +41,7 @@ struct TuningTask {
     int64_t activation_group_size = 0;
   };
   const WeightSource& original;                // floats
+  const WeightSource& written;                 // the same, as a file will hold what stays floats
   std::map<std::string, Matrix> matrices;      // by module: linears of the layers
   std::vector<std::vector<int32_t>> training;  // windows of ids
   // A norm's weight as the file will hold it.

@@ -344,3 +344,38 @@ TEST_CASE("The held-out figures are those of the model that was written") {
     }
   }
 }
+
+TEST_CASE(
+    "So they are where modules of a rotated model stay floats, of fewer bits than they were judged in") {
+  const TemporaryFolder folder;
+  const Team team(2);
+  for (const char* dtype : {"F16", "BF16"})
+    for (const RotationName rotation : {RotationName::values, RotationName::all})
+      for (const int64_t tuning_tokens : {0, 800}) {
+        CAPTURE(dtype, name(rotation), tuning_tokens);
+        const fs::path model = folder.path() / "model", out = folder.path() / "out";
+        fs::remove_all(model);
+        fs::remove_all(out);
+        fs::create_directories(model);
+        write_tiny_model(model, {.hidden_size = 64,
+                                 .intermediate_size = 96,
+                                 .num_attention_heads = 4,
+                                 .num_key_value_heads = 2,
+                                 .head_dim = 16,
+                                 .vocab_size = 60,
+                                 .dtype = dtype,
+                                 .attention_bias = true,
+                                 .tied = false});
+        Recipe recipe = gptq_recipe(folder.path());
+        recipe.rotation = rotation;
+        recipe.exclude = {"v_proj", "layers\\.0\\..*(o_proj|mlp)"};
+        recipe.tuning_tokens = tuning_tokens;
+        const QuantizationReport report = quantize(model, out, recipe, team, {"test"}, {});
+        const CalibrationText text =
+            calibration_text(recipe.calibration, FolderWeights(model), most_memory, team, {});
+        const DriftReport drift = measure_drift(Model(model, team), Model(out, team), team, text.held_out,
+                                                KvFormat::f16, nullptr, {});
+        CHECK(report.held_out->kl.mean == drift.kl.mean);
+        CHECK(report.held_out->model_nll == drift.model_nll);
+      }
+}

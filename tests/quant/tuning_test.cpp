@@ -46,7 +46,7 @@ struct Example {
     scheme.group_size = 32;
     scheme.symmetric = symmetric;
     task = std::make_unique<TuningTask>(
-        TuningTask{*source, {}, random_windows(1, 48, 24), as_f16, [this](const ReplacedWeights& model) {
+        TuningTask{*source, *source, {}, random_windows(1, 48, 24), as_f16, [this](const ReplacedWeights& model) {
                      const std::shared_ptr<const WeightSource> weights(&model, [](const WeightSource*) {});
                      return kl(weights);
                    }});
