@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/files/compressed_tensors.h"
 #include "engine/files/interrupts.h"
 
 namespace whittle {
@@ -102,6 +103,13 @@ QuantizedMatrix with_best_scale_type(const QuantizationScheme& scheme,
   // A few tiny groups are no reason to take one with fewer bits.
   QuantizedMatrix other = quantize(widest);
   return best.fit == ScaleFit::lost || other.loss < best.loss ? other : best;
+}
+
+int64_t stored_bytes(const QuantizationScheme& scheme, int64_t rows, int64_t cols, DType scale_type) {
+  int64_t bytes = 0;
+  for (const TensorInfo& part : quantized_tensors("", scheme, rows, cols, scale_type))
+    bytes += *tensor_bytes(part.dtype, part.shape);
+  return bytes;
 }
 
 }  // namespace whittle

@@ -48,4 +48,7 @@ DType scale_dtype(const QuantizationScheme& scheme);
 // The other, or the same: what does not fit it fits none.
 DType widest_scale_dtype(const QuantizationScheme& scheme);
 
+// Bytes of a matrix so stored, scales and zero points included.
+int64_t stored_bytes(const QuantizationScheme& scheme, int64_t rows, int64_t cols, DType scale_type);
+
 }  // namespace whittle

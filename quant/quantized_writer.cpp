@@ -135,9 +135,7 @@ void QuantizedWriter::quantize_module(const QuantizedModule& module, Safetensors
   power_ += quantized.power;
   const WeightMatrix& matrix = quantized.matrix;
   write_quantized(writer, module.name, scheme, matrix, quantized.scale_type);
-  for (const TensorInfo& part :
-       quantized_tensors(module.name, scheme, matrix.rows, matrix.cols, quantized.scale_type))
-    stored_bytes_ += *tensor_bytes(part.dtype, part.shape);
+  stored_bytes_ += stored_bytes(scheme, matrix.rows, matrix.cols, quantized.scale_type);
   weights_ += matrix.rows * matrix.cols;
   if (quantized.output_error > 0) written_.output_errors.push_back({module.name, quantized.output_error});
   advance(file_.get(source.name + ".weight"), module.name);

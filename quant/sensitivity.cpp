@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "bench/statistics.h"
-#include "engine/files/compressed_tensors.h"
 #include "engine/files/json_file.h"
 #include "quant/output_head.h"
 
@@ -196,10 +195,11 @@ class Measurement {
     const double rate = removed > 0 ? std::max(0.0, saving) / removed : 0;
     Tensor tensor{module.name, {}};
     const std::vector<ModuleFormat> formats = candidate_formats();
-    for (size_t i = 0; i < formats.size(); ++i)
+    for (size_t i = 0; i < formats.size(); ++i) {
+      const QuantizationScheme scheme = scheme_as(plan_.find(module.name)->scheme, formats[i]);
       tensor.candidates.push_back(
-          {stored_bytes(scheme_as(plan_.find(module.name)->scheme, formats[i]), module.rows, module.cols),
-           rate * errors[i]});
+          {stored_bytes(scheme, module.rows, module.cols, scale_dtype(scheme)), rate * errors[i]});
+    }
     return tensor;
   }
 
@@ -223,13 +223,6 @@ class Measurement {
 std::vector<ModuleFormat> candidate_formats() {
   return {
       {WeightFormat::int4, 128}, {WeightFormat::int4, 64}, {WeightFormat::int4, 32}, {WeightFormat::int8, 0}};
-}
-
-int64_t stored_bytes(const QuantizationScheme& scheme, int64_t rows, int64_t cols) {
-  int64_t bytes = 0;
-  for (const TensorInfo& part : quantized_tensors("", scheme, rows, cols, scale_dtype(scheme)))
-    bytes += *tensor_bytes(part.dtype, part.shape);
-  return bytes;
 }
 
 Sensitivity measure_sensitivity(const WeightSource& original, const WeightSource& source,

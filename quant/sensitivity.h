@@ -32,7 +32,4 @@ Sensitivity measure_sensitivity(const WeightSource& original, const WeightSource
                                 const CalibratedOptions& options, WorkFolder& work, const Team& team,
                                 const StageProgress& progress);
 
-// Bytes of a matrix so stored, scales and zero points included.
-int64_t stored_bytes(const QuantizationScheme& scheme, int64_t rows, int64_t cols);
-
 }  // namespace whittle

@@ -8,8 +8,8 @@
 #include "kernels/error.h"
 #include "quant/pipeline.h"
 #include "quant/self_text.h"
+#include "tests/support/model_variants.h"
 #include "tests/support/paths.h"
-#include "tests/support/tiny_families.h"
 
 using namespace whittle;
 using namespace whittle::test;
@@ -19,23 +19,16 @@ namespace {
 
 constexpr int64_t most_memory = int64_t{4} << 30;
 
-// A model of every kind of block, with room for groups of 32.
+// With room for groups of 32.
 std::vector<fs::path> write_models(const fs::path& folder) {
-  std::vector<fs::path> models;
-  for (const char* architecture : {"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}) {
-    models.push_back(folder / architecture);
-    fs::create_directories(models.back());
-    write_tiny_model(models.back(), {.architecture = architecture,
-                                     .hidden_size = 64,
-                                     .intermediate_size = 96,
-                                     .num_attention_heads = 4,
-                                     .num_key_value_heads = 2,
-                                     .head_dim = 16,
-                                     .vocab_size = 60});
-  }
-  for (const bool gpt2 : {true, false})
-    models.push_back(write_family(folder / (gpt2 ? "gpt2" : "bloom"), {.gpt2 = gpt2}));
-  return models;
+  return write_architectures(folder,
+                             {.hidden_size = 64,
+                              .intermediate_size = 96,
+                              .num_attention_heads = 4,
+                              .num_key_value_heads = 2,
+                              .head_dim = 16,
+                              .vocab_size = 60},
+                             {});
 }
 
 // Windows of ids below `vocab_size`, for a recipe to calibrate on.

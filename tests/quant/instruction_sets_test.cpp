@@ -6,35 +6,14 @@
 #include "engine/session.h"
 #include "quant/pipeline.h"
 #include "quant/self_text.h"
+#include "tests/support/model_variants.h"
 #include "tests/support/program.h"
-#include "tests/support/tiny_families.h"
 
 using namespace whittle;
 using namespace whittle::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-std::vector<fs::path> write_models(const fs::path& folder) {
-  std::vector<fs::path> models;
-  for (const char* architecture :
-       {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}) {
-    models.push_back(folder / architecture);
-    fs::create_directories(models.back());
-    write_tiny_model(models.back(), {.architecture = architecture,
-                                     .hidden_size = 72,
-                                     .intermediate_size = 172,
-                                     .num_attention_heads = 3,
-                                     .num_key_value_heads = 1,
-                                     .head_dim = 24,
-                                     .vocab_size = 60,
-                                     .dtype = "BF16"});
-  }
-  for (const bool gpt2 : {true, false})
-    models.push_back(
-        write_family(folder / (gpt2 ? "gpt2" : "bloom"), {.gpt2 = gpt2, .hidden = 72, .heads = 3}));
-  return models;
-}
 
 std::vector<int32_t> some_ids(size_t count) {
   std::vector<int32_t> ids;
@@ -113,7 +92,15 @@ TEST_CASE("Models of every family give the same bits on every instruction set") 
   const char* const child = std::getenv("WHITTLE_TEST_RESULTS");
   const TemporaryFolder folder;
   const fs::path models = folder.path() / "models";
-  write_models(models);
+  write_architectures(models,
+                      {.hidden_size = 72,
+                       .intermediate_size = 172,
+                       .num_attention_heads = 3,
+                       .num_key_value_heads = 1,
+                       .head_dim = 24,
+                       .vocab_size = 60,
+                       .dtype = "BF16"},
+                      {.hidden = 72, .heads = 3});
   if (child) return write_results(models, child);
   std::optional<fs::path> first;
   for (const InstructionSet& set : instruction_sets()) {

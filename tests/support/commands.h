@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,16 @@ inline int64_t lines(const std::string& text) { return std::count(text.begin(), 
 
 inline bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
+}
+
+// An outcome that must be a success, with two threads.
+inline Outcome succeed(std::vector<std::string> arguments) {
+  arguments.insert(arguments.end(), {"--threads", "2"});
+  INFO(nlohmann::json(arguments).dump());
+  Outcome outcome = run_whittle(arguments);
+  INFO(outcome.err);
+  CHECK(outcome.exit_code == 0);
+  return outcome;
 }
 
 // A run of every subcommand, each of which prints something; folders and files are written into `folder`.

@@ -1,7 +1,9 @@
 #pragma once
 // A small model of every architecture and of what they may have, and what models say.
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,37 +13,52 @@
 
 namespace whittle::test {
 
+// One of every architecture, alike in all but that. Biases and the name of a tied matrix are Llama's alone.
+inline std::vector<std::filesystem::path> write_architectures(const std::filesystem::path& folder,
+                                                              const TinyModel& like,
+                                                              const TinyFamily& family_like,
+                                                              const std::string& suffix = "") {
+  std::vector<std::filesystem::path> models;
+  for (const char* architecture :
+       {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}) {
+    TinyModel model = like;
+    model.architecture = architecture;
+    if (model.architecture != "LlamaForCausalLM") {
+      model.attention_bias = model.mlp_bias = false;
+      model.tied_name = TinyModel().tied_name;
+    }
+    std::filesystem::create_directories(models.emplace_back(folder / (architecture + suffix)));
+    write_tiny_model(models.back(), model);
+  }
+  for (const bool gpt2 : {true, false}) {
+    TinyFamily family = family_like;
+    family.gpt2 = gpt2;
+    models.push_back(write_family(folder / ((gpt2 ? "gpt2" : "bloom") + suffix), family));
+  }
+  return models;
+}
+
 // Every row of the table of architectures: with and without biases, grouped heads, heads that together are
 // not as wide as the stream, sizes that are no powers of two, tied and not.
 inline std::vector<std::filesystem::path> write_model_variants(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> models;
-  for (const bool tied : {true, false}) {
-    const auto named = [&](const std::string& name) { return folder / (name + (tied ? "-tied" : "")); };
-    for (const char* architecture :
-         {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}) {
-      const bool biases = architecture == std::string("LlamaForCausalLM");
-      std::filesystem::create_directories(models.emplace_back(named(architecture)));
-      write_tiny_model(models.back(), {.architecture = architecture,
-                                       .hidden_size = 60,
-                                       .intermediate_size = 44,
-                                       .num_attention_heads = 6,
-                                       .num_key_value_heads = 2,
-                                       .head_dim = 14,
-                                       .vocab_size = 53,
-                                       .attention_bias = biases,
-                                       .mlp_bias = biases,
-                                       .tied = tied,
-                                       .tied_name = biases ? "lm_head" : "model.embed_tokens"});
-    }
-    for (const bool gpt2 : {true, false})
-      models.push_back(write_family(named(gpt2 ? "gpt2" : "bloom"), {.gpt2 = gpt2,
-                                                                     .based = !tied,
-                                                                     .tied = tied,
-                                                                     .hidden = 36,
-                                                                     .heads = 3,
-                                                                     .vocab = 53,
-                                                                     .dtype = "F32"}));
-  }
+  for (const bool tied : {true, false})
+    std::ranges::copy(
+        write_architectures(
+            folder,
+            {.hidden_size = 60,
+             .intermediate_size = 44,
+             .num_attention_heads = 6,
+             .num_key_value_heads = 2,
+             .head_dim = 14,
+             .vocab_size = 53,
+             .attention_bias = true,
+             .mlp_bias = true,
+             .tied = tied,
+             .tied_name = "lm_head"},
+            {.based = !tied, .tied = tied, .hidden = 36, .heads = 3, .vocab = 53, .dtype = "F32"},
+            tied ? "-tied" : ""),
+        std::back_inserter(models));
   return models;
 }
 

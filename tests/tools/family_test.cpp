@@ -9,20 +9,6 @@
 using namespace whittle::test;
 using nlohmann::json;
 
-namespace {
-
-// An outcome that must be a success.
-Outcome succeed(std::vector<std::string> arguments) {
-  arguments.insert(arguments.end(), {"--threads", "2"});
-  INFO(json(arguments).dump());
-  Outcome outcome = run_whittle(arguments);
-  INFO(outcome.err);
-  CHECK(outcome.exit_code == 0);
-  return outcome;
-}
-
-}  // namespace
-
 TEST_CASE("GPT-2 and BLOOM are quantized, run, judged, timed, inspected and exported") {
   for (const bool gpt2 : {true, false}) {
     const TemporaryFolder folder;

@@ -12,15 +12,6 @@ using nlohmann::json;
 
 namespace {
 
-Outcome succeed(std::vector<std::string> arguments) {
-  arguments.insert(arguments.end(), {"--threads", "2"});
-  INFO(json(arguments).dump());
-  Outcome outcome = run_whittle(arguments);
-  INFO(outcome.err);
-  CHECK(outcome.exit_code == 0);
-  return outcome;
-}
-
 struct Kind {
   std::string name;
   int64_t bits;
