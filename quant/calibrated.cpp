@@ -2,16 +2,9 @@
 
 #include <algorithm>
 
+#include "quant/grid_search.h"
+
 namespace whittle {
-namespace {
-
-// Whose inputs an observer is shown for this linear's.
-Role observed_as(const Inventory& inventory, const Module& linear) {
-  const Module& first = *inventory.readers_beside(linear).front();
-  return first.role == Role::qkv ? Role::q : first.role;
-}
-
-}  // namespace
 
 CalibratedMethod::CalibratedMethod(const WeightSource& source, const QuantizationPlan& plan,
                                    const CalibrationText& text, CalibratedOptions options, WorkFolder& work,
@@ -25,12 +18,14 @@ CalibratedMethod::CalibratedMethod(const WeightSource& source, const Quantizatio
       replaced_(written()),
       stream_(std::in_place, source.spec(), text.windows, team,
               spill_folder(source.spec(), text.tokens(), options_.memory, work.path())) {
-  if (options_.gptq.repair_inputs)
+  if (options_.rounding == LayerRounding::feedback && options_.gptq.repair_inputs)
     unquantized_.emplace(source.spec(), text.windows, team,
                          spill_folder(source.spec(), text.tokens(), options_.memory, work.path()));
 }
 
 std::string CalibratedMethod::text() const {
+  if (options_.rounding == LayerRounding::blocks)
+    return "round to nearest, scales by what the inputs' products cost; calibration: " + text_.source();
   std::string method = "GPTQ, scales by the inputs' squares and fitted again";
   if (options_.gptq.beta != 0) method += ", FOEM";
   if (options_.gptq.repair_inputs) method += ", Qronos";
@@ -86,6 +81,21 @@ void CalibratedMethod::use_outer(ReplacedWeights& weights, const Module& module,
                                   plan->scheme.activation_group_size});
 }
 
+InputStatistics CalibratedMethod::statistics(Hessian&& hessian, CrossMoment* cross) const {
+  if (options_.rounding == LayerRounding::blocks) return input_statistics(std::move(hessian), team_);
+  return input_statistics(std::move(hessian), options_.gptq, team_,
+                          cross ? cross->mean(team_) : std::vector<float>{});
+}
+
+QuantizedMatrix CalibratedMethod::round(const WeightMatrix& weights, const QuantizationScheme& scheme,
+                                        const InputStatistics& inputs) const {
+  return with_best_scale_type(scheme, [&](DType type) {
+    if (options_.rounding == LayerRounding::blocks)
+      return round_by_blocks(weights, scheme, type, inputs, team_);
+    return gptq(weights, scheme, type, inputs, options_.gptq, team_);
+  });
+}
+
 void CalibratedMethod::run_layer(int64_t index) {
   quantize_layer(index, load_layer(source_, index, team_));
   const bool last = index + 1 == source_.spec().num_hidden_layers;
@@ -110,7 +120,7 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
       use(module, plan->scheme, *done);
       continue;
     }
-    const Role role = observed_as(inventory, module);
+    const Role role = observed_role(inventory, module);
     readers[role].push_back(&module);
     hessians.try_emplace(role, module.cols);
     if (unquantized_) cross.try_emplace(role, module.cols);
@@ -128,15 +138,12 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
                   [&](Role role, FloatRows rows) { seen(role, rows, {}); });
   for (auto& [role, modules] : readers) {
     const InputStatistics inputs =
-        input_statistics(std::move(hessians.at(role)), options_.gptq,
-                         unquantized_ ? cross.at(role).mean() : std::vector<float>{});
+        statistics(std::move(hessians.at(role)), unquantized_ ? &cross.at(role) : nullptr);
     for (const Module* module : modules) {
       const QuantizationScheme& scheme = plan_.find(module->name)->scheme;
       const WeightMatrix weights = source_.matrix(*module);
       if (options_.look) options_.look(*module, weights, inputs);
-      QuantizedMatrix matrix = with_best_scale_type(
-          scheme, [&](DType type) { return gptq(weights, scheme, type, inputs, options_.gptq, team_); });
-      matrix.output_error = relative_output_error(weights, matrix.matrix, inputs, team_);
+      QuantizedMatrix matrix = round(weights, scheme, inputs);
       source_.release(weights);
       work_.save_module(options_.prefix + module->name, matrix);
       use(*module, scheme, matrix);

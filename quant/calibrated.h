@@ -21,7 +21,14 @@
 
 namespace whittle {
 
+// How the linears of a layer become codes, once it is known what they read.
+enum class LayerRounding : uint8_t {
+  feedback,  // gptq.h
+  blocks,    // grid_search.h
+};
+
 struct CalibratedOptions {
+  LayerRounding rounding = LayerRounding::feedback;
   GptqOptions gptq;
   // Streams that take more than an eighth of so many bytes lie in files in the work folder.
   int64_t memory = int64_t{4} << 30;
@@ -64,6 +71,9 @@ class CalibratedMethod final : public Method {
   // Puts the embedding or the head into `weights` as it will be read: a tied matrix that becomes two is read
   // once as the one, once as the other.
   void use_outer(ReplacedWeights& weights, const Module& module, const std::string& written_as) const;
+  InputStatistics statistics(Hessian&& hessian, CrossMoment* cross) const;
+  QuantizedMatrix round(const WeightMatrix& weights, const QuantizationScheme& scheme,
+                        const InputStatistics& inputs) const;
   void run_layer(int64_t index);
   // The codes of the layer's linears, from what they read of the text.
   void quantize_layer(int64_t index, const DecoderLayer& layer);

@@ -1,6 +1,7 @@
 #include "quant/gptq.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "quant/feedback.h"
@@ -37,25 +38,29 @@ class Candidates {
         differences[at] = weights_[at] - differences[at] * scale;
       }
     });
-    const std::vector<double> errors = errors_of(differences);
+    const std::vector<double> squares = output_errors(differences, grid_.rows, inputs_, team_);
+    const std::vector<double> errors = errors_of(squares, differences);
     const bool first = errors_.empty();
     if (first) {
       codes = new_codes;
       scales = new_scales;
+      squares_ = squares;
       errors_ = errors;
       return;
     }
     for (int64_t row = 0; row < grid_.rows; ++row) {
       const auto at = static_cast<size_t>(row);
       if (!(errors[at] < errors_[at])) continue;
+      squares_[at] = squares[at];
       errors_[at] = errors[at];
       std::copy_n(new_codes.begin() + row * cols, cols, codes.begin() + row * cols);
       std::copy_n(new_scales.begin() + row * groups, groups, scales.begin() + row * groups);
     }
   }
 
-  // Of the best, summed over the rows.
+  // Of the best, summed over the rows: what they were judged by, and (w − ŵ) H (w − ŵ)ᵀ.
   double error() const { return std::accumulate(errors_.begin(), errors_.end(), 0.0); }
+  double square() const { return std::accumulate(squares_.begin(), squares_.end(), 0.0); }
 
   // Code − zero point.
   std::vector<float> steps_of(const std::vector<float>& of_codes) const {
@@ -72,8 +77,7 @@ class Candidates {
  private:
   // What rounding adds to each row's |w·x₀ − ŵ·x|²: less than nothing where it makes good a part of the
   // mismatch.
-  std::vector<double> errors_of(const std::vector<float>& differences) const {
-    std::vector<double> errors = output_errors(differences, grid_.rows, inputs_, team_);
+  std::vector<double> errors_of(std::vector<double> errors, const std::vector<float>& differences) const {
     if (mismatch_.pull.empty()) return errors;
     team_.for_each(grid_.rows, [&](int64_t row) {
       for (int64_t k = row * grid_.cols; k < (row + 1) * grid_.cols; ++k)
@@ -88,8 +92,21 @@ class Candidates {
   const InputStatistics& inputs_;
   const InputMismatch& mismatch_;
   const Team& team_;
-  std::vector<double> errors_;  // [rows]
+  std::vector<double> errors_, squares_;  // [rows]
 };
+
+// Σ w H wᵀ: the fitter has wG, the mismatch w (G − H).
+double output_power(std::span<const float> weights, const ScaleFitter& fitter,
+                    const InputMismatch& mismatch) {
+  double power = 0;
+  const auto cols = static_cast<size_t>(fitter.cols());
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const float pulled = fitter.pulled(static_cast<int64_t>(i / cols))[i % cols];
+    const float pull = mismatch.pull.empty() ? 0 : mismatch.pull[i];
+    power += static_cast<double>(weights[i]) * static_cast<double>(pulled - pull);
+  }
+  return power;
+}
 
 }  // namespace
 
@@ -111,7 +128,6 @@ QuantizedMatrix gptq(const WeightMatrix& weights, const QuantizationScheme& sche
   const ScaleFitter fitter(values, grid, inputs, options.ridge, team);
   for (int round = 0; round < options.rounds; ++round) {
     codes = round_with_feedback(wanted, mismatch.first, grid, inputs, options.beta, team);
-    best.offer(codes, grid.scales);
     const std::vector<double> fitted = fitter.run(best.steps_of(codes));
     for (size_t i = 0; i < fitted.size(); ++i)
       if (const std::optional<float> stored = stored_scale(static_cast<float>(fitted[i]), scale_type))
@@ -123,6 +139,8 @@ QuantizedMatrix gptq(const WeightMatrix& weights, const QuantizationScheme& sche
   grid.scales = std::move(best.scales);
   measure(weights, out, team);
   out.loss = best.error();
+  const double power = output_power(values, fitter, mismatch);
+  if (power > 0) out.output_error = std::sqrt(std::max(0.0, best.square()) / power);
   return out;
 }
 

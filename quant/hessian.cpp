@@ -2,76 +2,103 @@
 
 #include <algorithm>
 
-#include "kernels/buffer.h"
 #include "kernels/packed_weight.h"
 #include "quant/product.h"
 
 namespace whittle {
-namespace {
+int64_t RowBatch::take(FloatRows rows, int64_t first) {
+  if (values_.size() == 0) values_ = Buffer<float>(most_rows * cols_, true);
+  const int64_t taken = std::min(rows.rows - first, most_rows - count_);
+  for (int64_t t = 0; t < taken; ++t)
+    std::copy_n(rows.values + (first + t) * rows.stride, cols_, values_.data() + (count_ + t) * cols_);
+  count_ += taken;
+  return taken;
+}
 
-// Each input's values side by side: [cols, rows].
-Buffer<float> transposed(const Team& team, FloatRows rows, int64_t cols) {
-  Buffer<float> inputs(cols * rows.rows);
-  team.for_each((cols + 63) / 64, [&](int64_t block) {
-    const int64_t end = std::min(cols, block * 64 + 64);
-    for (int64_t t = 0; t < rows.rows; ++t)
+Buffer<float> RowBatch::transposed(const Team& team) const {
+  Buffer<float> inputs(cols_ * count_, true);
+  team.for_each((cols_ + 63) / 64, [&](int64_t block) {
+    const int64_t end = std::min(cols_, block * 64 + 64);
+    for (int64_t t = 0; t < count_; ++t)
       for (int64_t k = block * 64; k < end; ++k)
-        inputs.data()[k * rows.rows + t] = rows.values[t * rows.stride + k];
+        inputs.data()[k * count_ + t] = values_.data()[t * cols_ + k];
   });
   return inputs;
 }
 
-}  // namespace
-
 void Hessian::add(const Team& team, FloatRows rows) {
-  // H is the product of the transposed rows with themselves.
-  const Buffer<float> inputs = transposed(team, rows, cols_);
-  WeightMatrix matrix;
-  matrix.format = WeightFormat::f32;
-  matrix.rows = cols_;
-  matrix.cols = rows.rows;
-  matrix.codes = std::as_bytes(inputs.span());
-  Packer packer(matrix);
-  team.for_each(packer.panel_count(), [&](int64_t panel) { packer.pack(panel); });
-  const PackedWeight packed = packer.take();
-  const int64_t stride = packed.padded_rows();
-  Buffer<float> products(cols_ * stride);
-  team.for_each(packed.panel_count(), [&](int64_t panel) {
-    const int64_t begin = panel * panel_rows, end = std::min(cols_, begin + panel_rows);
-    kernels().matmul_float(packed, {end, rows.rows, inputs.data()}, {panel, panel + 1},
-                           {products.data(), stride});
-    for (int64_t m = 0; m < end; ++m)
-      for (int64_t n = begin; n < end; ++n)
-        sums_[static_cast<size_t>(m * cols_ + n)] += static_cast<double>(products.data()[m * stride + n]);
-  });
-  rows_seen_ += rows.rows;
+  for (int64_t first = 0; first < rows.rows;) {
+    first += batch_.take(rows, first);
+    if (batch_.full()) add_batch(team);
+  }
 }
 
-std::vector<float> Hessian::mean() const {
+void Hessian::add_batch(const Team& team) {
+  if (batch_.count() == 0) return;
+  // H is the product of the transposed rows with themselves.
+  const Buffer<float> inputs = batch_.transposed(team);
+  const PackedWeight packed = packed_floats(team, inputs.data(), cols_, batch_.count());
+  const int64_t stride = packed.padded_rows();
+  if (products_.size() == 0) products_ = Buffer<float>(cols_ * stride, true);
+  team.for_each(packed.panel_count(), [&](int64_t panel) {
+    const int64_t begin = panel * panel_rows, end = std::min(cols_, begin + panel_rows);
+    kernels().matmul_float(packed, {end, batch_.count(), inputs.data()}, {panel, panel + 1},
+                           {products_.data(), stride});
+    for (int64_t m = 0; m < end; ++m)
+      for (int64_t n = begin; n < end; ++n)
+        sums_[static_cast<size_t>(m * cols_ + n)] += static_cast<double>(products_.data()[m * stride + n]);
+  });
+  rows_seen_ += batch_.count();
+  batch_.clear();
+}
+
+std::vector<float> Hessian::mean(const Team& team) {
+  add_batch(team);
   std::vector<float> mean(sums_.size());
   const double factor = rows_seen_ ? 1.0 / static_cast<double>(rows_seen_) : 0;
-  for (int64_t m = 0; m < cols_; ++m)
-    for (int64_t n = m; n < cols_; ++n) {
-      const auto value = static_cast<float>(sums_[static_cast<size_t>(m * cols_ + n)] * factor);
-      mean[static_cast<size_t>(m * cols_ + n)] = mean[static_cast<size_t>(n * cols_ + m)] = value;
-    }
+  team.for_each(cols_, [&](int64_t m) {
+    for (int64_t n = 0; n < cols_; ++n)
+      mean[static_cast<size_t>(m * cols_ + n)] =
+          static_cast<float>(sums_[static_cast<size_t>(std::min(m, n) * cols_ + std::max(m, n))] * factor);
+  });
   return mean;
 }
 
 void CrossMoment::add(const Team& team, FloatRows rows, FloatRows original) {
-  const Buffer<float> now = transposed(team, rows, cols_), before = transposed(team, original, cols_);
-  const Product products(team, {cols_, rows.rows, now.data()}, rows.rows, before.data(), cols_, rows.rows);
-  team.for_each(cols_, [&](int64_t m) {
-    for (int64_t n = 0; n < cols_; ++n)
-      sums_[static_cast<size_t>(m * cols_ + n)] += static_cast<double>(products.row(m)[n]);
-  });
-  rows_seen_ += rows.rows;
+  for (int64_t first = 0; first < rows.rows;) {
+    now_.take(rows, first);
+    first += original_.take(original, first);
+    if (now_.full()) add_batch(team);
+  }
 }
 
-std::vector<float> CrossMoment::mean() const {
-  std::vector<float> mean;
+void CrossMoment::add_batch(const Team& team) {
+  if (now_.count() == 0) return;
+  const Buffer<float> now = now_.transposed(team), before = original_.transposed(team);
+  const PackedWeight packed = packed_floats(team, before.data(), cols_, now_.count());
+  const int64_t stride = packed.padded_rows();
+  if (products_.size() == 0) products_ = Buffer<float>(cols_ * stride, true);
+  team.for_each(packed.panel_count(), [&](int64_t panel) {
+    const int64_t begin = panel * panel_rows, end = std::min(cols_, begin + panel_rows);
+    kernels().matmul_float(packed, {cols_, now_.count(), now.data()}, {panel, panel + 1},
+                           {products_.data(), stride});
+    for (int64_t m = 0; m < cols_; ++m)
+      for (int64_t n = begin; n < end; ++n)
+        sums_[static_cast<size_t>(m * cols_ + n)] += static_cast<double>(products_.data()[m * stride + n]);
+  });
+  rows_seen_ += now_.count();
+  now_.clear();
+  original_.clear();
+}
+
+std::vector<float> CrossMoment::mean(const Team& team) {
+  add_batch(team);
+  std::vector<float> mean(sums_.size());
   const double factor = rows_seen_ ? 1.0 / static_cast<double>(rows_seen_) : 0;
-  for (const double sum : sums_) mean.push_back(static_cast<float>(sum * factor));
+  team.for_each(cols_, [&](int64_t m) {
+    for (int64_t i = m * cols_; i < (m + 1) * cols_; ++i)
+      mean[static_cast<size_t>(i)] = static_cast<float>(sums_[static_cast<size_t>(i)] * factor);
+  });
   return mean;
 }
 

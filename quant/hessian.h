@@ -5,43 +5,71 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/buffer.h"
 #include "kernels/kernel_table.h"
 #include "kernels/threads.h"
 
 namespace whittle {
 
+// Rows wait until they are so many: every product then goes through the sums once.
+class RowBatch {
+ public:
+  static constexpr int64_t most_rows = 2048;
+
+  explicit RowBatch(int64_t cols) : cols_(cols) {}
+  // How many of `rows`, from `first` on, it has taken: those that there was room for.
+  int64_t take(FloatRows rows, int64_t first);
+  bool full() const { return count_ == most_rows; }
+  int64_t count() const { return count_; }
+  // Each input's values side by side, [cols, count()].
+  Buffer<float> transposed(const Team& team) const;
+  void clear() { count_ = 0; }
+
+ private:
+  int64_t cols_, count_ = 0;
+  Buffer<float> values_;  // [most_rows, cols]
+};
+
 class Hessian {
  public:
-  explicit Hessian(int64_t cols) : cols_(cols), sums_(static_cast<size_t>(cols * cols)) {}
+  explicit Hessian(int64_t cols) : cols_(cols), batch_(cols), sums_(static_cast<size_t>(cols * cols)) {}
 
-  // Rows of `cols` values. Sums within a call are float32, those over calls are not.
+  // Rows of `cols` values. Sums within a batch are float32, those over batches are not.
   void add(const Team& team, FloatRows rows);
 
   int64_t cols() const { return cols_; }
-  int64_t rows_seen() const { return rows_seen_; }
   // [cols, cols], symmetric, divided by the rows seen.
-  std::vector<float> mean() const;
+  std::vector<float> mean(const Team& team);
 
  private:
+  void add_batch(const Team& team);
+
   int64_t cols_;
   int64_t rows_seen_ = 0;
+  RowBatch batch_;
+  Buffer<float> products_;    // of a batch
   std::vector<double> sums_;  // [cols, cols]; of a panel's columns, the rows up to its last one
 };
 
 // G = Σ x x₀ᵀ of inputs x and of those x₀ that the unquantized model has in their place.
 class CrossMoment {
  public:
-  explicit CrossMoment(int64_t cols) : cols_(cols), sums_(static_cast<size_t>(cols * cols)) {}
+  explicit CrossMoment(int64_t cols)
+      : cols_(cols), now_(cols), original_(cols), sums_(static_cast<size_t>(cols * cols)) {}
 
   // As many rows of both; sums as in Hessian.
   void add(const Team& team, FloatRows rows, FloatRows original);
 
   // [cols of x, cols of x₀], divided by the rows seen.
-  std::vector<float> mean() const;
+  std::vector<float> mean(const Team& team);
 
  private:
+  void add_batch(const Team& team);
+
   int64_t cols_;
   int64_t rows_seen_ = 0;
+  RowBatch now_, original_;
+  Buffer<float> products_;
   std::vector<double> sums_;
 };
 

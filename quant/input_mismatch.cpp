@@ -1,5 +1,7 @@
 #include "quant/input_mismatch.h"
 
+#include <algorithm>
+
 #include "quant/product.h"
 
 namespace whittle {
@@ -22,14 +24,30 @@ InputMismatch input_mismatch(std::span<const float> weights, int64_t rows, const
     for (int64_t i = 0; i < cols; ++i)
       ordered[at(row, i)] = pull.row(row)[inputs.order[static_cast<size_t>(i)]];
   });
-  const Product half(team, {rows, cols, ordered.data()}, cols, inputs.factor.data(), cols, cols);
-  std::vector<float> transposed(inputs.factor.size());
-  for (int64_t i = 0; i < cols; ++i)
+  // By blocks of columns, as U is zero below its diagonal: column i of the first product takes those from i
+  // on, of the second those up to i.
+  constexpr int64_t blocks = 8;
+  const int64_t width = std::max<int64_t>(1, (cols + blocks - 1) / blocks);
+  std::vector<float> half(weights.size()), transposed(inputs.factor.size());
+  team.for_each(cols, [&](int64_t i) {
     for (int64_t j = i; j < cols; ++j) transposed[at(j, i)] = inputs.factor[at(i, j)];
-  team.for_each(rows, [&](int64_t row) {
-    for (int64_t i = 0; i < cols; ++i) ordered[at(row, i)] = half.row(row)[i];
   });
-  const Product moved(team, {rows, cols, ordered.data()}, cols, transposed.data(), cols, cols);
+  const auto store = [&](const Product& product, int64_t begin, int64_t end, std::vector<float>& to) {
+    team.for_each(
+        rows, [&](int64_t row) { std::copy_n(product.row(row), end - begin, to.data() + at(row, begin)); });
+  };
+  for (int64_t begin = 0; begin < cols; begin += width) {
+    const int64_t end = std::min(cols, begin + width);
+    const Product product(team, {rows, cols, ordered.data() + begin}, cols - begin,
+                          inputs.factor.data() + at(begin, begin), end - begin, cols);
+    store(product, begin, end, half);
+  }
+  for (int64_t begin = 0; begin < cols; begin += width) {
+    const int64_t end = std::min(cols, begin + width);
+    const Product product(team, {rows, cols, half.data()}, end, transposed.data() + at(begin, 0), end - begin,
+                          cols);
+    store(product, begin, end, ordered);
+  }
 
   out.weights.resize(weights.size());
   out.first.resize(static_cast<size_t>(rows));
@@ -38,7 +56,7 @@ InputMismatch input_mismatch(std::span<const float> weights, int64_t rows, const
   team.for_each(rows, [&](int64_t row) {
     for (int64_t i = 0; i < cols; ++i) {
       const size_t place = at(row, inputs.order[static_cast<size_t>(i)]);
-      out.weights[place] = weights[place] + moved.row(row)[i];
+      out.weights[place] = weights[place] + ordered[at(row, i)];
     }
     const float raised = price > 0 ? out.pull[at(row, begin)] / price : 0;
     out.first[static_cast<size_t>(row)] = weights[at(row, begin)] + raised;

@@ -10,17 +10,44 @@
 
 namespace whittle {
 
-InputStatistics input_statistics(Hessian&& hessian, const GptqOptions& options, std::vector<float> cross) {
+namespace {
+
+InputStatistics with_importance(std::vector<float> h, int64_t cols) {
   InputStatistics inputs;
-  inputs.cross = std::move(cross);
-  const int64_t cols = hessian.cols();
-  inputs.h = Hessian(std::move(hessian)).mean();
-  const auto diagonal = [&](int64_t k) { return inputs.h[static_cast<size_t>(k * cols + k)]; };
-  for (int64_t k = 0; k < cols; ++k)
-    if (!std::isfinite(diagonal(k))) fail("the squares of input {} of a linear have no finite sum", k);
+  inputs.h = std::move(h);
   float largest = 0;
-  for (int64_t k = 0; k < cols; ++k) largest = std::max(largest, diagonal(k));
-  for (int64_t k = 0; k < cols; ++k) inputs.importance.push_back(largest > 0 ? diagonal(k) / largest : 1);
+  for (int64_t k = 0; k < cols; ++k) {
+    const float square = inputs.h[static_cast<size_t>(k * cols + k)];
+    if (!std::isfinite(square)) fail("the squares of input {} of a linear have no finite sum", k);
+    inputs.importance.push_back(square);
+    largest = std::max(largest, square);
+  }
+  for (float& value : inputs.importance) value = largest > 0 ? value / largest : 1;
+  return inputs;
+}
+
+}  // namespace
+
+InputStatistics input_statistics(Hessian&& hessian, const Team& team) {
+  const int64_t cols = hessian.cols();
+  return with_importance(Hessian(std::move(hessian)).mean(team), cols);
+}
+
+InputStatistics scaled(const InputStatistics& inputs, std::span<const float> scales) {
+  const int64_t cols = inputs.cols();
+  std::vector<float> h = inputs.h;
+  for (int64_t i = 0; i < cols; ++i)
+    for (int64_t j = 0; j < cols; ++j)
+      h[static_cast<size_t>(i * cols + j)] /= scales[static_cast<size_t>(i)] * scales[static_cast<size_t>(j)];
+  return with_importance(std::move(h), cols);
+}
+
+InputStatistics input_statistics(Hessian&& hessian, const GptqOptions& options, const Team& team,
+                                 std::vector<float> cross) {
+  const int64_t cols = hessian.cols();
+  InputStatistics inputs = input_statistics(std::move(hessian), team);
+  inputs.cross = std::move(cross);
+  const auto diagonal = [&](int64_t k) { return inputs.h[static_cast<size_t>(k * cols + k)]; };
   inputs.order.resize(static_cast<size_t>(cols));
   std::iota(inputs.order.begin(), inputs.order.end(), 0);
   if (options.activation_order)
@@ -30,7 +57,7 @@ InputStatistics input_statistics(Hessian&& hessian, const GptqOptions& options, 
     for (int64_t j = 0; j < cols; ++j)
       ordered[static_cast<size_t>(i * cols + j)] = inputs.h[static_cast<size_t>(
           inputs.order[static_cast<size_t>(i)] * cols + inputs.order[static_cast<size_t>(j)])];
-  inputs.factor = inverse_factor(ordered, cols, options.damping);
+  inputs.factor = inverse_factor(ordered, cols, options.damping, team);
   return inputs;
 }
 

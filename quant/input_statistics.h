@@ -22,9 +22,13 @@ struct InputStatistics {
 
   int64_t cols() const { return static_cast<int64_t>(importance.size()); }
 };
-// Takes the Hessian's memory. Throws Error where H is not finite.
-InputStatistics input_statistics(Hessian&& hessian, const GptqOptions& options,
+// H and importance. Takes the Hessian's memory. Throws Error where H is not finite.
+InputStatistics input_statistics(Hessian&& hessian, const Team& team);
+// And what error feedback needs.
+InputStatistics input_statistics(Hessian&& hessian, const GptqOptions& options, const Team& team,
                                  std::vector<float> cross = {});
+// Of the same inputs, each divided by its scale: H and importance.
+InputStatistics scaled(const InputStatistics& inputs, std::span<const float> scales);
 
 // (w − ŵ) H (w − ŵ)ᵀ of every row of the differences [rows, cols].
 std::vector<double> output_errors(std::span<const float> differences, int64_t rows,

@@ -13,6 +13,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
+void require_measuring(const Recipe& recipe) {
+  if (recipe.method != MethodName::gptq)
+    fail("a budget is spent by what error feedback measures; the method is {}", name(recipe.method));
+}
+
 std::unique_ptr<CalibratedMethod> within_budget(Run& run, const Budget& budget) {
   const BudgetSolver solver = run.measure();
   std::unique_ptr<CalibratedMethod> method;
@@ -35,8 +40,7 @@ std::unique_ptr<CalibratedMethod> within_budget(Run& run, const Budget& budget) 
 
 QuantizationReport quantize(const fs::path& source, const fs::path& out, const Recipe& recipe,
                             const Team& team, const RunOptions& options, const Progress& progress) {
-  if (options.budget && recipe.method == MethodName::rtn)
-    fail("a budget is spent by what calibration measures; rounding alone measures nothing");
+  if (options.budget) require_measuring(recipe);
   Run run(source, recipe, team, options, progress);
   OutputFolder folder(out);  // holds signals back until all below is gone
   folder.copy_side_files(run.source().file().folder());
@@ -64,6 +68,7 @@ QuantizationReport quantize(const fs::path& source, const fs::path& out, const R
 std::vector<FrontierPoint> write_frontier(const fs::path& source, const fs::path& out, const Recipe& recipe,
                                           std::vector<double> target_bits, const Team& team,
                                           const RunOptions& options, const Progress& progress) {
+  require_measuring(recipe);
   std::ranges::sort(target_bits);
   Recipe smallest = smallest_recipe(recipe);
   smallest.tuning_tokens = 0;  // left to those who carry a recipe out

@@ -6,9 +6,13 @@
 
 #include "kernels/buffer.h"
 #include "kernels/kernel_table.h"
+#include "kernels/packed_weight.h"
 #include "kernels/threads.h"
 
 namespace whittle {
+
+// Rows of `cols` floats each, packed by all threads.
+PackedWeight packed_floats(const Team& team, const float* values, int64_t rows, int64_t cols);
 
 // C = A · Bᵀ. Every element is one chain of multiply-adds in order of k, whoever computes it: the same bits
 // for any number of threads.

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,12 +18,15 @@
 namespace whittle {
 
 enum class MethodName : uint8_t {
-  rtn,   // round to nearest: the weights alone
-  gptq,  // error feedback and fitted scales, for inputs that were seen (gptq.h)
+  rtn,          // round to nearest: the weights alone
+  gptq,         // error feedback and fitted scales, for inputs that were seen (gptq.h)
+  awq,          // channels that matter made larger (scale_search.h), then rounded by blocks (grid_search.h)
+  smoothquant,  // the same with channels whose activations vary made smoother
 };
 std::string_view name(MethodName method);
-
 std::optional<MethodName> method_named(std::string_view name);
+// All of them, in the order of MethodName.
+std::span<const std::string_view> method_names();
 
 // What is rotated before anything is quantized (rotation.h).
 enum class RotationName : uint8_t {

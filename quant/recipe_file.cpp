@@ -77,7 +77,9 @@ Recipe read_recipe(const nlohmann::json& json, const std::string& what) {
   Recipe recipe;
   const std::string method = fields.string("method", std::string(name(recipe.method)));
   const std::optional<MethodName> named = method_named(method);
-  if (!named) fields.reject("method", fmt::format("expected rtn or gptq, found {}", quote(method)));
+  if (!named)
+    fields.reject("method",
+                  fmt::format("expected {}, found {}", fmt::join(method_names(), ", "), quote(method)));
   recipe.method = *named;
   const std::string rotation = fields.string("rotation", std::string(name(recipe.rotation)));
   const std::optional<RotationName> rotated = rotation_named(rotation);

@@ -18,6 +18,16 @@ namespace whittle {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+std::optional<ScaleRule> scale_rule(MethodName method) {
+  if (method == MethodName::awq) return ScaleRule::awq;
+  if (method == MethodName::smoothquant) return ScaleRule::smoothquant;
+  return std::nullopt;
+}
+
+}  // namespace
+
 Run::Run(const fs::path& source, const Recipe& recipe, const Team& team, const RunOptions& options,
          const Progress& progress)
     : source_(source),
@@ -54,17 +64,37 @@ void Run::stage(const std::string& name, Body body) {
 }
 
 // What is quantized: the source, or the same in other coordinates.
-const WeightSource& Run::base() const {
+const WeightSource& Run::base() const { return scaled_ ? *scaled_ : unscaled(); }
+
+const WeightSource& Run::unscaled() const {
   return rotated_ ? static_cast<const WeightSource&>(*rotated_) : source_;
 }
 
 std::function<bool(const Module&)> Run::changed() const {
-  if (!rotated_) return {};
-  return [this](const Module& module) { return rotated_->changed(module); };
+  if (!rotated_ && !scaled_) return {};
+  return [this](const Module& module) {
+    return (rotated_ && rotated_->changed(module)) || (scaled_ && scaled_->changed(module));
+  };
+}
+
+std::function<float(const Module&, float)> Run::stored() const {
+  return [this](const Module& norm, float weight) {
+    const DType dtype = source_.file().get(norm.name + ".weight").dtype;
+    return decode_floats(float_bytes({&weight, 1}, dtype), dtype).front();
+  };
+}
+
+void Run::scale(ScaleRule rule) {
+  scaled_.emplace(unscaled(), team_);
+  stage("scales", [&](const StageProgress& progress) {
+    find_scales(rule, unscaled(), plan_, text_, options_.memory, stored(), *work_, team_, progress, *scaled_);
+  });
+  written_.emplace(*scaled_, source_, changed(), team_);
 }
 
 CalibratedOptions Run::calibrated_options(const std::string& prefix) {
-  return {.memory = options_.memory,
+  return {.rounding = scaled_ ? LayerRounding::blocks : LayerRounding::feedback,
+          .memory = options_.memory,
           .judge = judge_ ? &*judge_ : nullptr,
           .changed = changed(),
           .written = written_ ? &*written_ : nullptr,
@@ -116,12 +146,13 @@ void Run::begin(WorkFolder& work) {
   if (recipe_.tuning_tokens && std::ssize(tuning_windows_) < TuningOptions().windows_at_once)
     fail("{}: {} windows to tune on, where a step takes {}", text_.from, tuning_windows_.size(),
          TuningOptions().windows_at_once);
-  if (text_.held_out.ids.empty()) return;
-  stage("held-out text", [&](const StageProgress& progress) {
-    judge_.emplace(source_, text_.held_out,
-                   spill_folder(source_.spec(), text_.held_out_tokens(), options_.memory, work.path()), team_,
-                   progress);
-  });
+  if (!text_.held_out.ids.empty())
+    stage("held-out text", [&](const StageProgress& progress) {
+      judge_.emplace(source_, text_.held_out,
+                     spill_folder(source_.spec(), text_.held_out_tokens(), options_.memory, work.path()),
+                     team_, progress);
+    });
+  if (const std::optional<ScaleRule> rule = scale_rule(recipe_.method)) scale(*rule);
 }
 
 BudgetSolver Run::measure() {
@@ -159,12 +190,8 @@ TuningOptions Run::tuning_options() const {
 }
 
 std::unique_ptr<Method> Run::tuned(std::unique_ptr<CalibratedMethod> before) {
-  const auto stored = [this](const Module& norm, float weight) {
-    const DType dtype = source_.file().get(norm.name + ".weight").dtype;
-    return decode_floats(float_bytes({&weight, 1}, dtype), dtype).front();
-  };
   auto method = std::make_unique<TunedMethod>(std::move(before), base(), plan_, tuning_windows_,
-                                              tuning_options(), stored, *work_, team_);
+                                              tuning_options(), stored(), *work_, team_);
   stage("tuning", [&](const StageProgress& progress) { method->prepare(progress); });
   report_.held_out = method->drift();
   return method;

@@ -12,6 +12,7 @@
 #include "quant/budget.h"
 #include "quant/calibrated.h"
 #include "quant/judge.h"
+#include "quant/model_scales.h"
 #include "quant/pipeline.h"
 #include "quant/rotation.h"
 #include "quant/tuning.h"
@@ -55,8 +56,12 @@ class Run {
   // body(progress of this stage)
   template <class Body>
   void stage(const std::string& name, Body body);
+  const WeightSource& unscaled() const;
   const WeightSource& base() const;
   std::function<bool(const Module&)> changed() const;
+  // A norm's weight as its file's type holds it.
+  std::function<float(const Module&, float)> stored() const;
+  void scale(ScaleRule rule);
   CalibratedOptions calibrated_options(const std::string& prefix);
   CalibrationText draw_text(const CalibrationProgress& progress) const;
   void require_choice() const;
@@ -66,6 +71,7 @@ class Run {
 
   const FolderWeights source_;
   std::optional<RotatedWeights> rotated_;
+  std::optional<ScaledWeights> scaled_;    // those
   std::optional<WrittenWeights> written_;  // of these
   Recipe recipe_;
   QuantizationPlan plan_;

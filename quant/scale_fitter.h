@@ -22,6 +22,10 @@ class ScaleFitter {
   ScaleFitter(std::span<const float> weights, const WeightMatrix& grid, const InputStatistics& inputs,
               double ridge, const Team& team);
 
+  int64_t cols() const { return grid_.cols; }
+  // wG of a row, [cols].
+  const float* pulled(int64_t row) const { return pulled_.row(row); }
+
   // For `steps` = code − zero point, [rows, cols]. [rows, groups], not yet as stored.
   std::vector<double> run(std::span<const float> steps) const;
 

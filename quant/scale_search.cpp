@@ -39,20 +39,16 @@ double loss_of(const ScaledReader& reader, const std::vector<float>& scales, con
                const Team& team) {
   const WeightMatrix& weights = reader.weights;
   const int64_t cols = weights.cols;
-  FloatMatrix scaled(weights.rows, cols);
+  FloatMatrix columns(weights.rows, cols);
   team.for_each(weights.rows, [&](int64_t row) {
-    float* out = scaled.row(row);
+    float* out = columns.row(row);
     weights.decode_row(row, out);
     for (int64_t k = 0; k < cols; ++k) out[k] *= scales[static_cast<size_t>(k)];
   });
-  const WeightMatrix matrix = scaled.take(reader.name + ".weight");
-  std::vector<float> importance;
-  for (size_t k = 0; k < scales.size(); ++k)
-    importance.push_back(inputs.importance[k] / (scales[k] * scales[k]));
-  const float largest = *std::ranges::max_element(importance);
-  for (float& value : importance) value = largest > 0 ? value / largest : 1;
+  const WeightMatrix matrix = columns.take(reader.name + ".weight");
+  const InputStatistics of_scaled = scaled(inputs, scales);
   const QuantizedMatrix rounded = with_best_scale_type(reader.scheme, [&](DType type) {
-    return round_to_nearest(matrix, reader.scheme, type, importance.data(), team);
+    return round_to_nearest(matrix, reader.scheme, type, of_scaled.importance.data(), team);
   });
   std::vector<float> differences(static_cast<size_t>(weights.rows * cols));
   team.for_each(weights.rows, [&](int64_t row) {
@@ -60,13 +56,10 @@ double loss_of(const ScaledReader& reader, const std::vector<float>& scales, con
     matrix.decode_row(row, before.data());
     float* out = differences.data() + row * cols;
     rounded.matrix.decode_row(row, out);
-    for (int64_t k = 0; k < cols; ++k) {
-      const auto at = static_cast<size_t>(k);
-      out[k] = (before[at] - out[k]) / scales[at];
-    }
+    for (int64_t k = 0; k < cols; ++k) out[k] = before[static_cast<size_t>(k)] - out[k];
   });
   double loss = 0;
-  for (const double error : output_errors(differences, weights.rows, inputs, team)) loss += error;
+  for (const double error : output_errors(differences, weights.rows, of_scaled, team)) loss += error;
   return loss;
 }
 

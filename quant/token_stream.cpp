@@ -80,6 +80,11 @@ void RowStore::write(int64_t first, int64_t rows, const float* values) {
              static_cast<size_t>(rows * width_) * sizeof(float), first * width_ * 4);
 }
 
+Role observed_role(const Inventory& inventory, const Module& linear) {
+  const Module& first = *inventory.readers_beside(linear).front();
+  return first.role == Role::qkv ? Role::q : first.role;
+}
+
 std::filesystem::path spill_folder(const ModelSpec& spec, int64_t tokens, int64_t memory,
                                    const std::filesystem::path& folder) {
   constexpr int64_t share = 8;

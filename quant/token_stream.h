@@ -38,6 +38,9 @@ class RowStore {
 std::filesystem::path spill_folder(const ModelSpec& spec, int64_t tokens, int64_t memory,
                                    const std::filesystem::path& folder);
 
+// The role by which what a linear reads is seen: that of the first of its layer that reads the same.
+Role observed_role(const Inventory& inventory, const Module& linear);
+
 class TokenStream {
  public:
   using Seen = std::function<void(Role, FloatRows)>;

@@ -100,9 +100,9 @@ Budget budget_of(const QuantizeOptions& options, const CLI::App& command) {
   if (!budget && options.target_bits.empty()) return budget;
   const std::string why = "a budget decides the format of each linear";
   refuse_void(command, {"--weights", "--group-size", "--activations", "--recipe"}, why);
-  if (options.effort == "fast" || options.method == "rtn")
+  if (options.effort == "fast" || !(options.method.empty() || options.method == "gptq"))
     throw CLI::ValidationError(options.method.empty() ? "--effort" : "--method",
-                               "rounding alone measures nothing that a budget could be spent by");
+                               "a budget is spent by what error feedback measures");
   return budget;
 }
 
@@ -198,8 +198,9 @@ void add_quantize(CLI::App& app) {
       ->check(CLI::IsMember({"fast", "good", "best"}));
   command
       ->add_option("--method", options.method,
-                   "One method alone, for comparison. rtn: round to nearest; gptq: error feedback")
-      ->check(CLI::IsMember({"rtn", "gptq"}));
+                   "One method alone, for comparison. rtn: round to nearest; gptq: error feedback; awq, "
+                   "smoothquant: channels scaled, then rounded for what linears read")
+      ->check(CLI::IsMember(std::vector<std::string>(method_names().begin(), method_names().end())));
   command
       ->add_option("--rotate", options.rotate,
                    "Other coordinates, in which rounding loses less: of values between v_proj and o_proj, or "

@@ -71,17 +71,22 @@ TEST_CASE(
     "Calibrated models of every family drift less than rounded ones, and are the same for any threads") {
   const TemporaryFolder folder;
   for (const fs::path& model : write_models(folder.path())) {
-    CAPTURE(model.filename());
-    const fs::path one = model.string() + "-1", two = model.string() + "-2", plain = model.string() + "-rtn";
     Recipe recipe = gptq_recipe(folder.path());
-    for (const auto& [out, threads] : {std::pair(one, 1), {two, 2}})
-      quantize(model, out, recipe, Team(threads), {"test"}, {});
-    CHECK(read_text(one / "model.safetensors") == read_text(two / "model.safetensors"));
-    CHECK(read_text(one / "config.json") == read_text(two / "config.json"));
-    CHECK(read_text(one / "model.safetensors").find("calibration: windows.json: ") != std::string::npos);
     recipe.method = MethodName::rtn;
+    const fs::path plain = model.string() + "-rtn";
     quantize(model, plain, recipe, Team(2), {"test"}, {});
-    CHECK(mean_kl(model, one) < mean_kl(model, plain));
+    for (const MethodName method : {MethodName::gptq, MethodName::awq}) {
+      CAPTURE(model.filename(), name(method));
+      const std::string out = model.string() + "-" + std::string(name(method));
+      const fs::path one = out + "-1", two = out + "-2";
+      recipe.method = method;
+      for (const auto& [to, threads] : {std::pair(one, 1), {two, 2}})
+        quantize(model, to, recipe, Team(threads), {"test"}, {});
+      CHECK(read_text(one / "model.safetensors") == read_text(two / "model.safetensors"));
+      CHECK(read_text(one / "config.json") == read_text(two / "config.json"));
+      CHECK(read_text(one / "model.safetensors").find("calibration: windows.json: ") != std::string::npos);
+      CHECK(mean_kl(model, one) < mean_kl(model, plain));
+    }
   }
 }
 

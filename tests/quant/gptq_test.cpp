@@ -71,7 +71,7 @@ InputStatistics statistics_of(const std::vector<float>& inputs, int64_t cols,
   const Team team(1);
   Hessian hessian(cols);
   hessian.add(team, {std::ssize(inputs) / cols, cols, inputs.data()});
-  return input_statistics(std::move(hessian), options);
+  return input_statistics(std::move(hessian), options, Team(2));
 }
 
 }  // namespace
@@ -98,41 +98,42 @@ TEST_CASE("A product of matrices is the sum of products, for any number of threa
 
 TEST_CASE("The Hessian is the mean of x·xᵀ, the same bits for any number of threads and exactly symmetric") {
   SplitMix64 random(4);
-  for (const int64_t cols : {1, 31, 64, 130}) {
-    const int64_t rows = 37;
+  // One of them more rows than wait for a product.
+  for (const auto& [cols, rows] : std::vector<std::pair<int64_t, int64_t>>{
+           {1, 37}, {31, 2 * RowBatch::most_rows + 5}, {64, 37}, {130, 37}}) {
     const std::vector<float> x = random_floats(random, rows * (cols + 3));
     const Team one(1), two(2);
     Hessian single(cols), shared(cols);
     for (Hessian* hessian : {&single, &shared}) {
       const Team& team = hessian == &single ? one : two;
       hessian->add(team, {20, cols + 3, x.data()});
-      hessian->add(team, {17, cols + 3, x.data() + 20 * (cols + 3)});
+      hessian->add(team, {rows - 20, cols + 3, x.data() + 20 * (cols + 3)});
     }
-    const std::vector<float> mean = single.mean();
-    CHECK(mean == shared.mean());
-    CHECK(single.rows_seen() == rows);
+    const std::vector<float> mean = single.mean(Team(1));
+    CHECK(mean == shared.mean(Team(2)));
     for (int64_t i = 0; i < cols; ++i)
       for (int64_t j = 0; j < cols; ++j) {
         double sum = 0;
         for (int64_t t = 0; t < rows; ++t)
           sum += static_cast<double>(x[static_cast<size_t>(t * (cols + 3) + i)]) *
                  static_cast<double>(x[static_cast<size_t>(t * (cols + 3) + j)]);
-        REQUIRE(std::abs(static_cast<double>(mean[static_cast<size_t>(i * cols + j)]) - sum / rows) <
-                20 * 0x1p-23);
+        const double batch = static_cast<double>(std::min(rows, RowBatch::most_rows));
+        REQUIRE(std::abs(static_cast<double>(mean[static_cast<size_t>(i * cols + j)]) -
+                         sum / static_cast<double>(rows)) < batch * 0x1p-23);
         REQUIRE(mean[static_cast<size_t>(i * cols + j)] == mean[static_cast<size_t>(j * cols + i)]);
       }
   }
-  CHECK(Hessian(3).mean() == std::vector<float>(9));
+  CHECK(Hessian(3).mean(Team(1)) == std::vector<float>(9));
 }
 
 TEST_CASE("UᵀU is the inverse of the damped Hessian, singular or not") {
   SplitMix64 random(5);
-  for (const int64_t n : {1, 2, 33, 100, 300})
+  for (const int64_t n : {1, 2, 33, 100, 300, 600})
     for (const int64_t seen : {int64_t{1}, 3 * n}) {  // one row of inputs: rank 1
       const std::vector<float> x = random_floats(random, seen * n);
       const InputStatistics inputs = statistics_of(x, n);
       const double damping = 0.01;
-      const std::vector<float> u = inverse_factor(inputs.h, n, damping);
+      const std::vector<float> u = inverse_factor(inputs.h, n, damping, Team(2));
       const auto size = static_cast<size_t>(n);
       double mean = 0;
       for (size_t i = 0; i < size; ++i)
@@ -152,9 +153,9 @@ TEST_CASE("UᵀU is the inverse of the damped Hessian, singular or not") {
         for (size_t j = 0; j < i; ++j) REQUIRE(u[i * size + j] == 0);
       }
     }
-  CHECK(inverse_factor(std::vector<float>{0, 0, 0, 0}, 2, 0.01) == std::vector<float>{1, 0, 0, 1});
-  CHECK_THROWS_AS(inverse_factor(std::vector<float>{INFINITY}, 1, 0.01), Error);
-  CHECK_THROWS_AS(inverse_factor(std::vector<float>{NAN}, 1, 0.01), Error);
+  CHECK(inverse_factor(std::vector<float>{0, 0, 0, 0}, 2, 0.01, Team(1)) == std::vector<float>{1, 0, 0, 1});
+  CHECK_THROWS_AS(inverse_factor(std::vector<float>{INFINITY}, 1, 0.01, Team(1)), Error);
+  CHECK_THROWS_AS(inverse_factor(std::vector<float>{NAN}, 1, 0.01, Team(1)), Error);
 }
 
 TEST_CASE("Error feedback is optimal brain quantization in a fixed order, with and without FOEM") {

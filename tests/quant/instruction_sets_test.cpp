@@ -62,13 +62,15 @@ void write_results(const fs::path& models, const fs::path& out) {
     for (const Kind& kind : {Kind{"int8", WeightFormat::int8, 0, MethodName::rtn},
                              Kind{"int4 g32", WeightFormat::int4, 32, MethodName::rtn},
                              Kind{"gptq int8", WeightFormat::int8, 0, MethodName::gptq},
-                             Kind{"gptq int4 g32", WeightFormat::int4, 32, MethodName::gptq}}) {
+                             Kind{"gptq int4 g32", WeightFormat::int4, 32, MethodName::gptq},
+                             Kind{"awq int4 g32", WeightFormat::int4, 32, MethodName::awq},
+                             Kind{"smoothquant int8", WeightFormat::int8, 0, MethodName::smoothquant}}) {
       const TemporaryFolder folder;
       Recipe recipe;
       recipe.weights = kind.weights;
       recipe.group_size = kind.group_size;
       recipe.method = kind.method;
-      if (kind.method != MethodName::rtn) recipe.tuning_tokens = 300;
+      if (kind.method == MethodName::gptq) recipe.tuning_tokens = 300;
       recipe.calibration = {.source = write_windows(folder.path() / "windows.json"), .tokens = 1000};
       quantize(entry.path(), folder.path() / "out", recipe, Team(2), {"test"}, {});
       write_text(out / (name + ", " + kind.name + ", file"),
