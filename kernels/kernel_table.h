@@ -76,7 +76,7 @@ struct KernelTable {
 
   // y[m, n] = sum over k of x[m, k] · w[n, k] for the outputs of `panels`. Quantized weights: integer sums
   // within a group, then in group order y += float(sum) · (weight scale · activation scale). x.group_size
-  // must be the weight's group size, or any multiple of 8 when the weight has one scale a row.
+  // must be the weight's group size, or any group_multiple(w.format) when the weight has one scale a row.
   void (*matmul_quantized)(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y);
   // Float weights: one chain of fused multiply-adds in order of k.
   void (*matmul_float)(const PackedWeight& w, const FloatRows& x, Range panels, MatmulOutput y);

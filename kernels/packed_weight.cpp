@@ -1,118 +1,17 @@
 #include "kernels/packed_weight.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cstring>
 #include <numeric>
 #include <string_view>
+#include <vector>
 
 #include "kernels/error.h"
 #include "kernels/float16.h"
+#include "kernels/packed_units.h"
 
 namespace whittle {
 namespace {
-
-// Where input k of row r (0..63) of a panel lies, in code units of its format from the start of a group's
-// codes.
-struct CodePlace {
-  int64_t byte;
-  int shift;  // of a nibble
-};
-
-CodePlace code_place(WeightFormat format, int64_t r, int64_t k) {
-  switch (format) {
-    case WeightFormat::f32: return {(k * panel_rows + r) * 4, 0};
-    case WeightFormat::f16:
-    case WeightFormat::bf16: return {(k * panel_rows + r) * 2, 0};
-    case WeightFormat::int8: return {k / 4 * 256 + r * 4 + k % 4, 0};
-    case WeightFormat::int4: return {k / 8 * 256 + r * 4 + k % 4, k % 8 < 4 ? 0 : 4};
-  }
-  assert(false);
-  return {};
-}
-
-// Packing moves units: the bytes of one row in one step of inputs (packed_weight.h), four or two of them.
-// Four units of four bytes move at once, in a vector.
-using Four = uint32_t __attribute__((vector_size(16)));
-
-template <class Unit>
-Unit unchanged(Unit unit) {
-  return unit;
-}
-
-// Eight nibbles in order of input to four bytes that hold inputs j and j + 4.
-template <class Unit>
-Unit pair_nibbles(Unit unit) {
-  const auto spread = [](Unit four) {
-    four = (four | four << 8) & 0x00ff00ffu;
-    return (four | four << 4) & 0x0f0f0f0fu;
-  };
-  return spread(unit & 0xffffu) | spread(unit >> 16) << 4;
-}
-
-// Four units each of four rows, from `from` on and `stride` apart, to the same rows side by side, unit by
-// unit.
-template <Four (*arrange)(Four)>
-void interleave_four(const std::byte* from, int64_t stride, std::byte* to) {
-  Four rows[4];
-  for (int r = 0; r < 4; ++r) {
-    std::memcpy(&rows[r], from + r * stride, sizeof(Four));
-    rows[r] = arrange(rows[r]);
-  }
-  const Four low_01 = __builtin_shuffle(rows[0], rows[1], Four{0, 4, 1, 5});
-  const Four low_23 = __builtin_shuffle(rows[2], rows[3], Four{0, 4, 1, 5});
-  const Four high_01 = __builtin_shuffle(rows[0], rows[1], Four{2, 6, 3, 7});
-  const Four high_23 = __builtin_shuffle(rows[2], rows[3], Four{2, 6, 3, 7});
-  const Four units[4] = {__builtin_shuffle(low_01, low_23, Four{0, 1, 4, 5}),
-                         __builtin_shuffle(low_01, low_23, Four{2, 3, 6, 7}),
-                         __builtin_shuffle(high_01, high_23, Four{0, 1, 4, 5}),
-                         __builtin_shuffle(high_01, high_23, Four{2, 3, 6, 7})};
-  for (int u = 0; u < 4; ++u) std::memcpy(to + u * panel_rows * 4, &units[u], sizeof(Four));
-}
-
-// The first `units` whole units of `rows` rows to their places in a group's codes, a cache line of each row
-// at a time.
-template <class Unit, Unit (*arrange)(Unit), Four (*arrange_four)(Four)>
-void interleave(const std::byte* source, int64_t stride, int64_t rows, int64_t units, std::byte* codes) {
-  constexpr int64_t size = sizeof(Unit), block = 64 / size;
-  for (int64_t u0 = 0; u0 < units; u0 += block) {
-    const int64_t count = std::min(block, units - u0);
-    const std::byte* from = source + u0 * size;
-    std::byte* to = codes + u0 * panel_rows * size;
-    int64_t r = 0;
-    if constexpr (size == 4)
-      for (; r + 4 <= rows && count == block; r += 4) {
-        // Rows are too many streams for the hardware's prefetcher.
-        for (int64_t next = r; next < r + 4; ++next) __builtin_prefetch(from + next * stride + 64);
-        for (int64_t u = 0; u < block; u += 4)
-          interleave_four<arrange_four>(from + r * stride + u * size, stride,
-                                        to + (u * panel_rows + r) * size);
-      }
-    for (; r < rows; ++r)
-      for (int64_t u = 0; u < count; ++u) {
-        Unit unit;
-        std::memcpy(&unit, from + r * stride + u * size, size);
-        unit = arrange(unit);
-        std::memcpy(to + (u * panel_rows + r) * size, &unit, size);
-      }
-  }
-}
-
-struct Units {
-  int64_t inputs;  // of one row in a unit
-  int64_t bytes;
-  std::byte zero;  // a byte of codes that stand for zero
-  void (*interleave)(const std::byte* source, int64_t stride, int64_t rows, int64_t units, std::byte* codes);
-};
-
-// Indexed by WeightFormat.
-constexpr Units unit_formats[] = {
-    {1, 4, std::byte{0}, interleave<uint32_t, unchanged, unchanged>},           // f32
-    {1, 2, std::byte{0}, interleave<uint16_t, unchanged, unchanged>},           // f16
-    {1, 2, std::byte{0}, interleave<uint16_t, unchanged, unchanged>},           // bf16
-    {4, 4, std::byte{0}, interleave<uint32_t, unchanged, unchanged>},           // int8
-    {8, 4, std::byte{0x88}, interleave<uint32_t, pair_nibbles, pair_nibbles>},  // int4
-};
 
 void check_groups(const WeightMatrix& weight) {
   const bool zero_points = !weight.zero_points.empty();
@@ -120,8 +19,8 @@ void check_groups(const WeightMatrix& weight) {
   if (weight.group_size <= 0)
     fail("{} weight: expected a group size above 0, found {}", name, weight.group_size);
   if (weight.group_size < weight.cols && !packable_group_size(weight.format, weight.group_size))
-    fail("{} weight: expected groups of a multiple of 8 inputs, {} at most, found groups of {}", name,
-         longest_sum(weight.format, true), weight.group_size);
+    fail("{} weight: expected groups of a multiple of {} inputs, {} at most, found groups of {}", name,
+         group_multiple(weight.format), longest_sum(weight.format, true), weight.group_size);
   const int64_t summed = std::min(weight.group_size, weight.cols),
                 most = longest_sum(weight.format, zero_points);
   if (summed > most)
@@ -133,13 +32,29 @@ void check_groups(const WeightMatrix& weight) {
 
 }  // namespace
 
+int64_t longest_sum(WeightFormat format, bool zero_points) {
+  const int levels = 1 << info(format).bits;
+  const int64_t code = bit_packed(format) || zero_points ? levels - 1 : levels / 2;
+  return INT32_MAX / (code * 127);
+}
+
+int64_t group_multiple(WeightFormat format) {
+  constexpr int64_t two_lines = 8;  // which kernels take at once
+  return std::max(two_lines, packed_units(format).inputs);
+}
+
+bool packable_group_size(WeightFormat format, int64_t group_size) {
+  return info(format).quantized && group_size > 0 && group_size % group_multiple(format) == 0 &&
+         group_size <= longest_sum(format, true);
+}
+
 Packer::Packer(const WeightMatrix& weight) : weight_(weight) {
   PackedWeight& p = packed_;
   p.format = weight.format;
   p.code_bits = info(weight.format).bits;
   p.rows = weight.rows;
   p.cols = weight.cols;
-  if (!p.quantized()) {
+  if (!info(p.format).quantized) {
     p.padded_cols = p.cols;
     p.panel_bytes = p.code_bytes(p.cols);
   } else {
@@ -172,26 +87,30 @@ void Packer::pack(int64_t panel) {
 
 // Inputs [k0, k0 + inputs) of a panel, where the rows and inputs that the weight lacks become zeros.
 void Packer::pack_codes(int64_t panel, int64_t k0, int64_t inputs, std::byte* codes) {
-  const Units& unit = unit_formats[static_cast<size_t>(packed_.format)];
+  const PackedUnits& unit = packed_units(packed_.format);
+  const WeightFormatInfo& format = info(packed_.format);
   const int64_t stride = row_bytes(packed_.format, packed_.cols);
   const std::byte* source =
       weight_.codes.data() + panel * panel_rows * stride + k0 / unit.inputs * unit.bytes;
   const int64_t rows = std::min(panel_rows, packed_.rows - panel * panel_rows);
   const int64_t present = std::clamp<int64_t>(packed_.cols - k0, 0, inputs);
   const int64_t whole = present / unit.inputs, left = present % unit.inputs;
-  if (rows < panel_rows || present < inputs)
-    std::memset(codes, std::to_integer<int>(unit.zero), static_cast<size_t>(packed_.code_bytes(inputs)));
+  std::byte filled[most_unit_bytes];
+  const auto place_of = [&](int64_t u) { return codes + u * panel_rows * unit.bytes; };
+  const auto fill = [&](const float* values) { format.encode_row(values, unit.inputs, filled); };
+  if (rows < panel_rows || present < inputs) {
+    constexpr float zeros[most_unit_inputs] = {};
+    fill(zeros);
+    for (int64_t u = rows < panel_rows ? 0 : whole; u < inputs / unit.inputs; ++u)
+      unit.interleave(filled, 0, panel_rows, 1, place_of(u));
+  }
   unit.interleave(source, stride, rows, whole, codes);
   if (left == 0) return;
   for (int64_t r = 0; r < rows; ++r) {  // a row's last inputs, less than a unit
-    uint32_t stored = 0, zero;
-    std::memset(&zero, std::to_integer<int>(unit.zero), sizeof zero);
-    std::memcpy(&stored, source + r * stride + whole * unit.bytes,
-                static_cast<size_t>(std::min(unit.bytes, (left * packed_.code_bits + 7) / 8)));
-    const uint32_t mask = (1u << (left * packed_.code_bits)) - 1;
-    const uint32_t filled = (stored & mask) | (zero & ~mask);
-    unit.interleave(reinterpret_cast<const std::byte*>(&filled), 0, 1, 1,
-                    codes + (whole * panel_rows + r) * unit.bytes);
+    float values[most_unit_inputs] = {};
+    format.decode_row(source + r * stride + whole * unit.bytes, left, values);
+    fill(values);
+    unit.interleave(filled, 0, 1, 1, place_of(whole) + r * 4);
   }
 }
 
@@ -242,13 +161,7 @@ void PackedWeight::decode_row(int64_t row, float* out) const {
       if (has_zero_points) zero_point = static_cast<int8_t>(head[panel_rows * (f16_scales ? 2 : 4) + r]);
     }
     for (int64_t k = 0; k < std::min(group, cols - k0); ++k) {
-      const CodePlace place = code_place(format, r, k);
-      const std::byte* at = group_codes + place.byte;
-      float code;
-      if (format == WeightFormat::int4)
-        code = static_cast<float>(std::to_integer<int>((*at >> place.shift) & std::byte{15}) - 8);
-      else
-        info(format).decode_row(at, 1, &code);
+      const float code = packed_units(format).code(group_codes, r, k);
       out[k0 + k] = quantized() ? (code - zero_point) * scale : code;
     }
   }

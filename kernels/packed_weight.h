@@ -10,6 +10,11 @@
 //   f32           1                256            row
 //   f16, bf16     1                128            row
 //   int8          4                256            row, then input: a 32-bit lane holds four inputs of one row
+//   int6          16               768            three lines as int8's, in the low six bits of the bytes;
+//   their
+//                                                 top two bits together are a fourth
+//   int5          32               1280           five lines in the low five bits; their top three bits
+//                                                 together are three more (packed_units.cpp says which)
 //   int4          8                256            as int8; low nibble: input j, high nibble: input j + 4
 //
 // A panel is one linear stream from its first to its last byte. When rows have a scale per group of inputs,
@@ -43,7 +48,7 @@ struct PackedWeight {
   int64_t rows = 0, cols = 0;  // N and K as the model knows them
   int64_t padded_cols = 0;     // K as stored
   int code_bits = 0;           // of the format; here because kernels ask for it at every group
-  int64_t group_size = 0;      // inputs that share a scale; padded_cols: all of a row; unused for floats
+  int64_t group_size = 0;      // inputs that share a scale; padded_cols: all of a row; 0 for floats
   bool f16_scales = false;     // scales are f16, else f32
   bool has_zero_points = false;
   Buffer<std::byte> panels;  // panel_count() × panel_bytes
@@ -54,7 +59,7 @@ struct PackedWeight {
 
   int64_t panel_count() const { return (rows + panel_rows - 1) / panel_rows; }
   int64_t padded_rows() const { return panel_count() * panel_rows; }
-  bool quantized() const { return format == WeightFormat::int8 || format == WeightFormat::int4; }
+  bool quantized() const { return group_size != 0; }
   bool row_scaled() const { return quantized() && group_size == padded_cols; }
   int64_t groups() const { return (padded_cols + group_size - 1) / group_size; }
   int64_t header_bytes() const { return panel_rows * ((f16_scales ? 2 : 4) + (has_zero_points ? 1 : 0)); }
@@ -79,20 +84,19 @@ struct PackedWeight {
 
 // The most inputs whose products kernels sum in one int32, which are those of one scale: of a group, or of a
 // whole row that has one scale (activations may then have one scale a token, too). A product is (code − zero
-// point) · activation code, of at most 128 · 127 for int8, 255 · 127 for int8 with zero points, and 15 · 127
-// for int4, whose codes are stored as code + 8. What int8 codes are shifted by on the way (VNNI: code + 128;
-// oneDNN: activation + 128) wraps and leaves again: only the sum itself must fit.
-constexpr int64_t longest_sum(WeightFormat format, bool zero_points) {
-  const int64_t code = format == WeightFormat::int4 ? 15 : zero_points ? 255 : 128;
-  return INT32_MAX / (code * 127);
-}
+// point) · activation code, of at most 128 · 127 for int8, 255 · 127 for int8 with zero points, and 15 · 127,
+// 31 · 127 and 63 · 127 for int4, int5 and int6, whose codes are stored without a sign. What int8 codes are
+// shifted by on the way (VNNI: code + 128; oneDNN: activation + 128) wraps and leaves again: only the sum
+// itself must fit.
+int64_t longest_sum(WeightFormat format, bool zero_points);
+
+// What the inputs of a group are a multiple of, where a row has more than one: of scales, or of activations'
+// scales alone.
+int64_t group_multiple(WeightFormat format);
 
 // Whether kernels can read rows of `format` with more than one group, of this many inputs each. (Rows with
 // one scale may have any number of inputs up to longest_sum. Floats have no groups.)
-constexpr bool packable_group_size(WeightFormat format, int64_t group_size) {
-  const bool quantized = format == WeightFormat::int8 || format == WeightFormat::int4;
-  return quantized && group_size > 0 && group_size % 8 == 0 && group_size <= longest_sum(format, true);
-}
+bool packable_group_size(WeightFormat format, int64_t group_size);
 
 // Reorders `weight`. Throws Error where the weight's group size is not packable, or a row's one scale has
 // more inputs than longest_sum; whoever knows the weight's name catches that earlier, or adds it. Called by

@@ -45,10 +45,15 @@ inline void store_int8(int8_t* p, I v) {
 }
 #include "kernels/isa/narrow_f16c.inl"
 
-// What maddubs.inl needs of 256-bit integer registers.
+// What maddubs.inl and narrow_codes.inl need of 256-bit integer registers.
 using Bytes = __m256i;
 inline Bytes load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 inline Bytes splat_dword(const void* p) { return _mm256_set1_epi32(*static_cast<const int32_t*>(p)); }
+inline void store_bytes(void* p, Bytes v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
+template <class Bits>
+inline Bits select_bits(Bits mask, Bits a, Bits b) {
+  return (a & mask) | (b & ~mask);
+}
 inline Bytes low_nibbles(Bytes v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
 inline Bytes high_nibbles(Bytes v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
 inline Bytes magnitudes_of(Bytes v) { return _mm256_abs_epi8(v); }
@@ -77,6 +82,22 @@ inline Bytes multiply_add_signed(Bytes sum, const std::byte* w, Bytes magnitudes
       : "m"(*reinterpret_cast<const __m256i_u*>(w)), "x"(magnitudes), "x"(x), "x"(_mm256_set1_epi16(1)));
   return sum;
 }
+// sum + u · s, in fours.
+inline Bytes multiply_add_unsigned(Bytes sum, Bytes u, Bytes s) {
+  Bytes product;
+  asm("vpmaddubsw %3, %2, %1\n\tvpmaddwd %4, %1, %1\n\tvpaddd %1, %0, %0"
+      : "+x"(sum), "=&x"(product)
+      : "x"(u), "x"(s), "x"(_mm256_set1_epi16(1)));
+  return sum;
+}
+// The same with the four inputs at s: registers are for sums.
+inline Bytes multiply_add_unsigned_at(Bytes sum, Bytes u, const int8_t* s) {
+  Bytes product;
+  asm("vpbroadcastd %3, %1\n\tvpmaddubsw %1, %2, %1\n\tvpmaddwd %4, %1, %1\n\tvpaddd %1, %0, %0"
+      : "+x"(sum), "=&x"(product)
+      : "x"(u), "m"(*reinterpret_cast<const int32_t*>(s)), "x"(_mm256_set1_epi16(1)));
+  return sum;
+}
 inline I add_pairs(I sum, Bytes words) {
   return I(_mm256_add_epi32(sum, _mm256_madd_epi16(words, _mm256_set1_epi16(1))));
 }
@@ -91,6 +112,7 @@ constexpr int64_t prefetch_distance = 1024, nibbles_prefetch_distance = 2048;
 
 #include "kernels/isa/blocking.inl"
 #include "kernels/isa/maddubs.inl"
+#include "kernels/isa/narrow_codes.inl"
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"
 #include "kernels/isa/matmul_quantized.inl"

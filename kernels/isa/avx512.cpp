@@ -25,6 +25,12 @@ inline Bytes multiply_add_signed(Bytes sum, const std::byte* w, Bytes magnitudes
   return _mm512_add_epi32(
       sum, _mm512_madd_epi16(_mm512_maddubs_epi16(magnitudes, signed_x), _mm512_set1_epi16(1)));
 }
+inline Bytes multiply_add_unsigned(Bytes sum, Bytes u, Bytes s) {
+  return _mm512_add_epi32(sum, _mm512_madd_epi16(multiply_words(u, s), _mm512_set1_epi16(1)));
+}
+inline Bytes multiply_add_unsigned_at(Bytes sum, Bytes u, const int8_t* s) {
+  return multiply_add_unsigned(sum, u, splat_dword(s));
+}
 inline I add_pairs(I sum, Bytes words) {
   return I(_mm512_add_epi32(sum, _mm512_madd_epi16(words, _mm512_set1_epi16(1))));
 }
@@ -36,6 +42,7 @@ constexpr int64_t prefetch_distance = 1024, nibbles_prefetch_distance = 2048;
 
 #include "kernels/isa/blocking.inl"
 #include "kernels/isa/maddubs.inl"
+#include "kernels/isa/narrow_codes.inl"
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"
 #include "kernels/isa/matmul_quantized.inl"

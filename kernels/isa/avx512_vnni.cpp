@@ -52,7 +52,12 @@ struct Int4Dot : VnniDot {
     return dot(dot(sum, low_nibbles(line), low), high_nibbles(line), high);
   }
 };
+struct UnsignedDot : VnniDot {
+  static constexpr int64_t fewest_rows_ahead = tile + 1;
+  static Line line(const std::byte* codes) { return load_bytes(codes); }
+};
 
+#include "kernels/isa/narrow_codes.inl"
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"
 #include "kernels/isa/matmul_quantized.inl"

@@ -10,15 +10,15 @@ constexpr int64_t block_rows = 132;
 template <int bytes, int64_t distance = prefetch_distance>
 inline void prefetch_stream(const std::byte* at) {
   if constexpr (distance > 0)
-#pragma GCC unroll 4
+#pragma GCC unroll 20
     for (int line = 0; line < bytes; line += 64) __builtin_prefetch(at + distance + line);
 }
 
 constexpr int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // How the codes of four inputs lie: a byte each, or as nibbles, four inputs in the low and the next four in
-// the high halves.
-enum class Codes { bytes, nibbles };
+// the high halves, or as narrow_codes.inl has them.
+enum class Codes { bytes, nibbles, narrow };
 
 // Splits M into equal blocks of at most block_rows.
 inline int64_t rows_of_block(int64_t rows) {

@@ -1,5 +1,5 @@
 // Exact int8 dot products for CPUs without VNNI, summed through 16 bits. vpmaddubsw adds two products of an
-// unsigned and a signed byte and saturates at 32767: see the two ways in which that is exact. Included before
+// unsigned and a signed byte and saturates at 32767: see the ways in which that is exact. Included before
 // matmul_quantized.inl.
 
 // |w| · (x with w's sign): 2 · 128 · 127 = 32512 fits.
@@ -44,4 +44,19 @@ struct Int4Dot {
     return multiply_add_nibbles(words, line, low, high);
   }
   static I collect(I sum, Sum words) { return add_pairs(sum, words); }
+};
+
+// Unsigned codes of 63 at most: 2 · 63 · 127 = 16002 fits.
+struct UnsignedDot {
+  static constexpr int tile = int8_tile, vectors = int8_vectors;
+  static constexpr int64_t most_steps = 1 << 16;
+  static constexpr int64_t fewest_rows_ahead = 2;
+  using Line = Bytes;
+  using Sum = Bytes;
+
+  static Line line(const std::byte* codes) { return load_bytes(codes); }
+  static Sum zero() { return Bytes{}; }
+  static Sum dot(Sum sum, Line w, Bytes x) { return multiply_add_unsigned(sum, w, x); }
+  static Sum dot_at(Sum sum, Line w, const int8_t* x) { return multiply_add_unsigned_at(sum, w, x); }
+  static I collect(I sum, Sum products) { return sum + I(products); }
 };

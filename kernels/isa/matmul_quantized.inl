@@ -1,6 +1,6 @@
-// Matrix products over packed panels of INT8 and INT4. Included like elementwise.inl, after the instruction
-// set's `Int8Dot` and `Int4Dot`: how a register of codes (four inputs of each of some rows of the weight) is
-// multiplied by four inputs of x.
+// Matrix products over packed panels of codes. Included like elementwise.inl, after the instruction set's
+// `Int8Dot`, `Int6Dot`, `Int5Dot` and `Int4Dot`: how a register of codes (four inputs of each of some rows of
+// the weight) is multiplied by four inputs of x.
 //
 // One row (decode) goes straight over the packed stream: memory is the limit. Several rows share a block of
 // it in cache; arithmetic is the limit. Both sum integers exactly within a group and share `scaled`, so that
@@ -76,11 +76,55 @@ inline void dot_row_int8(const std::byte* codes, const int8_t* x, int64_t cols, 
   }
 }
 
+// sum + four inputs of a single row, where they lie, by their codes.
+template <class Dot>
+[[gnu::always_inline]] inline typename Dot::Sum add_products_at(typename Dot::Sum sum, const Bytes& line,
+                                                                const int8_t* x) {
+  if constexpr (requires { Dot::dot_at(sum, line, x); })
+    return Dot::dot_at(sum, line, x);
+  else
+    return Dot::dot(sum, line, splat_dword(x));
+}
+
+template <class Dot>
+[[gnu::noinline, gnu::flatten]] void dot_row_narrow(const std::byte* codes, const int8_t* x, int64_t cols,
+                                                    I (&sums)[panel_vectors]) {
+  using Stored = typename Dot::Stored;
+  typename Dot::Sum products[panel_vectors];
+#pragma GCC unroll 16
+  for (int v = 0; v < panel_vectors; ++v) products[v] = Dot::zero();
+  for (int64_t k = 0; k < cols; k += 4 * Stored::lines, codes += 256 * Stored::stored) {
+    prefetch_stream<256 * Stored::stored>(codes);
+#pragma GCC unroll 16
+    for (int v = 0; v < panel_vectors; ++v) {
+      ByteShifts line[Stored::lines];
+      Stored::unpack(codes + v * 4 * lanes, line);
+#pragma GCC unroll 8
+      for (int i = 0; i < Stored::lines; ++i)
+        products[v] = add_products_at<Dot>(products[v], __builtin_bit_cast(Bytes, line[i]), x + k + 4 * i);
+    }
+  }
+#pragma GCC unroll 16
+  for (int v = 0; v < panel_vectors; ++v) sums[v] = Dot::collect(zero_int(), products[v]);
+}
+
+// The products of one row with codes smaller than bytes, and what the codes are shifted by.
+struct DotRow {
+  void (*dot)(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[panel_vectors]);
+  int32_t offset;
+};
+inline DotRow dot_row_of(WeightFormat format) {
+  if (format == WeightFormat::int6) return {dot_row_narrow<Int6Dot>, Int6Dot::offset};
+  if (format == WeightFormat::int5) return {dot_row_narrow<Int5Dot>, Int5Dot::offset};
+  return {dot_row_int4, Int4Dot::offset};
+}
+
 void multiply_row_quantized(const PackedWeight& w, const QuantizedRows& x, Range panels, float* y) {
   const bool int8 = w.format == WeightFormat::int8, row_scaled = w.row_scaled();
   const int64_t group = row_scaled ? x.group_size : w.group_size,
                 header_bytes = row_scaled ? 0 : w.header_bytes();
-  const int32_t offset = int8 ? Int8Dot::offset : Int4Dot::offset;
+  const DotRow dot_row = dot_row_of(w.format);
+  const int32_t offset = int8 ? Int8Dot::offset : dot_row.offset;
   for (int64_t p = panels.begin; p < panels.end; ++p) {
     const std::byte* stream = w.panels.data() + p * w.panel_bytes;
     F total[panel_vectors];
@@ -94,7 +138,7 @@ void multiply_row_quantized(const PackedWeight& w, const QuantizedRows& x, Range
       if (int8)
         dot_row_int8(codes, x.codes + k, cols, sums);
       else
-        dot_row_int4(codes, x.codes + k, cols, sums);
+        dot_row.dot(codes, x.codes + k, cols, sums);
       const F x_scale = splat(x.scales[g]);
 #pragma GCC unroll 16
       for (int v = 0; v < panel_vectors; ++v)
@@ -114,6 +158,26 @@ inline void unpack_nibbles(const std::byte* codes, int64_t cols, std::byte* byte
       bytes[i] = codes[i] & std::byte{15};
       bytes[256 + i] = codes[i] >> 4;
     }
+}
+
+template <class Stored>
+inline void unpack_lines(const std::byte* codes, int64_t cols, std::byte* bytes) {
+  for (int64_t k = 0; k < cols; k += 4 * Stored::lines, codes += 256 * Stored::stored)
+    for (int v = 0; v < panel_vectors; ++v) {
+      ByteShifts line[Stored::lines];
+      Stored::unpack(codes + v * 4 * lanes, line);
+#pragma GCC unroll 8
+      for (int i = 0; i < Stored::lines; ++i)
+        store_bytes(bytes + 64 * k + 256 * i + v * 4 * lanes, __builtin_bit_cast(Bytes, line[i]));
+    }
+}
+
+template <class Dot>
+inline void unpack_codes(const std::byte* codes, int64_t cols, std::byte* bytes) {
+  if constexpr (Dot::stored == Codes::nibbles)
+    unpack_nibbles(codes, cols, bytes);
+  else if constexpr (Dot::stored == Codes::narrow)
+    unpack_lines<typename Dot::Stored>(codes, cols, bytes);
 }
 
 // sum + four inputs by their codes, in a tile of several rows of x.
@@ -290,7 +354,7 @@ struct QuantizedBlock {
   int64_t group;                                        // inputs that share both scales
   int64_t groups;                                       // of a row of x
   int64_t m0 = 0, rows = 0;                             // the block's rows of x
-  alignas(64) std::byte bytes[panel_rows * most_cols];  // nibbles unpacked
+  alignas(64) std::byte bytes[panel_rows * most_cols];  // codes unpacked
   alignas(64) int8_t inputs[block_rows * most_cols];
   struct Products {
     alignas(64) int32_t partial[block_rows * panel_rows];  // a group's sums
@@ -339,9 +403,11 @@ struct QuantizedBlock {
         w.row_scaled() ? w.codes(p, 0) + w.code_bytes(k) : w.codes(p, g) + w.code_bytes(k - g * group);
     const std::byte* next = codes + w.code_bytes(end - k);
     const bool streamed = rows <= streamed_rows, ask_ahead = streamed && rows >= Dot::fewest_rows_ahead;
+    constexpr bool always_unpacked = Dot::stored == Codes::narrow;
     constexpr Codes taken = Dot::unpack_first ? Codes::bytes : Dot::stored;
-    if (Dot::unpack_first && !streamed) {
-      unpack_nibbles(codes, end - k, bytes);
+    constexpr Codes taken_streamed = always_unpacked ? Codes::bytes : Dot::stored;
+    if (Dot::unpack_first && (always_unpacked || !streamed)) {
+      unpack_codes<Dot>(codes, end - k, bytes);
       codes = bytes;
     }
     constexpr int64_t strip = Dot::vectors * lanes;  // rows of the panel in a register tile
@@ -351,7 +417,7 @@ struct QuantizedBlock {
     for (; scales.row < panel_rows; scales.row += strip)
       for_tiles<Dot::tile>(rows, [&]<int tile>(int64_t m) {
         constexpr auto add = add_products<Dot, tile, taken, false>,
-                       add_streamed = add_products<Dot, tile, Dot::stored, true>;
+                       add_streamed = add_products<Dot, tile, taken_streamed, true>;
         int32_t* const sums = to.partial + m * panel_rows + scales.row;
         float* const totals = to.totals + m * panel_rows + scales.row;
         (streamed ? add_streamed : add)(codes + scales.row * 4, input + m * most_cols, most_cols, steps,
@@ -382,6 +448,8 @@ void multiply_rows_quantized(const PackedWeight& w, const QuantizedRows& x, Rang
                                        MatmulOutput y) {
   if (x.rows == 1) return multiply_row_quantized(w, x, panels, y.values);
   if (w.format == WeightFormat::int8) return multiply_rows_quantized<Int8Dot>(w, x, panels, y);
+  if (w.format == WeightFormat::int6) return multiply_rows_quantized<Int6Dot>(w, x, panels, y);
+  if (w.format == WeightFormat::int5) return multiply_rows_quantized<Int5Dot>(w, x, panels, y);
   multiply_rows_quantized<Int4Dot>(w, x, panels, y);
 }
 

@@ -107,6 +107,11 @@ inline Bytes splat_dword(const int8_t* p) {
   for (int i = 0; i < lanes; ++i) __builtin_memcpy(bytes.values + 4 * i, p, 4);
   return bytes;
 }
+inline void store_bytes(void* p, Bytes bytes) { __builtin_memcpy(p, &bytes, sizeof bytes); }
+template <class Bits>
+inline Bits select_bits(Bits mask, Bits a, Bits b) {
+  return (a & mask) | (b & ~mask);
+}
 inline Bytes low_nibbles(Bytes bytes) {
   for (int8_t& value : bytes.values) value &= 15;
   return bytes;
@@ -145,8 +150,10 @@ struct Int4Dot : Int8Dot {
     return dot(dot(sum, low_nibbles(line), low), high_nibbles(line), high);
   }
 };
+using UnsignedDot = Int8Dot;
 constexpr int float_tile = 1, float_vectors = 4;
 
+#include "kernels/isa/narrow_codes.inl"
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"
 #include "kernels/isa/matmul_quantized.inl"

@@ -43,6 +43,11 @@ inline void store_int8(int8_t* p, I v) {
 using Bytes = __m512i;
 inline Bytes load_bytes(const void* p) { return _mm512_loadu_si512(p); }
 inline Bytes splat_dword(const void* p) { return _mm512_set1_epi32(*static_cast<const int32_t*>(p)); }
+inline void store_bytes(void* p, Bytes v) { _mm512_storeu_si512(p, v); }
+template <class Bits>
+inline Bits select_bits(Bits mask, Bits a, Bits b) {
+  return Bits(_mm512_ternarylogic_epi32(Bytes(mask), Bytes(a), Bytes(b), 0xca));
+}
 inline Bytes low_nibbles(Bytes v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
 inline Bytes high_nibbles(Bytes v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
 // Register tiles of rows of x by registers of rows of the weight: what 32 registers hold.

@@ -15,10 +15,11 @@ struct Extreme {
   int code;
   int zero_point;  // 0: none
 };
-constexpr Extreme extremes[] = {{WeightFormat::int8, -128, 0},   {WeightFormat::int8, 127, 0},
-                                {WeightFormat::int8, -128, 127}, {WeightFormat::int8, 127, -128},
-                                {WeightFormat::int4, -8, 0},     {WeightFormat::int4, 7, 0},
-                                {WeightFormat::int4, -8, 7},     {WeightFormat::int4, 7, -8}};
+constexpr Extreme extremes[] = {
+    {WeightFormat::int8, -128, 0},   {WeightFormat::int8, 127, 0},  {WeightFormat::int8, -128, 127},
+    {WeightFormat::int8, 127, -128}, {WeightFormat::int6, -32, 31}, {WeightFormat::int6, 31, -32},
+    {WeightFormat::int5, -16, 15},   {WeightFormat::int5, 15, -16}, {WeightFormat::int4, -8, 0},
+    {WeightFormat::int4, 7, 0},      {WeightFormat::int4, -8, 7},   {WeightFormat::int4, 7, -8}};
 
 OwnedWeight extreme_weight(const Extreme& extreme, int64_t cols, int64_t group) {
   Random random(1);
@@ -72,6 +73,9 @@ void check(const Extreme& extreme, int64_t cols, int64_t group, int code, int64_
 TEST_CASE("the longest sums are exact on every instruction set") {
   CHECK(longest_sum(WeightFormat::int8, false) == 132'104);
   CHECK(longest_sum(WeightFormat::int8, true) == 66'311);
+  CHECK(longest_sum(WeightFormat::int6, false) == 268'401);
+  CHECK(longest_sum(WeightFormat::int5, false) == 545'461);
+  CHECK(longest_sum(WeightFormat::int4, false) == 1'127'288);
   for (const Extreme& extreme : extremes) {
     const int64_t most = longest_sum(extreme.format, extreme.zero_point != 0);
     const bool int8 = extreme.format == WeightFormat::int8;
@@ -92,7 +96,7 @@ TEST_CASE("sums that may leave 32 bits are refused where a weight is packed") {
     const int64_t most = longest_sum(extreme.format, extreme.zero_point != 0);
     CHECK_THROWS_WITH(pack(extreme_weight(extreme, most + 1, 0).matrix),
                       Catch::Contains(std::to_string(most)) && Catch::Contains(std::to_string(most + 1)));
-    const int64_t group = round_up(longest_sum(extreme.format, true) + 1, 8);
+    const int64_t group = round_up(longest_sum(extreme.format, true) + 1, 32);
     CHECK_THROWS_AS(pack(extreme_weight(extreme, 2 * group, group).matrix), Error);
     if (extreme.format == WeightFormat::int8)  // groups are summed apart
       CHECK_NOTHROW(pack(extreme_weight(extreme, 3 * most, 1024).matrix));

@@ -70,14 +70,13 @@ void check_quantized(const WeightSpec& spec, int64_t x_group, Fill x_fill,
   });
 }
 
-constexpr WeightFormat quantized_formats[] = {WeightFormat::int8, WeightFormat::int4};
 constexpr WeightFormat float_formats[] = {WeightFormat::f32, WeightFormat::f16, WeightFormat::bf16};
 
 }  // namespace
 
 TEST_CASE("matmul_quantized is its definition for awkward shapes") {
   Random random(10);
-  for (WeightFormat format : quantized_formats)
+  for (WeightFormat format : code_formats())
     for (auto [rows, cols] : std::initializer_list<std::pair<int64_t, int64_t>>{{1, 1},
                                                                                 {3, 3},
                                                                                 {31, 33},
@@ -101,25 +100,27 @@ TEST_CASE("matmul_quantized is its definition for awkward shapes") {
 
 TEST_CASE("matmul_quantized is its definition for every group size, scale type and zero point") {
   Random random(11);
-  for (WeightFormat format : quantized_formats)
-    for (int64_t group : {8, 24, 32, 64, 128, 256})
+  for (WeightFormat format : code_formats())
+    for (int64_t group : {8, 16, 24, 32, 64, 96, 128, 256})
       for (bool asymmetric : {false, true})
         for (bool f16_scales : {false, true})
-          check_quantized({format, 70, 600, group, asymmetric, f16_scales}, group, Fill::random, {1, 5, 7},
-                          random);
+          if (packable_group_size(format, group))
+            check_quantized({format, 70, 600, group, asymmetric, f16_scales}, group, Fill::random, {1, 5, 7},
+                            random);
 }
 
 TEST_CASE("matmul_quantized takes any activation group when a weight row has one scale") {
   Random random(12);
-  for (WeightFormat format : quantized_formats)
+  for (WeightFormat format : code_formats())
     for (bool asymmetric : {false, true})
-      for (int64_t x_group : {0, 8, 24, 32, 104, 128, 576})
-        check_quantized({format, 66, 576, 0, asymmetric}, x_group, Fill::random, {1, 2, 6}, random);
+      for (int64_t x_group : {0, 8, 16, 24, 32, 48, 96, 104, 128, 576})
+        if (x_group % group_multiple(format) == 0)
+          check_quantized({format, 66, 576, 0, asymmetric}, x_group, Fill::random, {1, 2, 6}, random);
 }
 
 TEST_CASE("matmul_quantized is exact at the ends of the codes") {
   Random random(13);
-  for (WeightFormat format : quantized_formats)
+  for (WeightFormat format : code_formats())
     for (Fill weight_fill : {Fill::smallest, Fill::largest, Fill::alternating, Fill::zero})
       for (Fill x_fill : {Fill::smallest, Fill::largest, Fill::alternating, Fill::zero})
         for (int64_t group : {0, 32})
@@ -129,21 +130,20 @@ TEST_CASE("matmul_quantized is exact at the ends of the codes") {
 
 TEST_CASE("a row of matmul_quantized does not depend on the rows beside it") {
   Random random(14);
-  for (WeightFormat format : quantized_formats)
+  for (WeightFormat format : code_formats())
     for (int64_t group : {0, 64})
       check_quantized({format, 65, 300, group}, group, Fill::random, {1, 12, 40, 131, 133, 300}, random);
 }
 
 TEST_CASE("every number of rows from 1 to 40 gives each row the same bits") {
   Random random(17);
-  for (WeightFormat format :
-       {WeightFormat::int8, WeightFormat::int4, WeightFormat::f16, WeightFormat::bf16, WeightFormat::f32})
+  for (const WeightFormatInfo& format : weight_formats())
     for (auto [rows, cols] :
          std::initializer_list<std::pair<int64_t, int64_t>>{{172, 576}, {65, 172}, {31, 1536}})
       for (int64_t group : {0, 32}) {
-        const bool is_float = format != WeightFormat::int8 && format != WeightFormat::int4;
+        const bool is_float = !format.quantized;
         if (is_float && group) continue;
-        const OwnedWeight weight = make_weight({format, rows, cols, group}, random);
+        const OwnedWeight weight = make_weight({format.format, rows, cols, group}, random);
         const PackedWeight packed = pack(weight.matrix);
         const OwnedRows x = make_rows(40, cols, group, Fill::random, random);
         const std::vector<float> floats = random.floats(40 * cols);
@@ -164,8 +164,8 @@ TEST_CASE("every number of rows from 1 to 40 gives each row the same bits") {
 
 TEST_CASE("any split of the panels gives the same bits") {
   Random random(15);
-  for (WeightFormat format : {WeightFormat::int8, WeightFormat::int4, WeightFormat::f16}) {
-    const OwnedWeight weight = make_weight({format, 300, 320, 32}, random);
+  for (const WeightFormatInfo& format : weight_formats()) {
+    const OwnedWeight weight = make_weight({format.format, 300, 320, 32}, random);
     const PackedWeight packed = pack(weight.matrix);
     const OwnedRows x = make_rows(7, 320, 32, Fill::random, random);
     const std::vector<float> floats = random.floats(7 * 320);

@@ -133,7 +133,7 @@ TEST_CASE("oneDNN is not asked for what it cannot do") {
 
 TEST_CASE("matmul gives the kernels' bits whichever way it goes") {
   Random random(43);
-  for (WeightFormat format : {WeightFormat::int8, WeightFormat::int4})
+  for (WeightFormat format : code_formats())
     for (int64_t group : {0, 32})
       for (int64_t count : {1, 31, 32, 100}) {
         const OwnedWeight weight = make_weight({format, 130, 192, group}, random);

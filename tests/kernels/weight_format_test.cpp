@@ -45,3 +45,28 @@ TEST_CASE("int4 rows are compressed-tensors words: little-endian nibbles in orde
   CHECK(words[0] == 0xfeba9810u);
   CHECK(words[1] == 0x00000007u);
 }
+
+// Bit by bit: code k has the bits from k · b on, the lowest first, across bytes and words.
+TEST_CASE(
+    "rows of fewer than 8 bits are one stream of bits, in whole 32-bit words, the last filled with zeros") {
+  Random random(2);
+  for (const WeightFormatInfo& format : weight_formats())
+    for (int64_t cols : {1, 3, 5, 6, 7, 8, 16, 31, 32, 33, 64, 172}) {
+      CHECK(bit_packed(format.format) == (format.bits < 8));
+      if (!bit_packed(format.format)) continue;
+      INFO(format.name << " " << cols);
+      std::vector<float> codes(static_cast<size_t>(cols));
+      for (float& code : codes) code = static_cast<float>(random.integer(format.code_min, format.code_max));
+      std::vector<std::byte> row(static_cast<size_t>(row_bytes(format.format, cols)), std::byte{0xff});
+      CHECK(row.size() == static_cast<size_t>((cols * format.bits + 31) / 32 * 4));
+      format.encode_row(codes.data(), cols, row.data());
+      std::vector<std::byte> expected(row.size());
+      for (int64_t k = 0; k < cols; ++k)
+        for (int b = 0; b < format.bits; ++b) {
+          const int stored = static_cast<int>(codes[static_cast<size_t>(k)]) - format.code_min;
+          const int64_t at = k * format.bits + b;
+          if (stored >> b & 1) expected[static_cast<size_t>(at / 8)] |= std::byte{1} << (at % 8);
+        }
+      CHECK(row == expected);
+    }
+}

@@ -30,6 +30,14 @@ void for_each_isa(Test test) {
   }
 }
 
+// The formats whose codes have scales.
+inline std::vector<WeightFormat> code_formats() {
+  std::vector<WeightFormat> formats;
+  for (const WeightFormatInfo& format : weight_formats())
+    if (format.quantized) formats.push_back(format.format);
+  return formats;
+}
+
 // Empty when both hold the same bits, else the first place where they do not.
 template <class T>
 std::string difference(std::span<const T> found, std::span<const T> expected) {
