@@ -13,7 +13,7 @@ int64_t group_size_of(const PackedWeight& weight, int64_t asked) {
   // Groups of weights are finer than what a file may ask for its activations: their scales meet group by
   // group.
   if (!weight.row_scaled()) return weight.group_size;
-  return asked ? round_up(asked, 8) : weight.padded_cols;
+  return asked ? round_up(asked, group_multiple(weight.format)) : weight.padded_cols;
 }
 
 }  // namespace

@@ -19,7 +19,8 @@ class Linear {
  public:
   Linear() = default;  // no layer: the model has none
   // `bias` has `weight.rows` values or none. activation_group_size: inputs that share an activation scale at
-  // run time, a multiple of 8; 0: all of a token. A weight with scales in groups uses its own groups.
+  // run time, rounded up to a group_multiple() of the weight's format; 0: all of a token. A weight with
+  // scales in groups uses its own groups.
   Linear(PackedWeight weight, std::vector<float> bias, int64_t activation_group_size);
 
   explicit operator bool() const { return weight_.rows != 0; }

@@ -20,7 +20,7 @@ std::optional<Name> find_name(std::span<const std::string_view> names, std::stri
   return static_cast<Name>(found - names.begin());
 }
 
-// Groups of the head's int4 codes when the layers' have none.
+// Groups of the head's codes of fewer than 8 bits when the layers' have none.
 constexpr int64_t default_group_size = 128;
 // Inputs of the head that share an activation scale: its errors go straight into the logits, it runs for one
 // token of a prompt, and decode, bound by memory, has the time.
@@ -40,6 +40,13 @@ void check_shapes(const WeightSource& source) {
 std::string scale_text(int64_t group_size) { return group_size ? fmt::format("g{}", group_size) : "channel"; }
 
 }  // namespace
+
+std::vector<std::string> code_format_names() {
+  std::vector<std::string> names;
+  for (const WeightFormatInfo& format : weight_formats())
+    if (format.quantized) names.emplace_back(format.name);
+  return names;
+}
 
 std::string_view name(MethodName method) { return methods[static_cast<size_t>(method)]; }
 
@@ -89,10 +96,12 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
     fail("{}: quantization_config: the model is quantized already; quantize the original weights",
          config.string());
   for (const auto& [module, format] : recipe.modules)
-    if (format && format->weights == WeightFormat::int4 && format->group_size == 0)
-      fail("the recipe's {}: int4 needs groups; expected 32, 64 or 128, found a whole row", quote(module));
-  if (recipe.weights == WeightFormat::int4 && recipe.group_size == 0)
-    fail_option("group_size", "int4 needs groups; expected 32, 64 or 128, found a whole row");
+    if (format && bit_packed(format->weights) && format->group_size == 0)
+      fail("the recipe's {}: {} needs groups; expected 32, 64 or 128, found a whole row", quote(module),
+           info(format->weights).name);
+  if (bit_packed(recipe.weights) && recipe.group_size == 0)
+    fail_option("group_size", "{} needs groups; expected 32, 64 or 128, found a whole row",
+                info(recipe.weights).name);
   check_shapes(source);
   std::vector<NamePattern> exclude;
   for (const std::string& pattern : recipe.exclude)
@@ -125,7 +134,7 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
   if (recipe.embedding) embedding = linear_scheme(recipe, {*recipe.embedding, 0});
   if (recipe.lm_head) {
     const int64_t groups = recipe.group_size ? recipe.group_size : default_group_size;
-    head = linear_scheme(recipe, {*recipe.lm_head, *recipe.lm_head == WeightFormat::int4 ? groups : 0});
+    head = linear_scheme(recipe, {*recipe.lm_head, bit_packed(*recipe.lm_head) ? groups : 0});
     if (!head->group_size) head->activation_group_size = head_activation_group_size;
   }
   const auto treatment = [&](const std::string& module, std::optional<WeightFormat> format) {

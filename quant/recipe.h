@@ -37,7 +37,11 @@ enum class RotationName : uint8_t {
 std::string_view name(RotationName rotation);
 std::optional<RotationName> rotation_named(std::string_view name);
 
-// What a module becomes. A head in whole rows reads finer activations than the recipe's.
+// The formats of codes, as a recipe names them.
+std::vector<std::string> code_format_names();
+
+// What a module becomes. Codes of fewer than 8 bits need groups. A head in whole rows reads finer activations
+// than the recipe's.
 struct ModuleFormat {
   WeightFormat weights = WeightFormat::int8;
   int64_t group_size = 0;  // 0: a row
@@ -53,7 +57,7 @@ struct Recipe {
   bool symmetric = true;
   int64_t activation_group_size = 0;  // inputs that share an activation scale at run time; 0: a token
   std::vector<std::string> exclude;   // regular expressions; a module whose name one matches anywhere is kept
-  std::optional<WeightFormat> lm_head;    // int8 (a row) or int4 (in groups); unset: kept
+  std::optional<WeightFormat> lm_head;    // int8 (a row) or fewer bits (in groups); unset: kept
   std::optional<WeightFormat> embedding;  // int8 (a row); unset: kept
   // What these modules become whatever is said above; nothing: kept. By name.
   std::map<std::string, std::optional<ModuleFormat>> modules;

@@ -34,7 +34,8 @@ WeightFormat code_format(const JsonFields& fields, const char* field, std::strin
   const std::string text = fields.string(field, std::string(fallback));
   const std::optional<WeightFormat> format = weight_format_named(text);
   if (!format || !info(*format).quantized)
-    fields.reject(field, fmt::format("expected int8 or int4, found {}", quote(text)));
+    fields.reject(field,
+                  fmt::format("expected {}, found {}", fmt::join(code_format_names(), ", "), quote(text)));
   return *format;
 }
 

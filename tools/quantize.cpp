@@ -67,12 +67,14 @@ Recipe recipe_of(QuantizeOptions& options, const CLI::App& command) {
     if (recipe.method == MethodName::rtn) refuse_void(command, {"--memory", "--resume"}, rounding_alone);
     return recipe;
   }
-  if (options.group_size.empty()) options.group_size = options.weights == "int4" ? "128" : "channel";
+  const bool in_groups = bit_packed(*weight_format_named(options.weights));
+  if (options.group_size.empty()) options.group_size = in_groups ? "128" : "channel";
   if (options.group_size != "channel")
     refuse_void(command, {"--activations"},
                 "weights in groups of " + options.group_size + " use groups of their own");
-  if (options.group_size == "channel" && options.weights == "int4")
-    throw CLI::ValidationError("--group-size", "int4 needs groups; expected 32, 64 or 128, found channel");
+  if (options.group_size == "channel" && in_groups)
+    throw CLI::ValidationError("--group-size",
+                               options.weights + " needs groups; expected 32, 64 or 128, found channel");
   if (!options.method.empty()) refuse_void(command, {"--effort"}, "--method names one method alone");
   Recipe recipe;
   recipe.method = !options.method.empty()    ? *method_named(options.method)
@@ -158,18 +160,21 @@ void run(QuantizeOptions& options, const CLI::App& command) {
 }  // namespace
 
 void add_quantize(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("quantize", "Write an INT8 or INT4 copy of a Hugging Face model");
+  CLI::App* command =
+      app.add_subcommand("quantize", "Write a copy of a Hugging Face model with weights of 4 to 8 bits");
   static QuantizeOptions options;
+  std::vector<std::string> head_formats = code_format_names();
+  head_formats.emplace_back("keep");
   command->add_option("SRC", options.source, "Folder of the original model (F16, BF16 or F32)")
       ->required()
       ->check(not_empty());
   command->add_option("OUT", options.out, "Folder to write; must not exist")->required()->check(not_empty());
   command->add_option("--weights", options.weights, "Format of the linears of each layer")
       ->capture_default_str()
-      ->check(CLI::IsMember({"int8", "int4"}));
+      ->check(CLI::IsMember(code_format_names()));
   command
       ->add_option("--group-size", options.group_size,
-                   "Inputs that share a scale (default: channel for int8, 128 for int4)")
+                   "Inputs that share a scale (default: channel for int8, else 128)")
       ->type_name("32|64|128|channel")
       ->check(CLI::IsMember({"32", "64", "128", "channel"}).description(""));
   command->add_flag("--asymmetric", options.asymmetric, "Store a zero point beside each scale");
@@ -183,9 +188,9 @@ void add_quantize(CLI::App& app) {
       ->type_name("REGEX")
       ->check(CLI::Validator(wrong_regex, ""))
       ->allow_extra_args(false);
-  command->add_option("--lm-head", options.lm_head, "The output matrix: int8 a row, int4 in groups")
+  command->add_option("--lm-head", options.lm_head, "The output matrix: int8 a row, others in groups")
       ->capture_default_str()
-      ->check(CLI::IsMember({"int8", "int4", "keep"}));
+      ->check(CLI::IsMember(head_formats));
   command->add_option("--embedding", options.embedding, "The input matrix: int8 a row")
       ->capture_default_str()
       ->check(CLI::IsMember({"int8", "keep"}));

@@ -16,7 +16,10 @@ struct Format {
 };
 constexpr Format formats[] = {{"f16", WeightFormat::f16, 0},          {"bf16", WeightFormat::bf16, 0},
                               {"int8_row", WeightFormat::int8, 0},    {"int8_g128", WeightFormat::int8, 128},
-                              {"int8_g32", WeightFormat::int8, 32},   {"int4_row", WeightFormat::int4, 0},
+                              {"int8_g32", WeightFormat::int8, 32},   {"int6_row", WeightFormat::int6, 0},
+                              {"int6_g128", WeightFormat::int6, 128}, {"int6_g32", WeightFormat::int6, 32},
+                              {"int5_row", WeightFormat::int5, 0},    {"int5_g128", WeightFormat::int5, 128},
+                              {"int5_g32", WeightFormat::int5, 32},   {"int4_row", WeightFormat::int4, 0},
                               {"int4_g128", WeightFormat::int4, 128}, {"int4_g32", WeightFormat::int4, 32}};
 
 struct Shape {
@@ -28,7 +31,7 @@ constexpr int64_t row_counts[] = {1, 2, 4, 8, 16, 32, 128, 512};  // M
 PackedWeight random_weight(const Format& format, const Shape& shape, std::mt19937& random) {
   WeightMatrix weight{format.format, shape.rows, shape.cols};
   std::vector<std::byte> codes(static_cast<size_t>(shape.rows * row_bytes(format.format, shape.cols)));
-  if (format.format == WeightFormat::int8 || format.format == WeightFormat::int4) {
+  if (info(format.format).quantized) {
     for (std::byte& code : codes) code = static_cast<std::byte>(random());
     weight.group_size = format.group_size ? format.group_size : shape.cols;
     weight.scales.assign(static_cast<size_t>(shape.rows * weight.groups()), 0.0078125f);

@@ -65,7 +65,7 @@ WeightMatrix read_awq(const ModelFile& file, const std::string& module, const Qu
   weight.format = scheme.format;
   weight.rows = rows;
   weight.cols = cols;
-  weight.group_size = checked_group_size(scales, scheme.group_size, cols);
+  weight.group_size = checked_group_size(scales, scheme.format, scheme.group_size, cols);
   if (cols % weight.group_size != 0)
     fail("{}: field \"group_size\" of quantization_config: {} inputs are no multiple of {}", label(scales),
          cols, weight.group_size);

@@ -16,14 +16,10 @@ namespace whittle {
 
 namespace {
 
-int64_t codes_per_word(WeightFormat format) { return 32 / info(format).bits; }
-
-int64_t words(int64_t codes, WeightFormat format) {
-  return (codes + codes_per_word(format) - 1) / codes_per_word(format);
-}
+int64_t words(int64_t codes, WeightFormat format) { return (codes * info(format).bits + 31) / 32; }
 
 bool in_words(const QuantizationScheme& scheme) {
-  return scheme.format == WeightFormat::int4 || scheme.layout == CodeLayout::words;
+  return bit_packed(scheme.format) || scheme.layout == CodeLayout::words;
 }
 
 // [1] or [] for a whole matrix, [N, 1] or [N] for rows, [N, G] for groups.
@@ -56,26 +52,43 @@ std::vector<float> read_scales(const TensorView& tensor, ScaleStrategy strategy,
   return repeat_if_single(read_finite_scales(tensor), static_cast<size_t>(rows * groups));
 }
 
-// Packed along the rows: word [n / c, g] holds rows n … n + c − 1 of group g.
+// Where the bits of a row's zero point begin in the words of its group, which lie along the rows.
+struct BitPlace {
+  int64_t word, shift;
+  bool crosses;  // into the next word
+};
+BitPlace zero_point_place(int64_t row, int64_t bits) {
+  const int64_t at = row * bits, shift = at % 32;
+  return {at / 32, shift, shift + bits > 32};
+}
+
 std::vector<int8_t> unpack_zero_points(const TensorView& tensor, WeightFormat format, int64_t rows,
                                        int64_t groups) {
-  const int64_t per_word = codes_per_word(format);
+  const int64_t bits = info(format).bits;
   std::vector<int8_t> result(static_cast<size_t>(rows * groups));
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t group = 0; group < groups; ++group)
+  for (int64_t row = 0; row < rows; ++row) {
+    const auto [word, shift, crosses] = zero_point_place(row, bits);
+    for (int64_t group = 0; group < groups; ++group) {
+      uint64_t stored = word_at(tensor, word * groups + group);
+      if (crosses) stored |= uint64_t{word_at(tensor, (word + 1) * groups + group)} << 32;
       result[static_cast<size_t>(row * groups + group)] =
-          signed_code(word_at(tensor, row / per_word * groups + group), row % per_word, info(format).bits);
+          signed_code(static_cast<uint32_t>(stored >> shift), 0, bits);
+    }
+  }
   return result;
 }
 
-// Of int4.
-std::vector<uint32_t> pack_zero_points(std::span<const int8_t> zero_points, int64_t rows, int64_t groups) {
-  constexpr int64_t per_word = 8;
-  std::vector<uint32_t> result(static_cast<size_t>(words(rows, WeightFormat::int4) * groups));
+std::vector<uint32_t> pack_zero_points(std::span<const int8_t> zero_points, WeightFormat format, int64_t rows,
+                                       int64_t groups) {
+  std::vector<uint32_t> result(static_cast<size_t>(words(rows, format) * groups));
   for (int64_t row = 0; row < rows; ++row) {
+    const auto [word, shift, crosses] = zero_point_place(row, info(format).bits);
     for (int64_t group = 0; group < groups; ++group) {
-      const auto stored = static_cast<uint32_t>(zero_points[static_cast<size_t>(row * groups + group)] + 8);
-      result[static_cast<size_t>(row / per_word * groups + group)] |= stored << (row % per_word * 4);
+      const int code = zero_points[static_cast<size_t>(row * groups + group)] - info(format).code_min;
+      const uint64_t stored = static_cast<uint64_t>(code) << shift;
+      result[static_cast<size_t>(word * groups + group)] |= static_cast<uint32_t>(stored);
+      if (crosses)
+        result[static_cast<size_t>((word + 1) * groups + group)] |= static_cast<uint32_t>(stored >> 32);
     }
   }
   return result;
@@ -145,7 +158,7 @@ WeightMatrix read_compressed_tensors(const ModelFile& file, const std::string& m
   const TensorView& codes = find_codes(file, module, scheme, rows, cols);
   weight.codes = codes.bytes;
   const TensorView& scale = file.get(module + ".weight_scale");
-  weight.group_size = checked_group_size(scale, scheme.group_size, cols);
+  weight.group_size = checked_group_size(scale, scheme.format, scheme.group_size, cols);
   weight.scales = read_scales(scale, scheme.strategy, rows, weight.groups());
   if (const TensorView* tensor = file.find(module + ".weight_zero_point")) {
     weight.zero_points = read_zero_points(*tensor, scheme, rows, weight.groups());
@@ -164,11 +177,11 @@ WeightMatrix read_compressed_tensors(const ModelFile& file, const std::string& m
 std::vector<TensorInfo> quantized_tensors(const std::string& module, const QuantizationScheme& scheme,
                                           int64_t rows, int64_t cols, DType scale_dtype) {
   assert(scheme.strategy != ScaleStrategy::tensor && scheme.layout == CodeLayout::native);
-  const bool int4 = scheme.format == WeightFormat::int4;
+  const bool packed = bit_packed(scheme.format);
   const int64_t groups =
       scheme.strategy == ScaleStrategy::group ? (cols + scheme.group_size - 1) / scheme.group_size : 1;
   std::vector<TensorInfo> tensors;
-  if (int4) {
+  if (packed) {
     tensors.push_back({module + ".weight_packed", DType::I32, {rows, words(cols, scheme.format)}});
     tensors.push_back({module + ".weight_shape", DType::I64, {2}});
   } else {
@@ -177,25 +190,25 @@ std::vector<TensorInfo> quantized_tensors(const std::string& module, const Quant
   tensors.push_back({module + ".weight_scale", scale_dtype, {rows, groups}});
   if (!scheme.symmetric) {
     tensors.push_back({module + ".weight_zero_point",
-                       int4 ? DType::I32 : DType::I8,
-                       {int4 ? words(rows, scheme.format) : rows, groups}});
+                       packed ? DType::I32 : DType::I8,
+                       {packed ? words(rows, scheme.format) : rows, groups}});
   }
   return tensors;
 }
 
 void write_quantized(SafetensorsWriter& writer, const std::string& module, const QuantizationScheme& scheme,
                      const WeightMatrix& weight, DType scale_dtype) {
-  const bool int4 = scheme.format == WeightFormat::int4;
-  writer.write(module + (int4 ? ".weight_packed" : ".weight"), weight.codes);
-  if (int4) {
+  const bool packed = bit_packed(scheme.format);
+  writer.write(module + (packed ? ".weight_packed" : ".weight"), weight.codes);
+  if (packed) {
     const int64_t shape[] = {weight.rows, weight.cols};
     writer.write(module + ".weight_shape", std::as_bytes(std::span(shape)));
   }
   writer.write(module + ".weight_scale", float_bytes(weight.scales, scale_dtype));
   if (scheme.symmetric) return;
-  if (int4) {
-    const auto packed = pack_zero_points(weight.zero_points, weight.rows, weight.groups());
-    writer.write(module + ".weight_zero_point", std::as_bytes(std::span(packed)));
+  if (packed) {
+    const auto zeros = pack_zero_points(weight.zero_points, scheme.format, weight.rows, weight.groups());
+    writer.write(module + ".weight_zero_point", std::as_bytes(std::span(zeros)));
   } else {
     writer.write(module + ".weight_zero_point", std::as_bytes(std::span(weight.zero_points)));
   }

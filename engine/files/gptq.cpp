@@ -101,7 +101,7 @@ WeightMatrix read_gptq(const ModelFile& file, const std::string& module, const Q
   weight.format = scheme.format;
   weight.rows = rows;
   weight.cols = cols;
-  weight.group_size = checked_group_size(scales, scheme.group_size, cols);
+  weight.group_size = checked_group_size(scales, scheme.format, scheme.group_size, cols);
   weight.scales = read_transposed_scales(scales, rows, weight.groups());
 
   expect(qzeros, DType::I32, {weight.groups(), rows / per_word});

@@ -41,6 +41,8 @@ struct Storage {
 // 4-bit codes may also lie one to a byte; then nothing tells them from int8 codes that happen to be small.
 // What we write is the first row of each format.
 constexpr Storage storages[] = {{"int-quantized", 8, WeightFormat::int8, CodeLayout::native},
+                                {"pack-quantized", 6, WeightFormat::int6, CodeLayout::native},
+                                {"pack-quantized", 5, WeightFormat::int5, CodeLayout::native},
                                 {"pack-quantized", 4, WeightFormat::int4, CodeLayout::native},
                                 {"int-quantized", 4, WeightFormat::int8, CodeLayout::native},
                                 {"pack-quantized", 8, WeightFormat::int8, CodeLayout::words}};

@@ -21,10 +21,9 @@ enum class ScaleStrategy : uint8_t { tensor, channel, group };
 // In which tensors, and in what order, the codes of a module lie. Described where they are read:
 // compressed_tensors.h, gptq.h, awq.h.
 enum class CodeLayout : uint8_t {
-  native,   // as we write it. int8: "int-quantized", a code a byte; int4: "pack-quantized", eight a 32-bit
-            // word
-  words,    // int8 as "pack-quantized": four codes to a 32-bit word
-  gptq_v1,  // zero points stored less one
+  native,  // as we write it. int8: "int-quantized", a code a byte; others: "pack-quantized", a stream of bits
+  words,   // int8 as "pack-quantized": four codes to a 32-bit word
+  gptq_v1,       // zero points stored less one
   gptqmodel_v1,  // the same, taken from whole words
   gptq_v2,
   awq,

@@ -6,6 +6,7 @@
 #include "engine/files/float_tensor.h"
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
+#include "kernels/packed_weight.h"
 
 namespace whittle {
 
@@ -31,13 +32,14 @@ std::vector<float> read_finite_scales(const TensorView& tensor) {
   return scales;
 }
 
-int64_t checked_group_size(const TensorView& scale, int64_t group_size, int64_t cols) {
+int64_t checked_group_size(const TensorView& scale, WeightFormat format, int64_t group_size, int64_t cols) {
   if (group_size == 0 || group_size >= cols) return cols;
-  if (group_size % 8 != 0) {
+  if (group_size % group_multiple(format) != 0) {
     fail(
-        "{}: field \"group_size\" of quantization_config: groups of {} inputs are not supported, expected a "
-        "multiple of 8, or all {}",
-        label(scale), group_size, cols);
+        "{}: field \"group_size\" of quantization_config: {} in groups of {} inputs is not supported, "
+        "expected "
+        "a multiple of {}, or all {}",
+        label(scale), info(format).name, group_size, group_multiple(format), cols);
   }
   return group_size;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/files/safetensors.h"
+#include "kernels/weight_format.h"
 
 namespace whittle {
 
@@ -20,9 +21,9 @@ const TensorView& expect(const TensorView& tensor, DType dtype, std::initializer
 std::vector<float> read_finite_scales(const TensorView& tensor);
 
 // `group_size` of quantization_config as a matrix of `cols` inputs has it; 0: none smaller than a row. A
-// group as long as the row is the row. Kernels take eight inputs of a row at a time, which must share a
-// scale: throws Error, beginning with the label of `scale`, for groups that are no multiple of 8.
-int64_t checked_group_size(const TensorView& scale, int64_t group_size, int64_t cols);
+// group as long as the row is the row. Kernels take several inputs of a row at a time, which must share a
+// scale: throws Error, beginning with the label of `scale`, for groups that are no group_multiple(format).
+int64_t checked_group_size(const TensorView& scale, WeightFormat format, int64_t group_size, int64_t cols);
 
 // Zero points [rows, groups]; none where quantization is `symmetric`. Throws Error when it is, but one is not
 // 0.

@@ -27,7 +27,7 @@ auto member(const Table& table, Role role) {
 int64_t input_group_size(const WeightMatrix& matrix, int64_t asked) {
   if (matrix.groups() == 0) return 0;
   if (matrix.groups() > 1) return matrix.group_size;
-  return asked ? round_up(asked, 8) : round_up(matrix.cols, cols_block);
+  return asked ? round_up(asked, group_multiple(matrix.format)) : round_up(matrix.cols, cols_block);
 }
 
 LinearValues values_of(const WeightSource& source, const Module& module, const WeightMatrix& matrix,

@@ -60,6 +60,8 @@ void write_results(const fs::path& models, const fs::path& out) {
     };
     write_logits(entry.path(), "as it is");
     for (const Kind& kind : {Kind{"int8", WeightFormat::int8, 0, MethodName::rtn},
+                             Kind{"int6 g128", WeightFormat::int6, 128, MethodName::rtn},
+                             Kind{"int5 g32", WeightFormat::int5, 32, MethodName::rtn},
                              Kind{"int4 g32", WeightFormat::int4, 32, MethodName::rtn},
                              Kind{"gptq int8", WeightFormat::int8, 0, MethodName::gptq},
                              Kind{"gptq int4 g32", WeightFormat::int4, 32, MethodName::gptq},

@@ -68,6 +68,12 @@ TEST_CASE("What is written is read value for value by an independent reader") {
     Recipe int4 = int4_recipe(32, symmetric);
     int4.lm_head = WeightFormat::int4;
     recipes.push_back(int4);
+    for (const WeightFormat format : {WeightFormat::int5, WeightFormat::int6}) {
+      Recipe narrow = int4_recipe(format == WeightFormat::int5 ? 32 : 128, symmetric);
+      narrow.weights = format;
+      narrow.lm_head = format;
+      recipes.push_back(narrow);
+    }
   }
   int number = 0;
   for (const Recipe& recipe : recipes) {

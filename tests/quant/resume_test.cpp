@@ -230,6 +230,8 @@ TEST_CASE("A recipe reads back as it was written, and what it cannot hold is nam
   recipe.modules["kept"] = std::nullopt;
   recipe.modules["one"] = ModuleFormat{WeightFormat::int8, 0};
   recipe.modules["two"] = ModuleFormat{WeightFormat::int4, 64};
+  recipe.modules["three"] = ModuleFormat{WeightFormat::int5, 32};
+  recipe.modules["four"] = ModuleFormat{WeightFormat::int6, 128};
   CHECK(read_recipe(recipe_json(recipe), "r") == recipe);
   CHECK(read_recipe(recipe_json(Recipe()), "r") == Recipe());
   for (const auto& [text, named] : std::initializer_list<std::pair<const char*, const char*>>{
@@ -241,6 +243,7 @@ TEST_CASE("A recipe reads back as it was written, and what it cannot hold is nam
            {R"({"whittle_recipe": 1, "rotation": "left"})", "left"},
            {R"({"whittle_recipe": 1, "tuning_tokens": 2})", "tuning_tokens"},
            {R"({"whittle_recipe": 1, "weights": "f16"})", "f16"},
+           {R"({"whittle_recipe": 1, "weights": "int3"})", "int8, int6, int5, int4"},
            {R"({"whittle_recipe": 1, "group_size": 48})", "48"},
            {R"({"whittle_recipe": 1, "exclude": [1]})", "exclude"},
            {R"({"whittle_recipe": 1, "embedding": "int4"})", "embedding"},

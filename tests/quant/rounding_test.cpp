@@ -81,7 +81,8 @@ std::vector<QuantizationScheme> schemes() {
   for (const bool symmetric : {true, false}) {
     for (const int64_t group : {0, 32, 64, 128})
       all.push_back(scheme_of(WeightFormat::int8, group, symmetric));
-    for (const int64_t group : {32, 64, 128}) all.push_back(scheme_of(WeightFormat::int4, group, symmetric));
+    for (const WeightFormat format : {WeightFormat::int6, WeightFormat::int5, WeightFormat::int4})
+      for (const int64_t group : {32, 64, 128}) all.push_back(scheme_of(format, group, symmetric));
   }
   return all;
 }

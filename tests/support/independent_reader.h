@@ -3,6 +3,7 @@
 // code with the engine: safetensors through its header, codes, scales and zero points bit by bit. Slow and
 // obvious.
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -52,16 +53,15 @@ class IndependentReader {
   std::vector<double> packed(const std::string& module) const {
     const auto rows = static_cast<int64_t>(number(module + ".weight_shape", 0));
     const auto cols = static_cast<int64_t>(number(module + ".weight_shape", 1));
-    const int64_t words = (cols + 7) / 8;
+    const int64_t bits = weights(module)["num_bits"], words = (cols * bits + 31) / 32;
     std::vector<double> out;
     for (int64_t row = 0; row < rows; ++row)
       for (int64_t k = 0; k < cols; ++k)
-        out.push_back(nibble(module + ".weight_packed", row * words + k / 8, k % 8) - 8.0);
+        out.push_back(code(module + ".weight_packed", row * words, 1, k, bits));
     apply_scales(module, rows, cols, out, [&](int64_t row, int64_t g, int64_t groups) {
-      // Eight rows to a word.
-      return has(module + ".weight_zero_point")
-                 ? nibble(module + ".weight_zero_point", row / 8 * groups + g, row % 8) - 8.0
-                 : 0.0;
+      // Along the rows.
+      return has(module + ".weight_zero_point") ? code(module + ".weight_zero_point", g, groups, row, bits)
+                                                : 0.0;
     });
     return out;
   }
@@ -71,7 +71,7 @@ class IndependentReader {
                     ZeroPoint zero) const {
     const std::string name = module + ".weight_scale";
     const int64_t groups = header_.at(name)["shape"][1];
-    const int64_t size = groups == 1 ? cols : group_size(module);
+    const int64_t size = groups == 1 ? cols : weights(module)["group_size"].get<int64_t>();
     for (int64_t row = 0; row < rows; ++row)
       for (int64_t k = 0; k < cols; ++k) {
         const int64_t g = k / size;
@@ -80,16 +80,21 @@ class IndependentReader {
       }
   }
 
-  int64_t group_size(const std::string& module) const {
+  const nlohmann::json& weights(const std::string& module) const {
     for (const auto& [name, group] : config_["quantization_config"]["config_groups"].items())
       for (const std::string target : group["targets"])
-        if (target == module || target == "Linear") return group["weights"]["group_size"];
+        if (target == module || target == "Linear") return group["weights"];
     throw std::runtime_error("no group for " + module);
   }
 
-  double nibble(const std::string& name, int64_t word, int64_t index) const {
-    const unsigned byte = static_cast<unsigned char>(at(name)[static_cast<size_t>(word * 4 + index / 2)]);
-    return index % 2 ? byte / 16 : byte % 16;
+  // Code `index` of a stream of bits in words that lie `stride` apart, the first at `word`.
+  double code(const std::string& name, int64_t word, int64_t stride, int64_t index, int64_t bits) const {
+    double value = -std::exp2(bits - 1);
+    for (int64_t b = 0; b < bits; ++b) {
+      const int64_t place = index * bits + b, byte = (word + place / 32 * stride) * 4 + place % 32 / 8;
+      if (static_cast<unsigned char>(at(name)[byte]) >> (place % 8) & 1) value += std::exp2(b);
+    }
+    return value;
   }
   const char* at(const std::string& name) const {
     return bytes_.data() + data_ + header_.at(name)["data_offsets"][0].get<size_t>();

@@ -63,7 +63,7 @@ TEST_CASE("Completion for bash knows every command, every flag and the values of
     CHECK(offered(script, {command, "model", "--"}) == flags);
   }
   using Words = std::set<std::string>;
-  CHECK(offered(script, {"quantize", "a", "b", "--weights", ""}) == Words{"int4", "int8"});
+  CHECK(offered(script, {"quantize", "a", "b", "--weights", ""}) == Words{"int4", "int5", "int6", "int8"});
   CHECK(offered(script, {"quantize", "--group-size", ""}) == Words{"32", "64", "128", "channel"});
   CHECK(offered(script, {"bench", "--kv-cache", "f"}) == Words{"f32", "f16"});
   CHECK(offered(script, {"drift", "--text", ""}).empty());  // bash then offers files

@@ -55,6 +55,7 @@ TEST_CASE("A value out of a flag's range is wrong usage that names the flag") {
   const std::string out = folder.path() / "out";
   check_usage({"quantize", reference_model(), out, "--exclude", "("}, "--exclude");
   check_usage({"quantize", reference_model(), out, "--exclude", ""}, "--exclude");
+  check_usage({"quantize", reference_model(), out, "--weights", "int6", "--group-size", "channel"}, "int6");
   check_usage({"quantize", reference_model(), out, "--weights", "int4", "--group-size", "channel"},
               "--group-size");
   check_usage({"synthesize", "no-such-shape", out}, "tinyllama-1.1b");

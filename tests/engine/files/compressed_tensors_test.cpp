@@ -114,7 +114,11 @@ TEST_CASE("what we write reads back to exactly the same") {
               {scheme_of(WeightFormat::int4, 32, true, 0), DType::F16},
               {scheme_of(WeightFormat::int4, 32, false, 0), DType::F16},
               {scheme_of(WeightFormat::int4, 0, false, 64), DType::F32},
-              {scheme_of(WeightFormat::int4, 16, true, 0), DType::F32}};
+              {scheme_of(WeightFormat::int4, 16, true, 0), DType::F32},
+              {scheme_of(WeightFormat::int5, 32, true, 32), DType::F16},
+              {scheme_of(WeightFormat::int5, 0, false, 0), DType::F32},
+              {scheme_of(WeightFormat::int6, 16, false, 0), DType::F16},
+              {scheme_of(WeightFormat::int6, 0, true, 64), DType::F32}};
   const std::pair<int64_t, int64_t> shapes[] = {{16, 64}, {13, 64}, {1, 32}, {11, 50}, {3, 7}};
   for (const auto& [scheme, scale_dtype] : rows) {
     for (const auto& [n, k] : shapes) {
@@ -153,6 +157,8 @@ TEST_CASE("quantization_config says the same of every module after a round trip"
       {{up, int4}, {down, int4}, {"model.embed_tokens", int8}},
       {{up, int4}, {down, int8_grouped}, {"lm_head", int8}},
       {{up, weights_only}, {"model.embed_tokens", weights_only}},
+      {{up, scheme_of(WeightFormat::int6, 64, true, 64)},
+       {down, scheme_of(WeightFormat::int5, 32, false, 32)}},
       {},
   };
   for (const auto& modules : cases) {
@@ -221,44 +227,72 @@ TEST_CASE("one scale for a whole matrix") {
   }
 }
 
-// Asymmetric int4 in groups of 8: ten rows, so that zero points take two words along the rows. Words are put
-// together here bit by bit from the written rules of the format.
+// Asymmetric, of thirteen rows, so that zero points take several words along the rows. With 5 and 6 bits
+// codes and zero points begin in one word and end in the next. Words are put together here bit by bit from
+// the written rules of the format.
 TEST_CASE("pack-quantized with packed zero points as others write it") {
-  constexpr int64_t rows = 10, cols = 16, groups = 2;
-  const auto code = [](int64_t n, int64_t k) { return static_cast<int>((3 * n + 5 * k) % 16) - 8; };
-  const auto zero = [](int64_t n, int64_t g) { return static_cast<int>((7 * n + 3 * g) % 16) - 8; };
-  std::vector<uint32_t> packed(rows * 2), zeros(2 * groups);
-  std::vector<float> scales;
-  for (int64_t n = 0; n < rows; ++n) {
-    for (int64_t k = 0; k < cols; ++k)
-      packed[n * 2 + k / 8] |= static_cast<uint32_t>(code(n, k) + 8) << (4 * (k % 8));
-    for (int64_t g = 0; g < groups; ++g) {
-      zeros[n / 8 * groups + g] |= static_cast<uint32_t>(zero(n, g) + 8) << (4 * (n % 8));
-      scales.push_back(static_cast<float>(n + 1) / 16 + static_cast<float>(g));
+  struct Case {
+    int bits;
+    WeightFormat format;
+    int64_t group_size;
+  };
+  for (const auto& [bits, format, group_size] :
+       {Case{4, WeightFormat::int4, 8}, Case{5, WeightFormat::int5, 32}, Case{6, WeightFormat::int6, 16}}) {
+    for (const int64_t last : {group_size, int64_t{3}}) {  // inputs of the last group
+      const int64_t rows = 13, groups = 3, cols = 2 * group_size + last;
+      INFO(bits << " bits, " << cols << " inputs");
+      const int levels = 1 << bits;
+      const auto code = [&](int64_t n, int64_t k) {
+        return static_cast<int>((3 * n + 5 * k) % levels) - levels / 2;
+      };
+      const auto zero = [&](int64_t n, int64_t g) {
+        return static_cast<int>((7 * n + 11 * g) % levels) - levels / 2;
+      };
+      const auto words = [&](int64_t codes) { return (codes * bits + 31) / 32; };
+      // Bit b of code i of a line of words that lie `stride` apart.
+      const auto put = [&](std::vector<uint32_t>& packed, int64_t first, int64_t stride, int64_t i,
+                           int value) {
+        for (int b = 0; b < bits; ++b)
+          if ((value + levels / 2) >> b & 1)
+            packed[static_cast<size_t>(first + (i * bits + b) / 32 * stride)] |= 1u << ((i * bits + b) % 32);
+      };
+      std::vector<uint32_t> packed(static_cast<size_t>(rows * words(cols))),
+          zeros(static_cast<size_t>(words(rows) * groups));
+      std::vector<float> scales;
+      for (int64_t n = 0; n < rows; ++n) {
+        for (int64_t k = 0; k < cols; ++k) put(packed, n * words(cols), 1, k, code(n, k));
+        for (int64_t g = 0; g < groups; ++g) {
+          put(zeros, g, groups, n, zero(n, g));
+          scales.push_back(static_cast<float>(n + 1) / 16 + static_cast<float>(g));
+        }
+      }
+      TemporaryFolder folder;
+      const std::string m = "model.layers.0.self_attn.q_proj";
+      json weights = weights_args(bits, false, "group", group_size);
+      weights["scale_dtype"] = nullptr;
+      weights["zp_dtype"] = "torch.int8";
+      write_folder(folder.path(), quantization("pack-quantized", weights),
+                   {{m + ".weight_packed", "I32", {rows, words(cols)}, bytes_of(packed)},
+                    {m + ".weight_shape", "I64", {2}, bytes_of<int64_t>({rows, cols})},
+                    {m + ".weight_scale", "F16", {rows, groups}, encode(scales, "F16")},
+                    {m + ".weight_zero_point", "I32", {words(rows), groups}, bytes_of(zeros)}});
+      const ModelFile file(folder.path());
+      const WeightMatrix weight = file.weight(m, rows, cols);
+      CHECK(weight.format == format);
+      CHECK(weight.group_size == group_size);
+      CHECK(weight.scales == scales);
+      for (int64_t n = 0; n < rows; ++n) {
+        std::vector<float> row(static_cast<size_t>(cols));
+        weight.decode_row(n, row.data());
+        for (int64_t k = 0; k < cols; ++k) {
+          const int64_t g = k / group_size;
+          CHECK(row[static_cast<size_t>(k)] ==
+                static_cast<float>(code(n, k) - zero(n, g)) * scales[static_cast<size_t>(n * groups + g)]);
+        }
+        for (int64_t g = 0; g < groups; ++g)
+          CHECK(weight.zero_points[static_cast<size_t>(n * groups + g)] == zero(n, g));
+      }
     }
-  }
-  TemporaryFolder folder;
-  const std::string m = "model.layers.0.self_attn.q_proj";
-  json weights = weights_args(4, false, "group", 8);
-  weights["scale_dtype"] = nullptr;
-  weights["zp_dtype"] = "torch.int8";
-  write_folder(folder.path(), quantization("pack-quantized", weights),
-               {{m + ".weight_packed", "I32", {rows, 2}, bytes_of(packed)},
-                {m + ".weight_shape", "I64", {2}, bytes_of<int64_t>({rows, cols})},
-                {m + ".weight_scale", "F16", {rows, groups}, encode(scales, "F16")},
-                {m + ".weight_zero_point", "I32", {2, groups}, bytes_of(zeros)}});
-  const ModelFile file(folder.path());
-  const WeightMatrix weight = file.weight(m, rows, cols);
-  CHECK(weight.format == WeightFormat::int4);
-  CHECK(weight.group_size == 8);
-  CHECK(weight.scales == scales);
-  for (int64_t n = 0; n < rows; ++n) {
-    std::vector<float> row(cols);
-    info(weight.format)
-        .decode_row(weight.codes.data() + n * row_bytes(weight.format, cols), cols, row.data());
-    for (int64_t k = 0; k < cols; ++k) CHECK(row[static_cast<size_t>(k)] == static_cast<float>(code(n, k)));
-    for (int64_t g = 0; g < groups; ++g)
-      CHECK(weight.zero_points[static_cast<size_t>(n * groups + g)] == zero(n, g));
   }
 }
 

@@ -162,13 +162,14 @@ TEST_CASE("hostile: quantized tensors") {
 
 TEST_CASE("hostile: group sizes that the kernels cannot read") {
   TemporaryFolder folder;
-  for (const bool int4 : {true, false}) {
-    for (const int64_t size : {1, 2, 3, 4, 5, 7, 9, 10, 12, 15, 16, 17, 20, 24, 1 << 20, 8}) {
-      INFO((int4 ? "int4" : "int8") << " in groups of " << size);
+  for (const int64_t bits : {4, 5, 6, 8}) {
+    for (const int64_t size : {1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 15, 16, 17, 20, 24, 31, 32, 1 << 20}) {
+      INFO(bits << " bits in groups of " << size);
       QuantizedModel model;
-      const int64_t groups = (16 + size - 1) / size;
+      const int64_t groups = (16 + size - 1) / size, multiple = bits == 5 ? 32 : bits == 6 ? 16 : 8;
       model.group()["weights"]["group_size"] = size;
       model.group()["weights"]["symmetric"] = true;
+      model.group()["weights"]["num_bits"] = bits;
       std::erase_if(model.tensors,
                     [](const RawTensor& tensor) { return tensor.name == up + ".weight_zero_point"; });
       model.part("weight_scale") = {
@@ -176,18 +177,23 @@ TEST_CASE("hostile: group sizes that the kernels cannot read") {
           "F16",
           {16, groups},
           encode(std::vector<float>(static_cast<size_t>(16 * groups), 0.25f), "F16")};
-      if (!int4) {
+      const int64_t words = (16 * bits + 31) / 32;
+      model.part("weight_packed") = {up + ".weight_packed",
+                                     "I32",
+                                     {16, words},
+                                     std::string(static_cast<size_t>(16 * words * 4), '\x55')};
+      if (bits == 8) {
         model.root()["format"] = "int-quantized";
-        model.group()["weights"]["num_bits"] = 8;
         model.part("weight_packed") = {up + ".weight", "I8", {16, 16}, std::string(256, '\x05')};
         std::erase_if(model.tensors,
                       [](const RawTensor& tensor) { return tensor.name == up + ".weight_shape"; });
       }
       model.write(folder.path());
-      if (size % 8 == 0 || size >= 16)
+      if (size % multiple == 0 || size >= 16)
         CHECK_NOTHROW(load(folder.path()));
       else
-        check_refused(folder.path(), "group size", {weights_name, up, "group_size", "multiple of 8"});
+        check_refused(folder.path(), "group size",
+                      {weights_name, up, "group_size", "multiple of " + std::to_string(multiple)});
     }
   }
 }
@@ -244,6 +250,13 @@ TEST_CASE("hostile: quantization_config") {
        up},
       {"no weights", [](auto& model) { model.group().erase("weights"); }, "weights"},
       {"three bits", [](auto& model) { model.group()["weights"]["num_bits"] = 3; }, "num_bits"},
+      {"packed seven bits", [](auto& model) { model.group()["weights"]["num_bits"] = 7; }, "num_bits"},
+      {"five bits a byte each",
+       [](auto& model) {
+         model.root()["format"] = "int-quantized";
+         model.group()["weights"]["num_bits"] = 5;
+       },
+       "num_bits"},
       {"packed two bits", [](auto& model) { model.group()["weights"]["num_bits"] = 2; }, "num_bits"},
       {"bits huge", [](auto& model) { model.group()["weights"]["num_bits"] = UINT64_MAX; }, "num_bits"},
       {"floats", [](auto& model) { model.group()["weights"]["type"] = "float"; }, "type"},
