@@ -111,16 +111,27 @@ struct FiveBits {
 template <class Format>
 constexpr int64_t unit_bytes = Format::stored * 4;
 
-// Four codes at bit `first` of a unit, a byte each.
-template <class Format>
-uint32_t line_at(const std::byte* unit, int first) {
-  constexpr uint32_t code = (1u << Format::bits) - 1;
-  uint32_t four;
-  std::memcpy(&four, unit + first / 8, sizeof four);
-  four >>= first % 8;
-  uint32_t line = 0;
-  for (int i = 0; i < 4; ++i) line |= (four >> (i * Format::bits) & code) << (i * 8);
-  return line;
+// Eight codes, in two loads that overlap: a copy of so many bytes would go through memory.
+template <int bits>
+uint64_t load_eight(const std::byte* from) {
+  uint32_t low, high;
+  std::memcpy(&low, from, sizeof low);
+  std::memcpy(&high, from + bits - 4, sizeof high);
+  return low | uint64_t{high} << (bits - 4) * 8;
+}
+
+// The same a byte each: first the upper four move into the upper half, then of each four
+// two, then of each two one.
+template <int bits>
+uint64_t spread(uint64_t eight) {
+  constexpr auto mask = [](int codes, uint64_t repeated) {
+    return ((uint64_t{1} << codes * bits) - 1) * repeated;
+  };
+  constexpr int gap = 8 - bits;
+  constexpr uint64_t four = mask(4, 1), two = mask(2, 0x100000001), one = mask(1, 0x1000100010001);
+  eight = (eight & four) | (eight & four << 4 * bits) << 4 * gap;
+  eight = (eight & two) | (eight & two << 2 * bits) << 2 * gap;
+  return (eight & one) | (eight & one << bits) << gap;
 }
 
 template <class Format>
@@ -128,16 +139,23 @@ void interleave_lines(const std::byte* source, int64_t stride, int64_t rows, int
                       std::byte* codes) {
   constexpr int64_t size = unit_bytes<Format>, block = 16;
   for (int64_t u0 = 0; u0 < units; u0 += block)
-    for (int64_t r = 0; r < rows; ++r)
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t ahead = 0; ahead < block * size; ahead += 64)
+        __builtin_prefetch(source + r * stride + (u0 + block) * size + ahead);
       for (int64_t u = u0; u < std::min(u0 + block, units); ++u) {
-        std::byte unit[size + 4] = {};
-        std::memcpy(unit, source + r * stride + u * size, size);
+        const std::byte* unit = source + r * stride + u * size;
         uint32_t line[Format::lines];
-        for (int i = 0; i < Format::lines; ++i) line[i] = line_at<Format>(unit, i * 4 * Format::bits);
+#pragma GCC unroll 4
+        for (int i = 0; i < Format::lines; i += 2, unit += Format::bits) {
+          const uint64_t eight = spread<Format::bits>(load_eight<Format::bits>(unit));
+          line[i] = static_cast<uint32_t>(eight);
+          line[i + 1] = static_cast<uint32_t>(eight >> 32);
+        }
         Format::hide(line);
         for (int i = 0; i < Format::stored; ++i)
           std::memcpy(codes + (u * Format::stored + i) * line_bytes + r * 4, &line[i], 4);
       }
+    }
 }
 
 template <WeightFormat format, int64_t bytes>
