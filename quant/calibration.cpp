@@ -68,9 +68,8 @@ Windows windows_of_text(const fs::path& file, const FolderWeights& source, int64
   return text_windows(tokenizer, text, std::min(context, found), "windows");
 }
 
-Windows windows_of_file(const CalibrationChoice& choice, const FolderWeights& source, int64_t tokens) {
+Windows windows_of_file(const fs::path& file, const FolderWeights& source, int64_t tokens) {
   const int64_t positions = source.spec().max_position_embeddings;
-  const fs::path file = choice.source;
   if (file.extension() != ".json")
     return windows_of_text(file, source, tokens, std::min(calibration_context, positions));
   Windows windows = token_windows(read_json_file(file, most_json_bytes), file.string());
@@ -87,8 +86,10 @@ int64_t CalibrationText::held_out_tokens() const { return tokens_of(held_out.ids
 
 CalibrationText calibration_text(const CalibrationChoice& choice, const FolderWeights& source, int64_t memory,
                                  const Team& team, const CalibrationProgress& progress) {
+  const bool hold_out = choice.held_out.empty();
   const int64_t tokens =
-      choice.tokens + std::min((choice.tokens + 7) / 8, most_held_out * calibration_context);
+      choice.tokens +
+      (hold_out ? std::min((choice.tokens + 7) / 8, most_held_out * calibration_context) : 0);
   const bool self = choice.source == "self";
   Windows windows;
   std::string from = printable(fs::path(choice.source).filename().string());
@@ -97,7 +98,7 @@ CalibrationText calibration_text(const CalibrationChoice& choice, const FolderWe
     windows = std::move(text.windows);
     from = fmt::format("self{}, seed {}", text.rounded_to, choice.seed);
   } else {
-    windows = windows_of_file(choice, source, tokens);
+    windows = windows_of_file(choice.source, source, tokens);
   }
   CalibrationText out;
   out.held_out = {{}, windows.first_scored, windows.context, windows.protocol};
@@ -108,12 +109,18 @@ CalibrationText calibration_text(const CalibrationChoice& choice, const FolderWe
     out.windows.push_back(std::move(window));
   }
   const auto held =
-      std::ssize(out.windows) > 1 ? std::clamp<int64_t>(std::ssize(out.windows) / 9, 1, most_held_out) : 0;
+      hold_out && std::ssize(out.windows) > 1 ? std::clamp<int64_t>(std::ssize(out.windows) / 9, 1, most_held_out) : 0;
   out.held_out.ids.assign(std::make_move_iterator(out.windows.end() - held),
                           std::make_move_iterator(out.windows.end()));
   out.windows.resize(out.windows.size() - static_cast<size_t>(held));
   out.from = from;
   return out;
+}
+
+Windows held_out_text(const CalibrationChoice& choice, const FolderWeights& source) {
+  Windows windows = windows_of_file(choice.held_out, source, most_held_out * calibration_context);
+  if (std::ssize(windows.ids) > most_held_out) windows.ids.resize(most_held_out);
+  return windows;
 }
 
 std::string CalibrationText::source() const {

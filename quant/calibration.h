@@ -18,8 +18,9 @@ namespace whittle {
 struct CalibrationChoice {
   // The model's own text; else a text file (-: standard input), or a .json file of windows of ids.
   std::string source = "self";
-  int64_t tokens = 32768;  // that methods look at; an eighth more is held out
+  int64_t tokens = 32768;  // that methods look at
   uint64_t seed = 0;       // of the model's own text
+  std::string held_out;    // text to judge the result by, as `source`; empty: an eighth more of `source`
 
   bool operator==(const CalibrationChoice&) const = default;
 };
@@ -43,9 +44,13 @@ using CalibrationProgress = std::function<void(int64_t done, int64_t total)>;
 // and on from there after an end-of-sequence token. No data is needed. Where the weights as they lie in the
 // files take more than `memory` bytes less a gigabyte, the model is rounded to int8 or int4 for that.
 // A text file: its beginning, tokenized as one string. A .json file: an array of windows of ids.
-// The last ninth of the windows is held out, 16 at most. Throws Error that names the file.
+// The last ninth of the windows is held out, 16 at most, unless text for that is named. Throws Error that
+// names the file.
 CalibrationText calibration_text(const CalibrationChoice& choice, const FolderWeights& source, int64_t memory,
                                  const Team& team, const CalibrationProgress& progress);
+
+// The windows of choice.held_out, 16 at most, which is a file. Throws Error that names it.
+Windows held_out_text(const CalibrationChoice& choice, const FolderWeights& source);
 
 // Kept for a run that goes on from this one.
 void save(WorkFolder& work, const CalibrationText& text);

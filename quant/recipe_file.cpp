@@ -17,7 +17,7 @@ constexpr int64_t group_sizes[] = {0, 32, 64, 128};
 const char* const known_fields[] = {"whittle_recipe", "method",        "rotation", "weights", "group_size",
                                     "asymmetric",     "activations",   "exclude",  "lm_head", "embedding",
                                     "calibration",    "tuning_tokens", "modules"};
-const char* const calibration_fields[] = {"source", "tokens", "seed"};
+const char* const calibration_fields[] = {"source", "tokens", "seed", "held_out"};
 const char* const module_fields[] = {"weights", "group_size"};
 
 nlohmann::ordered_json format_json(std::optional<WeightFormat> format) {
@@ -62,7 +62,8 @@ nlohmann::ordered_json recipe_json(const Recipe& recipe) {
   if (recipe.method != MethodName::rtn)
     json["calibration"] = {{"source", recipe.calibration.source},
                            {"tokens", recipe.calibration.tokens},
-                           {"seed", recipe.calibration.seed}};
+                           {"seed", recipe.calibration.seed},
+                           {"held_out", recipe.calibration.held_out}};
   if (recipe.tuning_tokens) json["tuning_tokens"] = recipe.tuning_tokens;
   for (const auto& [module, format] : recipe.modules) {
     nlohmann::ordered_json& out = json["modules"][module];
@@ -109,6 +110,7 @@ Recipe read_recipe(const nlohmann::json& json, const std::string& what) {
     recipe.calibration.source = calibration.string("source", recipe.calibration.source);
     recipe.calibration.tokens = calibration.integer("tokens", 1, most_tokens, recipe.calibration.tokens);
     recipe.calibration.seed = static_cast<uint64_t>(calibration.integer("seed", 0, most_seed, 0));
+    recipe.calibration.held_out = calibration.string("held_out", "");
   }
   recipe.tuning_tokens = fields.integer("tuning_tokens", 0, most_tokens, 0);
   if (recipe.tuning_tokens && recipe.method == MethodName::rtn)

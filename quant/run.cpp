@@ -37,7 +37,10 @@ Run::Run(const fs::path& source, const Recipe& recipe, const Team& team, const R
       options_(options),
       progress_(progress) {
   if (options.budget) require_choice();
-  if (recipe_.method != MethodName::rtn && recipe_.calibration.source != "self") text_ = draw_text({});
+  if (recipe_.method != MethodName::rtn) {
+    if (recipe_.calibration.source != "self") text_ = draw_text({});
+    if (!recipe_.calibration.held_out.empty()) text_.held_out = held_out_text(recipe_.calibration, source_);
+  }
   if (recipe_.rotation == RotationName::none) return;
   const RotationOptions rotation = {.residual = recipe_.rotation == RotationName::all, .values = true};
   if (rotation.residual && residual_rotation(source_).unties)
@@ -136,8 +139,11 @@ void Run::begin(WorkFolder& work) {
       text_ = std::move(*saved);
       return;
     }
-    if (text_.windows.empty())
+    if (text_.windows.empty()) {
+      Windows held_out = std::move(text_.held_out);
       text_ = draw_text([&](int64_t done, int64_t total) { progress(done, total, "tokens"); });
+      if (!recipe_.calibration.held_out.empty()) text_.held_out = std::move(held_out);
+    }
     save(*work_, text_);
   });
   split_text();

@@ -30,7 +30,7 @@ nlohmann::json run_identity(const fs::path& source, const Recipe& recipe, const 
                              {"source", fs::absolute(source).lexically_normal().string()}};
   for (const auto& entry : fs::directory_iterator(source))
     if (entry.is_regular_file()) identity["files"][entry.path().filename().string()] = stamp(entry.path());
-  if (!text.windows.empty()) identity["calibration"] = text.fingerprint();
+  if (!text.windows.empty() || !text.held_out.ids.empty()) identity["calibration"] = text.fingerprint();
   return identity;
 }
 

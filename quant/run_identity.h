@@ -9,8 +9,8 @@
 
 namespace whittle {
 
-// An object for WorkFolder. recipe: before a budget is spent. text: of a file or a pipe; empty: the model's
-// own, which recipe and model decide.
+// An object for WorkFolder. recipe: before a budget is spent. text: what of it comes from files or
+// pipes; the model's own is decided by recipe and model.
 nlohmann::json run_identity(const std::filesystem::path& source, const Recipe& recipe,
                             const CalibrationText& text, const RunOptions& options);
 

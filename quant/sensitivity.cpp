@@ -1,6 +1,7 @@
 #include "quant/sensitivity.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <numeric>
 
@@ -80,26 +81,25 @@ class Measurement {
     return modules;
   }
 
-  // Errors of the outputs in every format but the smallest, which the calibration itself leaves.
+  // Errors of the outputs, rounded to nearest: error feedback makes them smaller by much the same factor in
+  // every format.
   void look(const Module& module, const WeightMatrix& weights, const InputStatistics& inputs) {
     const std::string name = "losses." + module.name;
     if (work_.open(name)) return;
     nlohmann::json losses = nlohmann::json::array();
-    const std::vector<ModuleFormat> formats = candidate_formats();
-    for (size_t i = 1; i < formats.size(); ++i) {
-      const QuantizationScheme scheme = scheme_as(plan_.find(module.name)->scheme, formats[i]);
-      losses.push_back(gptq(weights, scheme, scale_dtype(scheme), inputs, options_.gptq, team_).loss);
+    for (const ModuleFormat& format : candidate_formats()) {
+      const QuantizationScheme scheme = scheme_as(plan_.find(module.name)->scheme, format);
+      const QuantizedMatrix rounded =
+          round_to_nearest(weights, scheme, scale_dtype(scheme), inputs.importance.data(), team_);
+      losses.push_back(std::pow(relative_output_error(weights, rounded.matrix, inputs, team_), 2));
     }
     work_.save(name, {}, {{"losses", losses}});
   }
 
   std::vector<double> losses(const Module& module) const {
-    const QuantizationScheme& scheme = plan_.find(module.name)->scheme;
-    const auto smallest = work_.load_module(options_.prefix + module.name, scheme, module.rows, module.cols);
-    const auto others = work_.open("losses." + module.name);
+    const auto saved = work_.open("losses." + module.name);
     std::vector<double> all;
-    if (smallest) all.push_back(smallest->loss);
-    const nlohmann::json facts = others ? WorkFolder::facts(*others) : nlohmann::json::object();
+    const nlohmann::json facts = saved ? WorkFolder::facts(*saved) : nlohmann::json::object();
     const nlohmann::json losses = facts.value("losses", nlohmann::json::array());
     for (const nlohmann::json& loss : losses) all.push_back(loss.get<double>());
     if (all.size() != candidate_formats().size())
@@ -221,8 +221,9 @@ class Measurement {
 }  // namespace
 
 std::vector<ModuleFormat> candidate_formats() {
-  return {
-      {WeightFormat::int4, 128}, {WeightFormat::int4, 64}, {WeightFormat::int4, 32}, {WeightFormat::int8, 0}};
+  return {{WeightFormat::int4, 128}, {WeightFormat::int4, 64},  {WeightFormat::int4, 32},
+          {WeightFormat::int5, 128}, {WeightFormat::int5, 32},  {WeightFormat::int6, 128},
+          {WeightFormat::int6, 32},  {WeightFormat::int8, 0}};
 }
 
 Sensitivity measure_sensitivity(const WeightSource& original, const WeightSource& source,

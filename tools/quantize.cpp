@@ -37,7 +37,8 @@ constexpr int64_t best_tuning_tokens = 262144;
 // What a recipe says already.
 constexpr std::initializer_list<const char*> recipe_flags = {
     "--weights",   "--group-size", "--asymmetric", "--activations", "--exclude",     "--lm-head",
-    "--embedding", "--effort",     "--method",     "--rotate",      "--calibration", "--calibration-tokens"};
+    "--embedding", "--effort",     "--method",     "--rotate",      "--calibration", "--calibration-tokens",
+    "--held-out"};
 
 constexpr const char* rounding_alone = "rounding looks at the weights alone";
 
@@ -83,7 +84,8 @@ Recipe recipe_of(QuantizeOptions& options, const CLI::App& command) {
   if (options.method.empty() && options.effort == "best") recipe.tuning_tokens = best_tuning_tokens;
   recipe.rotation = *rotation_named(options.rotate);
   if (recipe.method == MethodName::rtn)
-    refuse_void(command, {"--calibration", "--calibration-tokens", "--memory", "--resume"}, rounding_alone);
+    refuse_void(command, {"--calibration", "--calibration-tokens", "--held-out", "--memory", "--resume"},
+                rounding_alone);
   recipe.weights = *weight_format_named(options.weights);
   recipe.group_size = group_of(options.group_size);
   recipe.symmetric = !options.asymmetric;
@@ -92,6 +94,8 @@ Recipe recipe_of(QuantizeOptions& options, const CLI::App& command) {
   recipe.lm_head = format_or_keep(options.lm_head);
   recipe.embedding = format_or_keep(options.embedding);
   recipe.calibration = options.calibration;
+  if (recipe.calibration.source == "-" && recipe.calibration.held_out == "-")
+    throw CLI::ValidationError("--held-out", "standard input is the calibration's");
   return recipe;
 }
 
@@ -221,9 +225,16 @@ void add_quantize(CLI::App& app) {
       ->check(not_empty());
   command
       ->add_option("--calibration-tokens", options.calibration.tokens,
-                   "Tokens that a method looks at; an eighth more is held out to judge the result")
+                   "Tokens that a method looks at; unless --held-out names text for that, an eighth more is "
+                   "held out to judge the result")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24).description(""));
+  command
+      ->add_option("--held-out", options.calibration.held_out,
+                   "Text to judge the result by, best of another kind: a text file, or a .json file of windows "
+                   "of ids; its first 16 windows count")
+      ->type_name("FILE")
+      ->check(not_empty());
   CLI::Option_group* budget = command->add_option_group("Budget", "Mixed precision: at most one of");
   budget
       ->add_option("--target-bits", options.target_bits,
