@@ -4,10 +4,8 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <map>
 
-#include "engine/kv_cache.h"
-#include "engine/layer_runner.h"
+#include "bench/layer_pass.h"
 #include "kernels/option_error.h"
 
 namespace whittle {
@@ -51,56 +49,40 @@ constexpr int64_t first_counted = 1;
 class Stream {
  public:
   Stream(const Model& model, const Team& team, KvFormat kv_cache, int64_t longest)
-      : model_(model),
-        runner_(model.spec(), model.activation_group_sizes(), team, longest, longest),
-        cache_(model.spec(), kv_cache, longest) {
-    observer_.input = [this](int32_t layer, Role reader, FloatRows seen) {
-      Rows& copy = inputs[reader];
-      copy.cols = model_.source().inventory().find(layer, reader)->cols;
-      copy.values.clear();
-      for (int64_t m = 0; m < seen.rows; ++m)
-        copy.values.insert(copy.values.end(), seen.values + m * seen.stride,
-                           seen.values + m * seen.stride + copy.cols);
-    };
-  }
+      : model_(model), pass_(model.spec(), model.activation_group_sizes(), team, kv_cache, longest) {}
 
   void embed(std::span<const int32_t> ids) {
-    step_.clear();
+    pass_.begin(ids);
     hidden.cols = model_.spec().hidden_size;
     hidden.values.resize(ids.size() * static_cast<size_t>(hidden.cols));
     std::vector<float> before(static_cast<size_t>(hidden.cols));
     for (int64_t m = 0; m < std::ssize(ids); ++m) {
-      step_.push_back({ids[static_cast<size_t>(m)], &cache_, m});
       const std::optional<Norm>& norm = model_.embedding_norm();
       model_.embed(ids[static_cast<size_t>(m)], m, norm ? before.data() : hidden.row(m));
-      if (norm) runner_.apply(*norm, before.data(), hidden.cols, hidden.row(m));
+      if (norm) pass_.runner().apply(*norm, before.data(), hidden.cols, hidden.row(m));
     }
   }
 
   // Layer `index` over `stream`, which it changes.
   void run(int64_t index, Rows& stream, bool observed) {
-    runner_.observe(observed ? &observer_ : nullptr);
-    runner_.run_alone(model_.layers()[static_cast<size_t>(index)], static_cast<int32_t>(index), step_,
-                      stream.values.data(), stream.cols);
+    pass_.run(model_.layers()[static_cast<size_t>(index)], index, stream.values.data(), observed);
   }
+  // By the first of the linears that read the same.
+  FloatRows input(Role reader) { return pass_.inputs().at(reader).rows; }
 
   // What the head reads.
   Rows normalised() const {
     Rows out = hidden;
     for (int64_t m = 0; m < out.count(); ++m)
-      runner_.apply(model_.final_norm(), hidden.row(m), hidden.cols, out.row(m));
+      pass_.runner().apply(model_.final_norm(), hidden.row(m), hidden.cols, out.row(m));
     return out;
   }
 
   Rows hidden;
-  std::map<Role, Rows> inputs;  // by the first of the linears that read the same
 
  private:
   const Model& model_;
-  LayerRunner runner_;
-  KvCache cache_;
-  Observer observer_;
-  std::vector<DecoderRow> step_;
+  LayerPass pass_;
 };
 
 // Two linears over the same input, some rows at a time.
@@ -123,13 +105,14 @@ class Outputs {
     for (Buffer<float>& out : outputs_) out = Buffer<float>(chunk * widest_output);
   }
 
-  void compare(RelativeError& error, const Linear& model, const Linear& baseline, const Rows& input) {
-    for (int64_t first = 0; first < input.count(); first += chunk) {
-      const int64_t rows = std::min(chunk, input.count() - first), stride = model.padded_rows();
+  void compare(RelativeError& error, const Linear& model, const Linear& baseline, FloatRows input) {
+    const int64_t cols = model.cols();
+    for (int64_t first = 0; first < input.rows; first += chunk) {
+      const int64_t rows = std::min(chunk, input.rows - first), stride = model.padded_rows();
       const std::array<const Linear*, 2> linears = {&model, &baseline};
       team_.for_each(rows, [&](int64_t m) {
-        std::copy_n(input.row(first + m), input.cols, input_.row(m));
-        for (const Linear* linear : linears) input_.quantize(m, input.cols, linear->activation_group_size());
+        std::copy_n(input.values + (first + m) * input.stride, cols, input_.row(m));
+        for (const Linear* linear : linears) input_.quantize(m, cols, linear->activation_group_size());
       });
       for (size_t i = 0; i < linears.size(); ++i) {
         linears[i]->prepare(rows);
@@ -195,8 +178,11 @@ LayerDriftReport measure_layer_drift(const Model& baseline, const Model& model, 
       if (role != Role::gate || gated) layer.linears.push_back({.role = role});
   }
   report.head.role = Role::head;
+  const auto add_rows = [&](RelativeError& error, FloatRows y, FloatRows y0, int64_t cols) {
+    add_error(error, y, y0, cols, first_counted, team);
+  };
   const auto add = [&](RelativeError& error, const Rows& y, const Rows& y0) {
-    add_error(error, view(y), view(y0), y0.cols, first_counted, team);
+    add_rows(error, view(y), view(y0), y0.cols);
   };
   for (size_t w = 0; w < windows.ids.size(); ++w) {
     theirs.embed(windows.ids[w]);
@@ -216,13 +202,13 @@ LayerDriftReport measure_layer_drift(const Model& baseline, const Model& model, 
         const Role shown = shown_as(linear.role, gated);
         const auto at =
             static_cast<size_t>(std::ranges::find(linear_roles, linear.role) - linear_roles.begin());
-        add(linear.input, ours.inputs.at(shown), theirs.inputs.at(shown));
-        outputs.compare(linear.output, *our_linears[at], *their_linears[at], theirs.inputs.at(shown));
+        add_rows(linear.input, ours.input(shown), theirs.input(shown), their_linears[at]->cols());
+        outputs.compare(linear.output, *our_linears[at], *their_linears[at], theirs.input(shown));
       }
     }
     const Rows their_input = theirs.normalised();
     add(report.head.input, ours.normalised(), their_input);
-    outputs.compare(report.head.output, model.head(), baseline.head(), their_input);
+    outputs.compare(report.head.output, model.head(), baseline.head(), view(their_input));
     report.tokens += std::ssize(windows.ids[w]) - first_counted;
     if (progress) progress(static_cast<int64_t>(w) + 1, std::ssize(windows.ids));
   }

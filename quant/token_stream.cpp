@@ -6,11 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <map>
 #include <utility>
 
 #include "engine/files/interrupts.h"
-#include "engine/kv_cache.h"
 #include "kernels/error.h"
 
 namespace whittle {
@@ -139,71 +137,35 @@ void TokenStream::embed(const WeightSource& source) {
   source.release(embedding);
 }
 
-// Windows through one layer, one after the other.
-class TokenStream::LayerPass {
- public:
-  // What linears read, shown while the team runs, and looked at when it is done.
-  struct Copy {
-    std::vector<float> values;
-    FloatRows rows;
-  };
-  using Inputs = std::map<Role, Copy>;
-
-  LayerPass(const TokenStream& of, const DecoderLayer& layer, int64_t index, KvFormat kv_cache, bool seen)
-      : layer_(layer),
-        index_(static_cast<int32_t>(index)),
-        runner_(of.spec_, layer.activation_group_sizes(), of.team_, of.longest_, of.longest_),
-        cache_(of.spec_, kv_cache, of.longest_),
-        hidden_(static_cast<size_t>(of.longest_ * of.spec_.hidden_size)) {
-    observer_.input = [this](int32_t, Role reader, FloatRows rows) {
-      Copy& copy = inputs_[reader];
-      copy.values.assign(rows.values, rows.values + rows.rows * rows.stride);
-      copy.rows = {rows.rows, rows.stride, copy.values.data()};
-    };
-    if (seen) runner_.observe(&observer_);
-  }
-  LayerPass(const LayerPass&) = delete;
-  LayerPass& operator=(const LayerPass&) = delete;
-
-  Inputs& run(TokenStream& stream, size_t window, bool keep) {
-    check_interrupted();
-    const std::vector<int32_t>& ids = stream.windows_[window];
-    const int64_t rows = std::ssize(ids);
-    step_.clear();
-    for (int64_t i = 0; i < rows; ++i) step_.push_back({ids[static_cast<size_t>(i)], &cache_, i});
-    stream.hidden_.read(stream.begin_[window], rows, hidden_.data());
-    runner_.run_alone(layer_, index_, step_, hidden_.data(), stream.spec_.hidden_size);
-    if (keep) stream.hidden_.write(stream.begin_[window], rows, hidden_.data());
-    return inputs_;
-  }
-
- private:
-  const DecoderLayer& layer_;
-  int32_t index_;
-  LayerRunner runner_;
-  KvCache cache_;
-  std::vector<float> hidden_;
-  std::vector<DecoderRow> step_;
-  Inputs inputs_;
-  Observer observer_;
-};
+void TokenStream::run(LayerPass& pass, const DecoderLayer& layer, int64_t index, size_t window, bool keep,
+                      bool observed) {
+  check_interrupted();
+  const int64_t rows = std::ssize(windows_[window]);
+  std::vector<float> hidden(static_cast<size_t>(rows * spec_.hidden_size));
+  read(window, 0, rows, hidden.data());
+  pass.begin(windows_[window]);
+  pass.run(layer, index, hidden.data(), observed);
+  if (keep) hidden_.write(begin_[window], rows, hidden.data());
+}
 
 void TokenStream::pass(const DecoderLayer& layer, int64_t index, KvFormat kv_cache, bool keep,
                        const Seen& seen) {
-  LayerPass pass(*this, layer, index, kv_cache, static_cast<bool>(seen));
-  for (size_t w = 0; w < windows_.size(); ++w)
-    for (const auto& [reader, copy] : pass.run(*this, w, keep))
-      if (seen) seen(reader, copy.rows);
+  LayerPass pass(spec_, layer.activation_group_sizes(), team_, kv_cache, longest_);
+  for (size_t w = 0; w < windows_.size(); ++w) {
+    run(pass, layer, index, w, keep, static_cast<bool>(seen));
+    for (const auto& [reader, copy] : pass.inputs()) seen(reader, copy.rows);
+  }
 }
 
 void TokenStream::pass_beside(TokenStream& other, const DecoderLayer& layer, int64_t index,
                               const std::function<void(Role, FloatRows, FloatRows)>& seen) {
-  LayerPass pass(*this, layer, index, KvFormat::f16, true);
+  LayerPass pass(spec_, layer.activation_group_sizes(), team_, KvFormat::f16, longest_);
   LayerPass::Inputs of_other;
   for (size_t w = 0; w < windows_.size(); ++w) {
-    std::swap(of_other, pass.run(other, w, true));
-    for (const auto& [reader, copy] : pass.run(*this, w, false))
-      seen(reader, copy.rows, of_other[reader].rows);
+    other.run(pass, layer, index, w, true, true);
+    std::swap(of_other, pass.inputs());
+    run(pass, layer, index, w, false, true);
+    for (const auto& [reader, copy] : pass.inputs()) seen(reader, copy.rows, of_other[reader].rows);
   }
 }
 

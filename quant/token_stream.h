@@ -7,6 +7,7 @@
 #include <functional>
 #include <vector>
 
+#include "bench/layer_pass.h"
 #include "engine/decoder.h"
 #include "engine/layer_runner.h"
 #include "engine/weight_source.h"
@@ -66,7 +67,8 @@ class TokenStream {
   void read(size_t window, int64_t first, int64_t rows, float* out) const;
 
  private:
-  class LayerPass;
+  void run(LayerPass& pass, const DecoderLayer& layer, int64_t index, size_t window, bool keep,
+           bool observed);
 
   const ModelSpec spec_;
   const std::vector<std::vector<int32_t>>& windows_;
