@@ -3,8 +3,17 @@
 #include <algorithm>
 
 #include "quant/grid_search.h"
+#include "quant/input_rounding.h"
 
 namespace whittle {
+namespace {
+
+// Inputs that share an activation scale: weights in groups use theirs.
+int64_t input_group(const QuantizationScheme& scheme) {
+  return scheme.group_size ? scheme.group_size : scheme.activation_group_size;
+}
+
+}  // namespace
 
 CalibratedMethod::CalibratedMethod(const WeightSource& source, const QuantizationPlan& plan,
                                    const CalibrationText& text, CalibratedOptions options, WorkFolder& work,
@@ -112,6 +121,7 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
   std::map<Role, std::vector<const Module*>> readers;
   std::map<Role, Hessian> hessians;
   std::map<Role, CrossMoment> cross;
+  std::map<std::pair<Role, int64_t>, InputRounding> rounding;  // by the inputs that share a scale, too
   for (const Module& module : inventory.layer(index)) {
     const QuantizedModule* plan = module.kind() == ModuleKind::linear ? plan_.find(module.name) : nullptr;
     if (!plan) continue;
@@ -123,12 +133,15 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
     const Role role = observed_role(inventory, module);
     readers[role].push_back(&module);
     hessians.try_emplace(role, module.cols);
+    rounding.try_emplace({role, input_group(plan->scheme)}, module.cols, input_group(plan->scheme));
     if (unquantized_) cross.try_emplace(role, module.cols);
   }
   const auto seen = [&](Role role, FloatRows rows, FloatRows unquantized) {
     const auto wanted = hessians.find(role);
     if (wanted == hessians.end()) return;
     wanted->second.add(team_, rows);
+    for (auto& [of, inputs] : rounding)
+      if (of.first == role) inputs.add(team_, rows);
     if (unquantized_) cross.at(role).add(team_, rows, unquantized);
   };
   if (unquantized_)
@@ -144,6 +157,8 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
       const WeightMatrix weights = source_.matrix(*module);
       if (options_.look) options_.look(*module, weights, inputs);
       QuantizedMatrix matrix = round(weights, scheme, inputs);
+      matrix.input_error =
+          rounding.at({role, input_group(scheme)}).relative_error(weights, matrix.output_power, team_);
       source_.release(weights);
       work_.save_module(options_.prefix + module->name, matrix);
       use(*module, scheme, matrix);

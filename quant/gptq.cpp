@@ -1,7 +1,6 @@
 #include "quant/gptq.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "quant/feedback.h"
@@ -139,8 +138,8 @@ QuantizedMatrix gptq(const WeightMatrix& weights, const QuantizationScheme& sche
   grid.scales = std::move(best.scales);
   measure(weights, out, team);
   out.loss = best.error();
-  const double power = output_power(values, fitter, mismatch);
-  if (power > 0) out.output_error = std::sqrt(std::max(0.0, best.square()) / power);
+  out.output_power = output_power(values, fitter, mismatch);
+  out.output_error = OutputError{best.square(), out.output_power}.relative();
   return out;
 }
 

@@ -173,7 +173,9 @@ QuantizedMatrix round_by_blocks(const WeightMatrix& weights, const QuantizationS
   if (out.fit == ScaleFit::lost) return out;
   out.loss = GridSearch(weights, out, scale_type, inputs, team).run();
   measure(weights, out, team);
-  out.output_error = relative_output_error(weights, out.matrix, inputs, team);
+  const OutputError error = output_error(weights, out.matrix, inputs, team);
+  out.output_error = error.relative();
+  out.output_power = error.power;
   return out;
 }
 

@@ -75,7 +75,9 @@ std::vector<double> output_errors(std::span<const float> differences, int64_t ro
   return errors;
 }
 
-double relative_output_error(const WeightMatrix& weights, const WeightMatrix& quantized,
+double OutputError::relative() const { return power > 0 ? std::sqrt(std::max(0.0, square) / power) : 0; }
+
+OutputError output_error(const WeightMatrix& weights, const WeightMatrix& quantized,
                              const InputStatistics& inputs, const Team& team) {
   const auto cols = static_cast<size_t>(weights.cols);
   std::vector<float> values(static_cast<size_t>(weights.rows) * cols), differences(values.size());
@@ -90,8 +92,7 @@ double relative_output_error(const WeightMatrix& weights, const WeightMatrix& qu
     const std::vector<double> squares = output_errors(rows, weights.rows, inputs, team);
     return std::accumulate(squares.begin(), squares.end(), 0.0);
   };
-  const double power = sum(values);
-  return power > 0 ? std::sqrt(std::max(0.0, sum(differences)) / power) : 0;
+  return {sum(differences), sum(values)};
 }
 
 }  // namespace whittle

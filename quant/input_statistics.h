@@ -34,8 +34,12 @@ InputStatistics scaled(const InputStatistics& inputs, std::span<const float> sca
 std::vector<double> output_errors(std::span<const float> differences, int64_t rows,
                                   const InputStatistics& inputs, const Team& team);
 
-// √(Σ (w − ŵ) H (w − ŵ)ᵀ / Σ w H wᵀ) over the rows; 0 where all outputs are.
-double relative_output_error(const WeightMatrix& weights, const WeightMatrix& quantized,
+// Sums over the rows: (w − ŵ) H (w − ŵ)ᵀ, and w H wᵀ, the mean square of all outputs.
+struct OutputError {
+  double square = 0, power = 0;
+  double relative() const;  // the root of their quotient; 0 where all outputs are
+};
+OutputError output_error(const WeightMatrix& weights, const WeightMatrix& quantized,
                              const InputStatistics& inputs, const Team& team);
 
 }  // namespace whittle

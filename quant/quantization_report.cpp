@@ -27,13 +27,25 @@ std::string held_out_text(const DriftReport& drift) {
                      format_signed(drift.perplexity_increase_percent().mean, 2));
 }
 
+std::string worst_text(const char* title, std::span<const QuantizedWeights::ModuleError> errors) {
+  Table table({{title, Align::left},
+               {"error of their outputs", Align::right},
+               {"by int8 inputs", Align::right}});
+  const auto percent = [](double relative) { return format_fixed(100 * relative, 2) + " %"; };
+  for (const auto& [module, relative, by_inputs] : errors.first(std::min(shown_linears, errors.size())))
+    table.add_row({module, percent(relative), percent(by_inputs)});
+  return table.text();
+}
+
 }  // namespace
 
 nlohmann::json quantization_json(const QuantizationReport& report) {
   nlohmann::json stages = nlohmann::json::object(), errors = nlohmann::json::array();
   for (const auto& [name, seconds] : report.stages) stages[name] = stages.value(name, 0.0) + seconds;
-  for (const auto& [module, relative] : report.weights.output_errors)
-    errors.push_back({{"module", module}, {"relative_error", or_null(relative)}});
+  for (const auto& [module, relative, by_inputs] : report.weights.output_errors)
+    errors.push_back({{"module", module},
+                      {"relative_error", or_null(relative)},
+                      {"relative_error_of_int8_inputs", or_null(by_inputs)}});
   return {{"modules", report.weights.modules},
           {"bits_per_weight", report.weights.bits_per_weight},
           {"relative_error", report.weights.relative_error},
@@ -88,12 +100,12 @@ std::string quantization_text(const QuantizationReport& report) {
     text += '\n' + table.text();
   }
   if (!weights.output_errors.empty()) {
-    Table table({{"linears that lose most", Align::left}, {"error of their outputs", Align::right}});
-    for (size_t i = 0; i < std::min(shown_linears, weights.output_errors.size()); ++i) {
-      const auto& [module, relative] = weights.output_errors[i];
-      table.add_row({module, format_fixed(100 * relative, 1) + " %"});
-    }
-    text += '\n' + table.text();
+    std::vector<QuantizedWeights::ModuleError> errors = weights.output_errors;
+    text += '\n' + worst_text("linears that lose most", errors);
+    std::ranges::stable_sort(errors, std::ranges::greater(), &QuantizedWeights::ModuleError::by_inputs);
+    // Where the weights lose more, finer activation scales would gain nothing.
+    std::erase_if(errors, [](const auto& error) { return error.by_inputs <= error.relative; });
+    if (!errors.empty()) text += '\n' + worst_text("linears that lose more by int8 inputs", errors);
   }
   return text;
 }

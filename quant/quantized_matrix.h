@@ -20,7 +20,9 @@ struct QuantizedMatrix {
   int64_t row = 0, group = 0;   // that fits worst
   double error = 0, power = 0;  // Σ(w − ŵ)², Σw²
   double loss = 0;              // what the method made small: that, or the error of the outputs
-  double output_error = 0;  // √(Σ(y − ŷ)² / Σy²) over what the linear read of a text; 0: not known
+  // Over what the linear read of a text; 0: not known. √(Σ(y − ŷ)² / Σy²) by its weights' rounding and, at
+  // run time, by its inputs'; the mean of Σy² of a token.
+  double output_error = 0, input_error = 0, output_power = 0;
 
   // Writable only until others share the codes.
   std::byte* codes(int64_t at_row) const;

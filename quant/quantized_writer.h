@@ -18,10 +18,11 @@ struct QuantizedWeights {
   int64_t modules = 0;
   // Stored bits of each weight, scales and zero points included, and Σ(w − ŵ)² / Σw².
   double bits_per_weight = 0, relative_error = 0;
-  // Of the outputs on the calibration text, √(Σ(y − ŷ)² / Σy²), where a method looked at it; worst first.
+  // Of the outputs on the calibration text, √(Σ(y − ŷ)² / Σy²), where a method looked at it: by the rounding
+  // of the weights, worst first, and of the inputs.
   struct ModuleError {
     std::string module;
-    double relative = 0;
+    double relative = 0, by_inputs = 0;
   };
   std::vector<ModuleError> output_errors;
 };

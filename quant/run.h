@@ -62,6 +62,7 @@ class Run {
   // A norm's weight as its file's type holds it.
   std::function<float(const Module&, float)> stored() const;
   void scale(ScaleRule rule);
+  GptqOptions gptq_options() const;
   CalibratedOptions calibrated_options(const std::string& prefix);
   CalibrationText draw_text(const CalibrationProgress& progress) const;
   void require_choice() const;

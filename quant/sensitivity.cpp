@@ -1,7 +1,6 @@
 #include "quant/sensitivity.h"
 
 #include <algorithm>
-#include <cmath>
 #include <iterator>
 #include <numeric>
 
@@ -91,7 +90,7 @@ class Measurement {
       const QuantizationScheme scheme = scheme_as(plan_.find(module.name)->scheme, format);
       const QuantizedMatrix rounded =
           round_to_nearest(weights, scheme, scale_dtype(scheme), inputs.importance.data(), team_);
-      losses.push_back(std::pow(relative_output_error(weights, rounded.matrix, inputs, team_), 2));
+      losses.push_back(output_error(weights, rounded.matrix, inputs, team_).square);
     }
     work_.save(name, {}, {{"losses", losses}});
   }

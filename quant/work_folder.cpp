@@ -207,7 +207,8 @@ void WorkFolder::save_module(const std::string& name, const QuantizedMatrix& qua
         {"error", quantized.error},
         {"power", quantized.power},
         {"loss", quantized.loss},
-        {"output_error", quantized.output_error}});
+        {"output_error", quantized.output_error},
+        {"input_error", quantized.input_error}});
 }
 
 std::optional<QuantizedMatrix> WorkFolder::load_module(const std::string& name,
@@ -232,6 +233,7 @@ std::optional<QuantizedMatrix> WorkFolder::load_module(const std::string& name,
   out.power = number("power");
   out.loss = number("loss");
   out.output_error = number("output_error");
+  out.input_error = number("input_error");
   const auto take = [&](const char* part, std::span<std::byte> into) {
     for (const TensorView& tensor : saved->tensors())
       if (tensor.name == part && tensor.bytes.size() == into.size()) {
