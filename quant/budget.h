@@ -15,11 +15,12 @@ struct Budget {
   std::optional<double> bits;    // stored bits of each weight of the layers' linears
   std::optional<int64_t> bytes;  // of the weight file
   std::optional<double> kl;      // mean, against the original, on the held-out text
+  bool outer = true;             // bytes and kl: embedding and head may be rounded to int8 for it
   explicit operator bool() const { return bits || bytes || kl; }
 };
 
-// With every linear in the smallest format.
-Recipe smallest_recipe(Recipe recipe);
+// With every linear in the smallest format; outer: embedding and head, too.
+Recipe smallest_recipe(Recipe recipe, bool outer);
 
 // What a budget came to.
 struct MixedRecipe {
@@ -30,9 +31,10 @@ struct MixedRecipe {
 
 class BudgetSolver {
  public:
-  // plan: of the smallest recipe. What the weight file holds beside the tensors is counted, too.
+  // plan: of the smallest recipe. outer: embedding and head may be kept instead. What the weight file holds
+  // beside the tensors is counted, too.
   BudgetSolver(const Recipe& smallest, Sensitivity sensitivity, const FolderWeights& source,
-               const QuantizationPlan& plan);
+               const QuantizationPlan& plan, bool outer);
 
   // Throws Error where the smallest there is passes the budget, which says bits or bytes.
   MixedRecipe solve(const Budget& budget) const;
@@ -43,8 +45,10 @@ class BudgetSolver {
   MixedRecipe mixed(const Allocation& allocation) const;
 
   const Recipe smallest_;
-  const Sensitivity sensitivity_;
-  int64_t weights_ = 0, fixed_bytes_ = 0;  // of the tensors; of the file beside them
+  std::vector<Tensor> tensors_;  // the layers' linears, then embedding and head if they may be chosen for
+  size_t linears_ = 0;
+  double smallest_kl_ = 0;
+  int64_t weights_ = 0, fixed_bytes_ = 0;  // of the linears; of the file beside the tensors
 };
 
 }  // namespace whittle

@@ -67,10 +67,11 @@ class CalibratedMethod final : public Method {
   // What it says of these layers, with embedding and head as this method leaves them.
   DriftReport judge(const ReplacedWeights& layers) const;
 
- private:
   // Puts the embedding or the head into `weights` as it will be read: a tied matrix that becomes two is read
   // once as the one, once as the other.
   void use_outer(ReplacedWeights& weights, const Module& module, const std::string& written_as) const;
+
+ private:
   InputStatistics statistics(Hessian&& hessian, CrossMoment* cross) const;
   QuantizedMatrix round(const WeightMatrix& weights, const QuantizationScheme& scheme,
                         const InputStatistics& inputs) const;

@@ -70,7 +70,7 @@ std::vector<FrontierPoint> write_frontier(const fs::path& source, const fs::path
                                           const RunOptions& options, const Progress& progress) {
   require_measuring(recipe);
   std::ranges::sort(target_bits);
-  Recipe smallest = smallest_recipe(recipe);
+  Recipe smallest = smallest_recipe(recipe, false);
   smallest.tuning_tokens = 0;  // left to those who carry a recipe out
   Run run(source, smallest, team, options, progress);
   const HeldInterrupts held;

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "engine/files/float_tensor.h"
+#include "engine/files/name_pattern.h"
 #include "engine/files/safetensors_writer.h"
 #include "kernels/error.h"
 #include "kernels/option_error.h"
@@ -26,12 +27,22 @@ std::optional<ScaleRule> scale_rule(MethodName method) {
   return std::nullopt;
 }
 
+// Whoever named one of them has decided.
+bool may_choose_outer(const Inventory& inventory, const Recipe& recipe, const Budget& budget) {
+  if (!budget.outer || !(budget.bytes || budget.kl) || recipe.embedding || recipe.lm_head) return false;
+  return std::ranges::none_of(recipe.exclude, [&](const std::string& pattern) {
+    const NamePattern excluded("re:.*(?:" + pattern + ")", "exclude");
+    return excluded.matches(inventory.embedding_name()) || excluded.matches(inventory.head_name());
+  });
+}
+
 }  // namespace
 
 Run::Run(const fs::path& source, const Recipe& recipe, const Team& team, const RunOptions& options,
          const Progress& progress)
     : source_(source),
-      recipe_(options.budget ? smallest_recipe(recipe) : recipe),
+      choose_outer_(may_choose_outer(source_.inventory(), recipe, options.budget)),
+      recipe_(options.budget ? smallest_recipe(recipe, choose_outer_) : recipe),
       plan_(plan_quantization(recipe_, source_)),
       team_(team),
       options_(options),
@@ -177,7 +188,7 @@ BudgetSolver Run::measure() {
     sensitivity = measure_sensitivity(source_, base(), plan_, text_, calibrated_options("smallest."), *work_,
                                       team_, progress);
   });
-  return {recipe_, std::move(sensitivity), source_, plan_};
+  return {recipe_, std::move(sensitivity), source_, plan_, choose_outer_};
 }
 
 void Run::use(const Recipe& recipe) {

@@ -74,6 +74,7 @@ class Run {
   std::optional<RotatedWeights> rotated_;
   std::optional<ScaledWeights> scaled_;    // those
   std::optional<WrittenWeights> written_;  // of these
+  bool choose_outer_;                      // whether the budget decides about embedding and head
   Recipe recipe_;
   QuantizationPlan plan_;
   const Team& team_;

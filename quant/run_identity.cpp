@@ -14,8 +14,8 @@ nlohmann::json stamp(const fs::path& file) {
 
 nlohmann::json budget_json(const Budget& budget) {
   if (budget.bits) return {{"bits", *budget.bits}};
-  if (budget.bytes) return {{"bytes", *budget.bytes}};
-  if (budget.kl) return {{"kl", *budget.kl}};
+  if (budget.bytes) return {{"bytes", *budget.bytes}, {"outer", budget.outer}};
+  if (budget.kl) return {{"kl", *budget.kl}, {"outer", budget.outer}};
   return nullptr;
 }
 

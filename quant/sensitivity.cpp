@@ -67,6 +67,8 @@ class Measurement {
     }
     settle(savings, found.smallest_kl - largest_kl());
     for (size_t i = 0; i < modules_.size(); ++i) found.tensors.push_back(tensor(*modules_[i], savings[i]));
+    found.outer = outer(base, found.smallest_kl);
+    if (found.outer) found.smallest_kl += found.outer->candidates.front().loss;
     progress(all + layers, all + layers, "");
     return found;
   }
@@ -172,6 +174,35 @@ class Measurement {
     return kl(*model_);
   }
 
+  // All that was measured so far had embedding and head as floats.
+  std::optional<Tensor> outer(const CalibratedMethod& base, double kept_kl) {
+    const Inventory& inventory = source_.inventory();
+    const Module &embedding = inventory.embedding(), &head = inventory.head();
+    Candidate planned, kept;
+    for (const auto& [name, scheme] : plan_.modules)
+      if (name == inventory.embedding_name() || name == inventory.head_name()) {
+        const Module& module = name == inventory.head_name() ? head : embedding;
+        planned.bytes += stored_bytes(scheme, module.rows, module.cols, scale_dtype(scheme));
+      }
+    if (planned.bytes == 0) return std::nullopt;
+    for (const Module* module : {&embedding, &head})
+      if (module == &embedding || !inventory.tied()) {
+        const WeightMatrix matrix = source_.matrix(*module);
+        kept.bytes += std::ssize(matrix.codes);
+        source_.release(matrix);
+      }
+    ReplacedWeights weights(static_cast<const WeightSource&>(*base_));
+    base.use_outer(weights, embedding, inventory.embedding_name());
+    model_->embed(weights);
+    for (size_t i = 0; i < layers_.size(); ++i)
+      model_->pass(layers_[i], static_cast<int64_t>(i), KvFormat::f16, true);
+    base.use_outer(weights, head, inventory.head_name());
+    OutputHead quantized_head(weights, team_);
+    const double kl = compare(windows_, *baseline_, *baseline_head_, *model_, quantized_head, team_).kl.mean;
+    planned.loss = std::max(0.0, kl - kept_kl);
+    return Tensor{"embedding and head", {planned, kept}};
+  }
+
   // A saving that drowned in the others' noise is a small one; together they are what all were seen to save.
   static void settle(std::vector<double>& savings, double all) {
     constexpr double share = 0.01;  // of the median
@@ -220,8 +251,8 @@ class Measurement {
 }  // namespace
 
 std::vector<ModuleFormat> candidate_formats() {
-  return {{WeightFormat::int4, 128}, {WeightFormat::int4, 64},  {WeightFormat::int4, 32},
-          {WeightFormat::int5, 128}, {WeightFormat::int5, 32},  {WeightFormat::int6, 128},
+  return {{WeightFormat::int4, 128}, {WeightFormat::int4, 64}, {WeightFormat::int4, 32},
+          {WeightFormat::int5, 128}, {WeightFormat::int5, 32}, {WeightFormat::int6, 128},
           {WeightFormat::int6, 32},  {WeightFormat::int8, 0}};
 }
 

@@ -7,6 +7,7 @@
 // is of second order in small errors, and so is that. All savings together are made to be what giving all
 // tensors the largest format saves: so predictions end where that was measured.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,10 @@ std::vector<ModuleFormat> candidate_formats();
 inline constexpr int64_t mixed_activation_group_size = 32;
 
 struct Sensitivity {
-  double smallest_kl = 0;       // with every linear in the smallest format
+  double smallest_kl = 0;       // as planned: with every linear in the smallest format
   std::vector<Tensor> tensors;  // the layers' linears; candidates as candidate_formats()
+  // Embedding and head together, where the plan quantizes any: as planned, or both kept.
+  std::optional<Tensor> outer;
 };
 
 // original: what divergence is measured from; source: it, or the same in other coordinates. plan: every

@@ -36,9 +36,9 @@ constexpr int64_t best_tuning_tokens = 262144;
 
 // What a recipe says already.
 constexpr std::initializer_list<const char*> recipe_flags = {
-    "--weights",   "--group-size", "--asymmetric", "--activations", "--exclude",     "--lm-head",
-    "--embedding", "--effort",     "--method",     "--rotate",      "--calibration", "--calibration-tokens",
-    "--held-out"};
+    "--weights",     "--group-size",         "--asymmetric", "--activations", "--exclude",
+    "--lm-head",     "--embedding",          "--effort",     "--method",      "--rotate",
+    "--calibration", "--calibration-tokens", "--held-out"};
 
 constexpr const char* rounding_alone = "rounding looks at the weights alone";
 
@@ -102,6 +102,7 @@ Recipe recipe_of(QuantizeOptions& options, const CLI::App& command) {
 // One budget, or many of bits: then nothing is set.
 Budget budget_of(const QuantizeOptions& options, const CLI::App& command) {
   Budget budget{.bytes = options.target_size, .kl = options.max_kl};
+  budget.outer = command["--lm-head"]->empty() && command["--embedding"]->empty();
   if (options.target_bits.size() == 1) budget.bits = options.target_bits.front();
   if (!budget && options.target_bits.empty()) return budget;
   const std::string why = "a budget decides the format of each linear";
@@ -230,9 +231,10 @@ void add_quantize(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24).description(""));
   command
-      ->add_option("--held-out", options.calibration.held_out,
-                   "Text to judge the result by, best of another kind: a text file, or a .json file of windows "
-                   "of ids; its first 16 windows count")
+      ->add_option(
+          "--held-out", options.calibration.held_out,
+          "Text to judge the result by, best of another kind: a text file, or a .json file of windows "
+          "of ids; its first 16 windows count")
       ->type_name("FILE")
       ->check(not_empty());
   CLI::Option_group* budget = command->add_option_group("Budget", "Mixed precision: at most one of");
