@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "engine/files/json_file.h"
+#include "kernels/error.h"
 #include "quant/pipeline.h"
 #include "quant/quantization_report.h"
 #include "quant/recipe_file.h"
@@ -49,4 +50,33 @@ TEST_CASE("Recipes for several budgets ask for tuning, and are measured on the t
   CHECK(frontier_text(plain).find("before tuning") == std::string::npos);
   CHECK(frontier_text(later).find("before tuning") != std::string::npos);
   CHECK(frontier_text(later).find("4000 tokens") != std::string::npos);
+}
+
+TEST_CASE("A budget of bytes decides about embedding and head, unless somebody has") {
+  const TemporaryFolder folder;
+  const fs::path model = folder.path() / "model";
+  fs::create_directory(model);
+  write_tiny_model(model, {.hidden_size = 64, .intermediate_size = 96, .vocab_size = 500});
+  const auto source_bytes = static_cast<int64_t>(fs::file_size(model / "model.safetensors"));
+  Recipe recipe;
+  recipe.method = MethodName::gptq;
+  recipe.calibration.tokens = 400;
+  const auto run = [&](const char* name, const Budget& budget, const std::vector<std::string>& exclude = {}) {
+    recipe.exclude = exclude;
+    const fs::path out = folder.path() / name;
+    const QuantizationReport report =
+        quantize(model, out, recipe, Team(2), {.version = "test", .budget = budget}, {});
+    const auto written = static_cast<int64_t>(fs::file_size(out / "model.safetensors"));
+    CHECK(written == report.written_bytes);
+    if (budget.bytes) CHECK(written <= *budget.bytes);
+    return report.recipe;
+  };
+  const Recipe small = run("small", {.bytes = source_bytes * 4 / 10}),
+               flagged = run("flagged", {.bytes = source_bytes, .outer = false}),
+               excluded = run("excluded", {.bytes = source_bytes}, {"embed"}),
+               bits = run("bits", {.bits = 5});
+  CHECK((small.embedding == WeightFormat::int8 && small.lm_head == WeightFormat::int8));
+  for (const Recipe* kept : {&flagged, &excluded, &bits}) CHECK((!kept->embedding && !kept->lm_head));
+  // Too small for an embedding that stays as it is.
+  CHECK_THROWS_AS(run("none", {.bytes = source_bytes * 4 / 10, .outer = false}), Error);
 }

@@ -222,11 +222,12 @@ TEST_CASE("Calibration that cannot be is refused before or after the plan, and l
     CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) <= 3);
     return outcome;
   };
-  for (const char* flag : {"--calibration", "--calibration-tokens", "--memory"})
+  for (const char* flag : {"--calibration", "--calibration-tokens", "--held-out", "--memory"})
     CHECK(quantize({"--effort", "fast", flag, "5000000"}).exit_code == 2);  // rounding looks at no tokens
   CHECK(quantize({"--effort", "fast", "--resume"}).exit_code == 2);
   CHECK(quantize({"--effort", "best", "--method", "gptq"}).exit_code == 2);
   CHECK(quantize({"--method", "awesome"}).exit_code == 2);
+  CHECK(quantize({"--calibration", "-", "--held-out", "-"}).exit_code == 2);
   CHECK(quantize({"--method", "gptq", "--calibration-tokens", "0"}).exit_code == 2);
   const Outcome missing = quantize({"--method", "gptq", "--calibration", folder.path() / "none.txt"});
   CHECK(missing.exit_code == 1);
@@ -235,6 +236,7 @@ TEST_CASE("Calibration that cannot be is refused before or after the plan, and l
   for (const char* wrong : {"[[1, 2, 99]]", "[]", "[[1]]", "{", "[[-1, 2]]", ""}) {
     write_text(ids, wrong);
     CHECK(quantize({"--method", "gptq", "--calibration", ids}).exit_code == 1);
+    CHECK(quantize({"--held-out", ids}).exit_code == 1);
   }
   write_text(ids, "[[1, 2, 3], [4, 5, 6]]");
   const Outcome made = run_whittle({"quantize", source, out, "--weights", "int4", "--group-size", "32",
@@ -242,6 +244,15 @@ TEST_CASE("Calibration that cannot be is refused before or after the plan, and l
   CHECK(made.exit_code == 0);
   CHECK_FALSE(has(made.err, "calibration"));  // no progress where nobody watches
   CHECK(has(json::parse(made.out)["recipe"], "gptq"));
+  CHECK(json::parse(made.out)["held_out"]["windows"] == 1);
+  const fs::path judge = folder.path() / "judge.json";
+  write_text(judge, "[[1, 2, 3], [4, 5, 6], [7, 8, 9, 1]]");
+  const Outcome judged = run_whittle({"quantize", source, folder.path() / "judged", "--calibration", ids,
+                                      "--held-out", judge, "--json", "-"});
+  CHECK(judged.exit_code == 0);
+  CHECK(json::parse(judged.out)["held_out"]["windows"] == 3);
+  CHECK(has(read_text(folder.path() / "judged" / "model.safetensors"),
+            "6 tokens in 2 windows"));  // all calibrate
 }
 
 TEST_CASE("A budget that cannot be, or has no effect, is wrong usage; a recipe does again what was done") {
