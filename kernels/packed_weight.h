@@ -10,9 +10,8 @@
 //   f32           1                256            row
 //   f16, bf16     1                128            row
 //   int8          4                256            row, then input: a 32-bit lane holds four inputs of one row
-//   int6          16               768            three lines as int8's, in the low six bits of the bytes;
-//   their
-//                                                 top two bits together are a fourth
+//   int6          16               768            three lines as int8's, in the low six bits; their top two
+//                                                 bits together are a fourth
 //   int5          32               1280           five lines in the low five bits; their top three bits
 //                                                 together are three more (packed_units.cpp says which)
 //   int4          8                256            as int8; low nibble: input j, high nibble: input j + 4

@@ -23,7 +23,7 @@ struct WeightMatrix {
   std::span<const std::byte> codes;
   std::shared_ptr<const std::vector<std::byte>> owned;
   std::vector<float> scales;        // [rows, groups()], empty for floats
-  std::vector<int8_t> zero_points;  // [rows, groups()], empty when symmetric; int4 −8..7, int8 −128..127
+  std::vector<int8_t> zero_points;  // [rows, groups()], empty when symmetric; within the code range
 
   int64_t groups() const { return group_size ? (cols + group_size - 1) / group_size : 0; }
   // The values that row `row` stands for, to out[cols]. column_groups: as for decode().

@@ -90,9 +90,11 @@ void CalibratedMethod::use_outer(ReplacedWeights& weights, const Module& module,
                                   plan->scheme.activation_group_size});
 }
 
-InputStatistics CalibratedMethod::statistics(Hessian&& hessian, CrossMoment* cross) const {
-  if (options_.rounding == LayerRounding::blocks) return input_statistics(std::move(hessian), team_);
-  return input_statistics(std::move(hessian), options_.gptq, team_,
+InputStatistics CalibratedMethod::statistics(const Module& reader, Hessian&& hessian,
+                                             CrossMoment* cross) const {
+  if (options_.rounding == LayerRounding::blocks)
+    return input_statistics(reader.name, std::move(hessian), team_);
+  return input_statistics(reader.name, std::move(hessian), options_.gptq, team_,
                           cross ? cross->mean(team_) : std::vector<float>{});
 }
 
@@ -151,7 +153,8 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
                   [&](Role role, FloatRows rows) { seen(role, rows, {}); });
   for (auto& [role, modules] : readers) {
     const InputStatistics inputs =
-        statistics(std::move(hessians.at(role)), unquantized_ ? &cross.at(role) : nullptr);
+        statistics(*modules.front(), std::move(hessians.at(role)), unquantized_ ? &cross.at(role) : nullptr);
+    cross.erase(role);
     for (const Module* module : modules) {
       const QuantizationScheme& scheme = plan_.find(module->name)->scheme;
       const WeightMatrix weights = source_.matrix(*module);

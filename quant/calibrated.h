@@ -72,7 +72,7 @@ class CalibratedMethod final : public Method {
   void use_outer(ReplacedWeights& weights, const Module& module, const std::string& written_as) const;
 
  private:
-  InputStatistics statistics(Hessian&& hessian, CrossMoment* cross) const;
+  InputStatistics statistics(const Module& reader, Hessian&& hessian, CrossMoment* cross) const;
   QuantizedMatrix round(const WeightMatrix& weights, const QuantizationScheme& scheme,
                         const InputStatistics& inputs) const;
   void run_layer(int64_t index);

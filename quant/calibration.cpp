@@ -64,16 +64,16 @@ Windows windows_of_text(const fs::path& file, const FolderWeights& source, int64
   const std::string text = first_bytes(file, std::max<int64_t>(1 << 20, tokens * bytes_per_token));
   const auto found = static_cast<int64_t>(tokenizer.encode(text, false).size());
   constexpr int64_t least = 2;
-  if (found < least) fail("{}: {} tokens: too short to calibrate on", file.string(), found);
+  if (found < least) fail("{}: {} tokens; at least {} are needed", file.string(), found, least);
   return text_windows(tokenizer, text, std::min(context, found), "windows");
 }
 
 Windows windows_of_file(const fs::path& file, const FolderWeights& source, int64_t tokens) {
   const int64_t positions = source.spec().max_position_embeddings;
-  if (file.extension() != ".json")
-    return windows_of_text(file, source, tokens, std::min(calibration_context, positions));
-  Windows windows = token_windows(read_json_file(file, most_json_bytes), file.string());
-  check_windows(windows, source.spec().vocab_size);
+  Windows windows = file.extension() == ".json"
+                        ? token_windows(read_json_file(file, most_json_bytes), file.string())
+                        : windows_of_text(file, source, tokens, std::min(calibration_context, positions));
+  check_windows(windows, source.spec().vocab_size);  // a tokenizer may know more ids than the model
   if (windows.context > positions)
     fail("{}: a window of {} ids: the model has {} positions", file.string(), windows.context, positions);
   return windows;
@@ -88,8 +88,7 @@ CalibrationText calibration_text(const CalibrationChoice& choice, const FolderWe
                                  const Team& team, const CalibrationProgress& progress) {
   const bool hold_out = choice.held_out.empty();
   const int64_t tokens =
-      choice.tokens +
-      (hold_out ? std::min((choice.tokens + 7) / 8, most_held_out * calibration_context) : 0);
+      choice.tokens + (hold_out ? std::min((choice.tokens + 7) / 8, most_held_out * calibration_context) : 0);
   const bool self = choice.source == "self";
   Windows windows;
   std::string from = printable(fs::path(choice.source).filename().string());
@@ -108,8 +107,9 @@ CalibrationText calibration_text(const CalibrationChoice& choice, const FolderWe
     taken += std::ssize(window);
     out.windows.push_back(std::move(window));
   }
-  const auto held =
-      hold_out && std::ssize(out.windows) > 1 ? std::clamp<int64_t>(std::ssize(out.windows) / 9, 1, most_held_out) : 0;
+  const auto held = hold_out && std::ssize(out.windows) > 1
+                        ? std::clamp<int64_t>(std::ssize(out.windows) / 9, 1, most_held_out)
+                        : 0;
   out.held_out.ids.assign(std::make_move_iterator(out.windows.end() - held),
                           std::make_move_iterator(out.windows.end()));
   out.windows.resize(out.windows.size() - static_cast<size_t>(held));

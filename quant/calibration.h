@@ -20,7 +20,7 @@ struct CalibrationChoice {
   std::string source = "self";
   int64_t tokens = 32768;  // that methods look at
   uint64_t seed = 0;       // of the model's own text
-  std::string held_out;    // text to judge the result by, as `source`; empty: an eighth more of `source`
+  std::string held_out;    // a file to judge the result by; empty: an eighth more of `source`
 
   bool operator==(const CalibrationChoice&) const = default;
 };

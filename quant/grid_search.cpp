@@ -11,8 +11,8 @@
 namespace whittle {
 namespace {
 
-// Candidates of so many rows are in memory, and one product, at once.
-constexpr int64_t block_rows = 64;
+// Candidates of some rows are in memory, and one product, at once: about so many values.
+constexpr int64_t block_values = 1 << 22, most_block_rows = 64;
 constexpr int steps = 24;
 constexpr float narrowest = 0.5f;  // of the range, as in round_row
 
@@ -35,8 +35,10 @@ class GridSearch {
         team_(team) {}
 
   double run() {
+    const int64_t group = std::min(matrix_.group_size, matrix_.cols),
+                  block_rows =
+                      std::clamp(block_values / (3 * (steps + 1) * group), int64_t{1}, most_block_rows);
     for (int64_t begin = 0; begin < matrix_.rows; begin += block_rows) {
-      check_interrupted();
       rows_ = std::min(block_rows, matrix_.rows - begin);
       decode(begin);
       for (int64_t g = 0; g < matrix_.groups(); ++g) search(begin, g);
@@ -94,6 +96,7 @@ class GridSearch {
 
   // Group g of the rows from `begin` on.
   void search(int64_t begin, int64_t g) {
+    check_interrupted();
     const int64_t cols = matrix_.cols, first = g * matrix_.group_size,
                   count = std::min(matrix_.group_size, cols - first);
     std::vector<std::vector<Grid>> grids(static_cast<size_t>(rows_));

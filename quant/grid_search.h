@@ -9,8 +9,8 @@
 namespace whittle {
 
 // Round to nearest: first by round_row with each input's importance, then every group takes of scales from
-// half to all of its range, of either sign where four bits have an odd level, the one that costs least. No
-// group's cost rises. loss: the cost summed over groups. `weights` are finite.
+// half to all of its range, of either sign below eight bits, the one that costs least. No group's cost rises.
+// loss: the cost summed over groups. `weights` are finite.
 QuantizedMatrix round_by_blocks(const WeightMatrix& weights, const QuantizationScheme& scheme,
                                 DType scale_type, const InputStatistics& inputs, const Team& team);
 

@@ -54,6 +54,7 @@ void Hessian::add_batch(const Team& team) {
 
 std::vector<float> Hessian::mean(const Team& team) {
   add_batch(team);
+  products_ = {};
   std::vector<float> mean(sums_.size());
   const double factor = rows_seen_ ? 1.0 / static_cast<double>(rows_seen_) : 0;
   team.for_each(cols_, [&](int64_t m) {
@@ -93,6 +94,7 @@ void CrossMoment::add_batch(const Team& team) {
 
 std::vector<float> CrossMoment::mean(const Team& team) {
   add_batch(team);
+  products_ = {};
   std::vector<float> mean(sums_.size());
   const double factor = rows_seen_ ? 1.0 / static_cast<double>(rows_seen_) : 0;
   team.for_each(cols_, [&](int64_t m) {

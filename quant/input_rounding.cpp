@@ -22,11 +22,14 @@ void InputRounding::add(const Team& team, FloatRows rows) {
       errors[static_cast<size_t>(m * cols_ + k)] = input.row(m)[k] - rounded;
     }
   });
-  for (int64_t m = 0; m < rows.rows; ++m)
-    for (int64_t k = 0; k < cols_; ++k) {
-      const auto error = static_cast<double>(errors[static_cast<size_t>(m * cols_ + k)]);
-      squares_[static_cast<size_t>(k)] += error * error;
-    }
+  constexpr int64_t block = 64;  // columns
+  team.for_each((cols_ + block - 1) / block, [&](int64_t of_columns) {
+    for (int64_t m = 0; m < rows.rows; ++m)
+      for (int64_t k = of_columns * block; k < std::min(cols_, (of_columns + 1) * block); ++k) {
+        const auto error = static_cast<double>(errors[static_cast<size_t>(m * cols_ + k)]);
+        squares_[static_cast<size_t>(k)] += error * error;
+      }
+  });
   rows_seen_ += rows.rows;
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "engine/files/json_file.h"
 #include "kernels/error.h"
 #include "quant/inverse_factor.h"
 #include "quant/product.h"
@@ -12,13 +13,14 @@ namespace whittle {
 
 namespace {
 
-InputStatistics with_importance(std::vector<float> h, int64_t cols) {
+InputStatistics with_importance(const std::string& linear, std::vector<float> h, int64_t cols) {
   InputStatistics inputs;
   inputs.h = std::move(h);
   float largest = 0;
   for (int64_t k = 0; k < cols; ++k) {
     const float square = inputs.h[static_cast<size_t>(k * cols + k)];
-    if (!std::isfinite(square)) fail("the squares of input {} of a linear have no finite sum", k);
+    if (!std::isfinite(square))
+      fail("{}: on the calibration text, the squares of input {} have no finite sum", quote(linear), k);
     inputs.importance.push_back(square);
     largest = std::max(largest, square);
   }
@@ -28,9 +30,9 @@ InputStatistics with_importance(std::vector<float> h, int64_t cols) {
 
 }  // namespace
 
-InputStatistics input_statistics(Hessian&& hessian, const Team& team) {
+InputStatistics input_statistics(const std::string& linear, Hessian&& hessian, const Team& team) {
   const int64_t cols = hessian.cols();
-  return with_importance(Hessian(std::move(hessian)).mean(team), cols);
+  return with_importance(linear, Hessian(std::move(hessian)).mean(team), cols);
 }
 
 InputStatistics scaled(const InputStatistics& inputs, std::span<const float> scales) {
@@ -39,13 +41,13 @@ InputStatistics scaled(const InputStatistics& inputs, std::span<const float> sca
   for (int64_t i = 0; i < cols; ++i)
     for (int64_t j = 0; j < cols; ++j)
       h[static_cast<size_t>(i * cols + j)] /= scales[static_cast<size_t>(i)] * scales[static_cast<size_t>(j)];
-  return with_importance(std::move(h), cols);
+  return with_importance("scaled inputs", std::move(h), cols);
 }
 
-InputStatistics input_statistics(Hessian&& hessian, const GptqOptions& options, const Team& team,
-                                 std::vector<float> cross) {
+InputStatistics input_statistics(const std::string& linear, Hessian&& hessian, const GptqOptions& options,
+                                 const Team& team, std::vector<float> cross) {
   const int64_t cols = hessian.cols();
-  InputStatistics inputs = input_statistics(std::move(hessian), team);
+  InputStatistics inputs = input_statistics(linear, std::move(hessian), team);
   inputs.cross = std::move(cross);
   const auto diagonal = [&](int64_t k) { return inputs.h[static_cast<size_t>(k * cols + k)]; };
   inputs.order.resize(static_cast<size_t>(cols));
@@ -78,7 +80,7 @@ std::vector<double> output_errors(std::span<const float> differences, int64_t ro
 double OutputError::relative() const { return power > 0 ? std::sqrt(std::max(0.0, square) / power) : 0; }
 
 OutputError output_error(const WeightMatrix& weights, const WeightMatrix& quantized,
-                             const InputStatistics& inputs, const Team& team) {
+                         const InputStatistics& inputs, const Team& team) {
   const auto cols = static_cast<size_t>(weights.cols);
   std::vector<float> values(static_cast<size_t>(weights.rows) * cols), differences(values.size());
   team.for_each(weights.rows, [&](int64_t row) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "kernels/threads.h"
@@ -22,11 +23,11 @@ struct InputStatistics {
 
   int64_t cols() const { return static_cast<int64_t>(importance.size()); }
 };
-// H and importance. Takes the Hessian's memory. Throws Error where H is not finite.
-InputStatistics input_statistics(Hessian&& hessian, const Team& team);
+// H and importance. Takes the Hessian's memory. Throws Error that names the linear where H is not finite.
+InputStatistics input_statistics(const std::string& linear, Hessian&& hessian, const Team& team);
 // And what error feedback needs.
-InputStatistics input_statistics(Hessian&& hessian, const GptqOptions& options, const Team& team,
-                                 std::vector<float> cross = {});
+InputStatistics input_statistics(const std::string& linear, Hessian&& hessian, const GptqOptions& options,
+                                 const Team& team, std::vector<float> cross = {});
 // Of the same inputs, each divided by its scale: H and importance.
 InputStatistics scaled(const InputStatistics& inputs, std::span<const float> scales);
 
@@ -40,6 +41,6 @@ struct OutputError {
   double relative() const;  // the root of their quotient; 0 where all outputs are
 };
 OutputError output_error(const WeightMatrix& weights, const WeightMatrix& quantized,
-                             const InputStatistics& inputs, const Team& team);
+                         const InputStatistics& inputs, const Team& team);
 
 }  // namespace whittle

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "engine/files/json_file.h"
 #include "kernels/error.h"
 #include "quant/scale_search.h"
 #include "quant/token_stream.h"
@@ -82,9 +83,13 @@ class ScaleFinder {
   void see(Channels& of_producer, FloatRows rows) {
     if (of_producer.hessian) return of_producer.hessian->add(team_, rows);
     for (int64_t m = 0; m < rows.rows; ++m)
-      for (size_t k = 0; k < of_producer.largest.size(); ++k)
-        of_producer.largest[k] = std::max(of_producer.largest[k],
-                                          std::abs(rows.values[m * rows.stride + static_cast<int64_t>(k)]));
+      for (size_t k = 0; k < of_producer.largest.size(); ++k) {
+        const float value = std::abs(rows.values[m * rows.stride + static_cast<int64_t>(k)]);
+        if (!std::isfinite(value))
+          fail("{}: input {} is {} on the calibration text", quote(of_producer.readers.front()->name), k,
+               value);
+        of_producer.largest[k] = std::max(of_producer.largest[k], value);
+      }
   }
 
   void find(int64_t layer, Channels& of_producer) {
@@ -94,17 +99,40 @@ class ScaleFinder {
     const ModelSpec& spec = source_.spec();
     std::vector<float> scales;
     if (of_producer.hessian)
-      scales = awq_scales(spec, of_producer.producer, readers,
-                          input_statistics(std::move(*of_producer.hessian), team_), team_)
-                   .scales;
+      scales =
+          awq_scales(spec, of_producer.producer, readers,
+                     input_statistics(readers.front().name, std::move(*of_producer.hessian), team_), team_)
+              .scales;
     else
       scales = smoothquant_scales(spec, of_producer.producer, readers, of_producer.largest, smoothing);
     for (const ScaledReader& reader : readers) source_.release(reader.weights);
+    spare_kept_readers(layer, of_producer.producer, scales);
     const Module* producer = source_.inventory().find(layer, of_producer.producer);
     if (producer && producer->kind() == ModuleKind::norm) fit_norm(*producer, scales);
     const WorkFolder::Part parts[] = {{"scales", DType::F32, std::as_bytes(std::span<const float>(scales))}};
     work_.save(name(layer, of_producer.producer), parts, nlohmann::json::object());
     scaled_.scale(layer, of_producer.producer, std::move(scales));
+  }
+
+  // Readers that stay floats are written in the file's type, of which F16 ends first.
+  void spare_kept_readers(int64_t layer, Role producer, std::vector<float>& scales) const {
+    constexpr float largest_f16 = 65504;
+    const std::vector<int64_t> channels = input_channels(source_.spec(), producer);
+    for (const Module& module : source_.inventory().layer(layer)) {
+      if (module.kind() != ModuleKind::linear || info(module.role).input != producer ||
+          plan_.find(module.name))
+        continue;
+      const WeightMatrix weights = source_.matrix(module);
+      std::vector<float> row(static_cast<size_t>(weights.cols));
+      for (int64_t n = 0; n < weights.rows; ++n) {
+        weights.decode_row(n, row.data());
+        for (size_t k = 0; k < row.size(); ++k) {
+          float& scale = scales[static_cast<size_t>(channels[k])];
+          if (std::abs(row[k]) * scale > largest_f16) scale = 1;
+        }
+      }
+      source_.release(weights);
+    }
   }
 
   // The scales that the norm's weight, rounded to its type, stands for.

@@ -41,6 +41,7 @@ std::unique_ptr<CalibratedMethod> within_budget(Run& run, const Budget& budget) 
 QuantizationReport quantize(const fs::path& source, const fs::path& out, const Recipe& recipe,
                             const Team& team, const RunOptions& options, const Progress& progress) {
   if (options.budget) require_measuring(recipe);
+  check_free_folder(final_path_of(out));  // before a pipe is waited for
   Run run(source, recipe, team, options, progress);
   OutputFolder folder(out);  // holds signals back until all below is gone
   folder.copy_side_files(run.source().file().folder());
@@ -72,9 +73,10 @@ std::vector<FrontierPoint> write_frontier(const fs::path& source, const fs::path
   std::ranges::sort(target_bits);
   Recipe smallest = smallest_recipe(recipe, false);
   smallest.tuning_tokens = 0;  // left to those who carry a recipe out
-  Run run(source, smallest, team, options, progress);
-  const HeldInterrupts held;
   check_free_folder(final_path_of(out));
+  Run run(source, smallest, team, options, progress);
+  run.require_choice();
+  const HeldInterrupts held;
   HiddenSibling folder(final_path_of(out), HiddenSibling::Kind::folder);
   WorkFolder work(out, run.identity(), options.resume);
   run.begin(work);

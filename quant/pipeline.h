@@ -18,6 +18,7 @@ namespace whittle {
 
 struct RunOptions {
   std::string version;  // of this program, for the provenance
+  std::string build;    // what tells it from others of its version: none goes on from another's work
   // What calibration may take, in bytes: text is drawn from a rounded model, and tokens between two layers
   // lie in a file, where that would pass it. A layer and what one linear needs are taken whatever it says.
   int64_t memory = int64_t{4} << 30;

@@ -137,7 +137,7 @@ void QuantizedWriter::quantize_module(const QuantizedModule& module, Safetensors
   write_quantized(writer, module.name, scheme, matrix, quantized.scale_type);
   stored_bytes_ += stored_bytes(scheme, matrix.rows, matrix.cols, quantized.scale_type);
   weights_ += matrix.rows * matrix.cols;
-  if (quantized.output_error > 0) 
+  if (quantized.output_error > 0 || quantized.input_error > 0)
     written_.output_errors.push_back({module.name, quantized.output_error, quantized.input_error});
   advance(file_.get(source.name + ".weight"), module.name);
 }

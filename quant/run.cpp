@@ -107,12 +107,12 @@ void Run::scale(ScaleRule rule) {
 }
 
 // Making good what the layers before have changed nearly doubles the time of calibration, for a twentieth of
-// the drift: large models go without, unless time is not what counts.
+// the drift: large models go without.
 GptqOptions Run::gptq_options() const {
   constexpr int64_t large = int64_t{1} << 29;  // weights
   int64_t weights = 0;
   for (const Module& module : source_.inventory().modules()) weights += module.rows * module.cols;
-  return {.repair_inputs = recipe_.tuning_tokens || weights <= large};
+  return {.repair_inputs = weights <= large};
 }
 
 CalibratedOptions Run::calibrated_options(const std::string& prefix) {
@@ -170,6 +170,10 @@ void Run::begin(WorkFolder& work) {
   split_text();
   if (text_.held_out.ids.empty() && (recipe_.tuning_tokens || options_.budget.kl))
     fail("{}: text of one window, where one more is needed to judge the result by", text_.from);
+  for (const std::vector<int32_t>& window : text_.held_out.ids)
+    if (std::ranges::find(tuning_windows_, window) != tuning_windows_.end() &&
+        !recipe_.calibration.held_out.empty())
+      fail("{}: text to judge by, of which {} has seen a part", recipe_.calibration.held_out, text_.from);
   if (recipe_.tuning_tokens && std::ssize(tuning_windows_) < TuningOptions().windows_at_once)
     fail("{}: {} windows to tune on, where a step takes {}", text_.from, tuning_windows_.size(),
          TuningOptions().windows_at_once);

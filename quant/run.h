@@ -33,6 +33,8 @@ class Run {
   const Recipe& recipe() const { return recipe_; }
   QuantizationReport& report() { return report_; }
   nlohmann::json identity() const;  // before begin()
+  // Throws Error where the recipe leaves nothing that a budget could choose for.
+  void require_choice() const;
 
   std::unique_ptr<Method> rounded() const;
 
@@ -65,7 +67,6 @@ class Run {
   GptqOptions gptq_options() const;
   CalibratedOptions calibrated_options(const std::string& prefix);
   CalibrationText draw_text(const CalibrationProgress& progress) const;
-  void require_choice() const;
   void split_text();
   TuningOptions tuning_options() const;
   std::map<std::string, std::string> provenance(const Method& method) const;

@@ -24,6 +24,7 @@ nlohmann::json budget_json(const Budget& budget) {
 nlohmann::json run_identity(const fs::path& source, const Recipe& recipe, const CalibrationText& text,
                             const RunOptions& options) {
   nlohmann::json identity = {{"version", options.version},
+                             {"build", options.build},
                              {"recipe", recipe_json(recipe)},
                              {"memory", options.memory},
                              {"budget", budget_json(options.budget)},

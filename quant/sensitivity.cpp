@@ -187,9 +187,9 @@ class Measurement {
     if (planned.bytes == 0) return std::nullopt;
     for (const Module* module : {&embedding, &head})
       if (module == &embedding || !inventory.tied()) {
-        const WeightMatrix matrix = source_.matrix(*module);
+        const WeightMatrix matrix = original_.matrix(*module);
         kept.bytes += std::ssize(matrix.codes);
-        source_.release(matrix);
+        original_.release(matrix);
       }
     ReplacedWeights weights(static_cast<const WeightSource&>(*base_));
     base.use_outer(weights, embedding, inventory.embedding_name());

@@ -13,6 +13,7 @@
 #include "tools/options.h"
 #include "tools/progress.h"
 #include "tools/streams.h"
+#include "tools/version.h"
 
 namespace whittle {
 namespace {
@@ -94,8 +95,6 @@ Recipe recipe_of(QuantizeOptions& options, const CLI::App& command) {
   recipe.lm_head = format_or_keep(options.lm_head);
   recipe.embedding = format_or_keep(options.embedding);
   recipe.calibration = options.calibration;
-  if (recipe.calibration.source == "-" && recipe.calibration.held_out == "-")
-    throw CLI::ValidationError("--held-out", "standard input is the calibration's");
   return recipe;
 }
 
@@ -136,7 +135,11 @@ void run(QuantizeOptions& options, const CLI::App& command) {
     throw CLI::ValidationError("--json", "is the same as OUT");
   options.run.budget = budget_of(options, command);
   const Recipe recipe = recipe_of(options, command);
+  if ((options.recipe == "-") + (recipe.calibration.source == "-") + (recipe.calibration.held_out == "-") > 1)
+    throw CLI::ValidationError(options.recipe == "-" ? "--recipe" : "--held-out",
+                               "standard input can be read only once");
   options.run.version = WHITTLE_VERSION;
+  options.run.build = version_text();
   const Team team(options.threads);
   StageLines lines;
   const Progress progress = [&](const std::string& stage, int64_t done, int64_t total,

@@ -71,7 +71,7 @@ InputStatistics statistics_of(const std::vector<float>& inputs, int64_t cols,
   const Team team(1);
   Hessian hessian(cols);
   hessian.add(team, {std::ssize(inputs) / cols, cols, inputs.data()});
-  return input_statistics(std::move(hessian), options, Team(2));
+  return input_statistics("test", std::move(hessian), options, Team(2));
 }
 
 }  // namespace

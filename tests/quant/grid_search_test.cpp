@@ -23,7 +23,7 @@ InputStatistics correlated(int64_t cols) {
   }
   Hessian hessian(cols);
   hessian.add(team, {3 * cols, cols, rows.data()});
-  return input_statistics(std::move(hessian), team);
+  return input_statistics("test", std::move(hessian), team);
 }
 
 WeightMatrix some_weights(int64_t rows, int64_t cols) {
@@ -73,11 +73,12 @@ std::vector<double> costs(const WeightMatrix& weights, const WeightMatrix& round
 
 TEST_CASE(
     "A grid judged by its group's block costs no more than one judged input by input, and mostly less") {
-  for (const WeightFormat format : {WeightFormat::int4, WeightFormat::int8})
+  for (const WeightFormat format :
+       {WeightFormat::int4, WeightFormat::int5, WeightFormat::int6, WeightFormat::int8})
     for (const bool symmetric : {true, false})
       for (const auto& [rows, cols, group_size] : std::vector<std::array<int64_t, 3>>{
                {1, 31, 32}, {3, 33, 32}, {70, 172, 64}, {5, 100, 0}, {2, 1, 0}}) {
-        if (format == WeightFormat::int4 && group_size == 0) continue;
+        if (format != WeightFormat::int8 && group_size == 0) continue;
         CAPTURE(info(format).name, symmetric, rows, cols, group_size);
         const QuantizationScheme scheme = scheme_of(format, group_size, symmetric);
         const InputStatistics inputs = correlated(cols);

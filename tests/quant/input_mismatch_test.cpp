@@ -57,7 +57,7 @@ struct Inputs {
       hessian.add(team, rows);
       cross.add(team, rows, {count, cols, original.data() + begin * cols});
     }
-    return input_statistics(std::move(hessian), options, Team(1), cross.mean(Team(1)));
+    return input_statistics("test", std::move(hessian), options, Team(1), cross.mean(Team(1)));
   }
 };
 

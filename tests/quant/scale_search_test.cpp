@@ -45,7 +45,7 @@ InputStatistics statistics(int64_t cols, float louder, const Team& team) {
   for (size_t i = 0; i < rows.size(); ++i)
     rows[i] = random.uniform(-1, 1) * (i % static_cast<size_t>(cols) % 11 == 3 ? louder : 1);
   hessian.add(team, {200, cols, rows.data()});
-  return input_statistics(std::move(hessian), {}, team);
+  return input_statistics("test", std::move(hessian), {}, team);
 }
 
 // The same by loops: codes of the scaled matrix, against H.
@@ -120,7 +120,7 @@ TEST_CASE("Inputs that are never anything but zero are scaled by one") {
   Hessian hessian(33);
   const std::vector<float> zeros(66);
   hessian.add(team, {2, 33, zeros.data()});
-  const InputStatistics inputs = input_statistics(std::move(hessian), {}, team);
+  const InputStatistics inputs = input_statistics("test", std::move(hessian), {}, team);
   const std::vector<ScaledReader> readers = {{"a", random_matrix(3, 33, random), int4_groups(16)}};
   const ScaleSearch found = awq_scales(small_spec(), Role::attention_norm, readers, inputs, team);
   CHECK(found.scales == std::vector<float>(33, 1.0f));
