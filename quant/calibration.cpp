@@ -73,7 +73,11 @@ Windows windows_of_file(const fs::path& file, const FolderWeights& source, int64
   Windows windows = file.extension() == ".json"
                         ? token_windows(read_json_file(file, most_json_bytes), file.string())
                         : windows_of_text(file, source, tokens, std::min(calibration_context, positions));
-  check_windows(windows, source.spec().vocab_size);  // a tokenizer may know more ids than the model
+  try {
+    check_windows(windows, source.spec().vocab_size);  // a tokenizer may know more ids than the model
+  } catch (const Error& error) {
+    fail("{}: {}", file.string(), error.what());
+  }
   if (windows.context > positions)
     fail("{}: a window of {} ids: the model has {} positions", file.string(), windows.context, positions);
   return windows;

@@ -8,6 +8,7 @@
 #include "tests/support/independent_reader.h"
 #include "tests/support/program.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/tokenizer_files.h"
 
 namespace fs = std::filesystem;
 using namespace whittle::test;
@@ -246,7 +247,25 @@ TEST_CASE("Calibration that cannot be is refused before or after the plan, and l
   CHECK(has(json::parse(made.out)["recipe"], "gptq"));
   CHECK(json::parse(made.out)["held_out"]["windows"] == 1);
   const fs::path judge = folder.path() / "judge.json";
-  write_text(judge, "[[1, 2, 3], [4, 5, 6], [7, 8, 9, 1]]");
+  const auto refused = [&](const char* flag, const fs::path& file, const char* why) {
+    const Outcome outcome = run_whittle({"quantize", source, folder.path() / "judged", flag, file});
+    CHECK(outcome.exit_code == 1);
+    CHECK(has(outcome.err, why));
+    CHECK(has(outcome.err, file.filename()));
+  };
+  // A tokenizer may know ids that the model does not.
+  std::vector<std::string> letters;
+  for (char c = 'a'; c <= 'z'; ++c) letters.emplace_back(1, c);
+  write_text(source / "tokenizer.json", bpe_tokenizer(letters).dump());
+  write_text(text, "abcxyz");
+  refused("--calibration", text, "23");
+  refused("--held-out", text, "23");
+  write_text(judge, "[[7, 8, 9, 1], [1, 2, 3]]");
+  const Outcome seen =
+      run_whittle({"quantize", source, folder.path() / "judged", "--calibration", ids, "--held-out", judge});
+  CHECK(seen.exit_code == 1);
+  CHECK(has(seen.err, "judge.json"));
+  write_text(judge, "[[2, 1, 3], [5, 4, 6], [7, 8, 9, 1]]");
   const Outcome judged = run_whittle({"quantize", source, folder.path() / "judged", "--calibration", ids,
                                       "--held-out", judge, "--json", "-"});
   CHECK(judged.exit_code == 0);
