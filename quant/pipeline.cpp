@@ -36,6 +36,29 @@ std::unique_ptr<CalibratedMethod> within_budget(Run& run, const Budget& budget) 
   return method;
 }
 
+// Layers in each rotation that there is; then the run has the one that drifts least, unless that is noise.
+std::unique_ptr<CalibratedMethod> in_best_rotation(Run& run) {
+  constexpr double noise = 0.02;  // of the drift
+  const auto calibrated = [&](RotationName rotation) {
+    run.rotate(rotation);
+    return run.calibrated(fmt::format("{} rotated.", name(rotation)));
+  };
+  std::string tried;
+  RotationName best = RotationName::none;
+  double least = 0;
+  for (const RotationName rotation : run.rotations()) {
+    calibrated(rotation);
+    const double kl = run.report().held_out->kl.mean;
+    tried += fmt::format("{} {} {:.5f}", tried.empty() ? "" : ",", name(rotation), kl);
+    if (rotation != RotationName::none && !(kl < (1 - noise) * least)) continue;
+    best = rotation;
+    least = kl;
+  }
+  run.report().notes.push_back(
+      fmt::format("mean KL on held-out text, rotated:{}; chosen: {}", tried, name(best)));
+  return calibrated(best);
+}
+
 }  // namespace
 
 QuantizationReport quantize(const fs::path& source, const fs::path& out, const Recipe& recipe,
@@ -52,8 +75,10 @@ QuantizationReport quantize(const fs::path& source, const fs::path& out, const R
   } else {
     work.emplace(out, run.identity(), options.resume);
     run.begin(*work);
-    std::unique_ptr<CalibratedMethod> found =
-        options.budget ? within_budget(run, options.budget) : run.calibrated("");
+    std::unique_ptr<CalibratedMethod> found = options.budget ? within_budget(run, options.budget)
+                                              : recipe.rotation == RotationName::automatic
+                                                  ? in_best_rotation(run)
+                                                  : run.calibrated("");
     method = recipe.tuning_tokens ? run.tuned(std::move(found)) : std::move(found);
   }
   run.write(folder.path(), *method);
@@ -70,6 +95,8 @@ std::vector<FrontierPoint> write_frontier(const fs::path& source, const fs::path
                                           std::vector<double> target_bits, const Team& team,
                                           const RunOptions& options, const Progress& progress) {
   require_measuring(recipe);
+  if (recipe.rotation == RotationName::automatic)
+    fail("a rotation is chosen by what one format for all leaves after error feedback");
   std::ranges::sort(target_bits);
   Recipe smallest = smallest_recipe(recipe, false);
   smallest.tuning_tokens = 0;  // left to those who carry a recipe out

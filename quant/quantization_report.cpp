@@ -28,9 +28,8 @@ std::string held_out_text(const DriftReport& drift) {
 }
 
 std::string worst_text(const char* title, std::span<const QuantizedWeights::ModuleError> errors) {
-  Table table({{title, Align::left},
-               {"error of their outputs", Align::right},
-               {"by int8 inputs", Align::right}});
+  Table table(
+      {{title, Align::left}, {"error of their outputs", Align::right}, {"by int8 inputs", Align::right}});
   const auto percent = [](double relative) { return format_fixed(100 * relative, 2) + " %"; };
   for (const auto& [module, relative, by_inputs] : errors.first(std::min(shown_linears, errors.size())))
     table.add_row({module, percent(relative), percent(by_inputs)});

@@ -10,8 +10,8 @@
 namespace whittle {
 namespace {
 
-constexpr std::string_view methods[] = {"rtn", "gptq", "awq", "smoothquant"};  // by MethodName
-constexpr std::string_view rotation_names[] = {"none", "values", "all"};       // by RotationName
+constexpr std::string_view methods[] = {"rtn", "gptq", "awq", "smoothquant"};     // by MethodName
+constexpr std::string_view rotation_names[] = {"none", "values", "all", "auto"};  // by RotationName
 
 template <class Name>
 std::optional<Name> find_name(std::span<const std::string_view> names, std::string_view name) {
@@ -53,6 +53,8 @@ std::string_view name(MethodName method) { return methods[static_cast<size_t>(me
 std::span<const std::string_view> method_names() { return methods; }
 
 std::optional<MethodName> method_named(std::string_view name) { return find_name<MethodName>(methods, name); }
+
+std::span<const std::string_view> rotation_choices() { return rotation_names; }
 
 std::string_view name(RotationName rotation) { return rotation_names[static_cast<size_t>(rotation)]; }
 

@@ -31,11 +31,14 @@ std::span<const std::string_view> method_names();
 // What is rotated before anything is quantized (rotation.h).
 enum class RotationName : uint8_t {
   none,
-  values,  // between v and o, head by head
-  all,     // the residual stream, too
+  values,     // between v and o, head by head
+  all,        // the residual stream, too
+  automatic,  // whichever of these drifts least on held-out text
 };
 std::string_view name(RotationName rotation);
 std::optional<RotationName> rotation_named(std::string_view name);
+// All names, in the order of RotationName.
+std::span<const std::string_view> rotation_choices();
 
 // The formats of codes, as a recipe names them.
 std::vector<std::string> code_format_names();

@@ -86,7 +86,8 @@ Recipe read_recipe(const nlohmann::json& json, const std::string& what) {
   const std::string rotation = fields.string("rotation", std::string(name(recipe.rotation)));
   const std::optional<RotationName> rotated = rotation_named(rotation);
   if (!rotated)
-    fields.reject("rotation", fmt::format("expected none, values or all, found {}", quote(rotation)));
+    fields.reject("rotation",
+                  fmt::format("expected {}, found {}", fmt::join(rotation_choices(), ", "), quote(rotation)));
   recipe.rotation = *rotated;
   recipe.weights = code_format(fields, "weights", "int8");
   recipe.group_size = group_size(fields, "group_size");

@@ -52,15 +52,32 @@ Run::Run(const fs::path& source, const Recipe& recipe, const Team& team, const R
     if (recipe_.calibration.source != "self") text_ = draw_text({});
     if (!recipe_.calibration.held_out.empty()) text_.held_out = held_out_text(recipe_.calibration, source_);
   }
-  if (recipe_.rotation == RotationName::none) return;
-  const RotationOptions rotation = {.residual = recipe_.rotation == RotationName::all, .values = true};
-  if (rotation.residual && residual_rotation(source_).unties)
+  if (recipe_.rotation != RotationName::automatic)
+    rotate(recipe_.rotation);
+  else if (recipe_.method != MethodName::gptq || options.budget)
+    fail("a rotation is chosen by what one format for all leaves after error feedback");
+}
+
+void Run::rotate(RotationName rotation) {
+  recipe_.rotation = rotation;
+  written_.reset();
+  rotated_.reset();
+  if (rotation == RotationName::none) return;
+  const RotationOptions parts = {.residual = rotation == RotationName::all, .values = true};
+  if (parts.residual && residual_rotation(source_).unties)
     fail(
         "{}: the residual stream cannot be rotated while embedding and head are one matrix: the gain of "
         "the norm before the head moves into the head alone",
-        source.string());
-  rotated_.emplace(source_, rotation, team_);
+        source_.file().folder().string());
+  rotated_.emplace(source_, parts, team_);
   written_.emplace(*rotated_, source_, changed(), team_);
+}
+
+std::vector<RotationName> Run::rotations() const {
+  std::vector<RotationName> all = {RotationName::none, RotationName::values};
+  const ResidualRotation residual = residual_rotation(source_);
+  if (residual.obstacle.empty() && !residual.unties) all.push_back(RotationName::all);
+  return all;
 }
 
 nlohmann::json Run::identity() const {
@@ -168,7 +185,8 @@ void Run::begin(WorkFolder& work) {
     save(*work_, text_);
   });
   split_text();
-  if (text_.held_out.ids.empty() && (recipe_.tuning_tokens || options_.budget.kl))
+  if (text_.held_out.ids.empty() &&
+      (recipe_.tuning_tokens || options_.budget.kl || recipe_.rotation == RotationName::automatic))
     fail("{}: text of one window, where one more is needed to judge the result by", text_.from);
   for (const std::vector<int32_t>& window : text_.held_out.ids)
     if (std::ranges::find(tuning_windows_, window) != tuning_windows_.end() &&
@@ -243,7 +261,7 @@ std::map<std::string, std::string> Run::provenance(const Method& method) const {
 
 void Run::write(const fs::path& folder, Method& method) {
   judge_.reset();
-  report_.notes = plan_.notes(source_.inventory());
+  for (std::string& note : plan_.notes(source_.inventory())) report_.notes.push_back(std::move(note));
   stage("writing", [&](const StageProgress& progress) {
     QuantizedWriter weights(source_, plan_, method, team_, progress);
     const fs::path path = folder / "model.safetensors";

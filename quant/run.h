@@ -43,6 +43,10 @@ class Run {
   void begin(WorkFolder& work);
   // What tensors cost, as the recipe stands: every linear in the smallest format.
   BudgetSolver measure();
+  // From here on the model is rotated so.
+  void rotate(RotationName rotation);
+  // That can be written.
+  std::vector<RotationName> rotations() const;
   // From here on the recipe is this one.
   void use(const Recipe& recipe);
   // The layers, by the recipe as it stands. prefix: of the names under which its modules are kept.

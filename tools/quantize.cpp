@@ -217,9 +217,9 @@ void add_quantize(CLI::App& app) {
   command
       ->add_option("--rotate", options.rotate,
                    "Other coordinates, in which rounding loses less: of values between v_proj and o_proj, or "
-                   "of the residual stream, too")
+                   "of the residual stream, too; auto: whichever of these drifts least")
       ->capture_default_str()
-      ->check(CLI::IsMember({"none", "values", "all"}));
+      ->check(CLI::IsMember(std::vector<std::string>(rotation_choices().begin(), rotation_choices().end())));
   command
       ->add_option(
           "--calibration", options.calibration.source,

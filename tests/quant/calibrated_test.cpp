@@ -377,3 +377,35 @@ TEST_CASE(
         CHECK(report.held_out->model_nll == drift.model_nll);
       }
 }
+
+TEST_CASE("The rotation chosen is one of those that there are, and drifts least of them or is none") {
+  const TemporaryFolder folder;
+  for (const fs::path& model : write_models(folder.path())) {
+    CAPTURE(model.filename());
+    Recipe recipe = gptq_recipe(folder.path());
+    recipe.rotation = RotationName::automatic;
+    const fs::path out = model.string() + "-auto", same = model.string() + "-same";
+    const QuantizationReport chosen = quantize(model, out, recipe, Team(2), {"test"}, {});
+    CHECK(chosen.recipe.rotation != RotationName::automatic);
+    recipe.rotation = chosen.recipe.rotation;
+    const QuantizationReport again = quantize(model, same, recipe, Team(1), {"test"}, {});
+    CHECK(read_text(out / "model.safetensors") == read_text(same / "model.safetensors"));
+    for (const RotationName rotation : {RotationName::none, RotationName::values}) {
+      recipe.rotation = rotation;
+      const fs::path other = out.string() + "-" + std::string(name(rotation));
+      // What is none wins within the noise.
+      CHECK(0.97 * again.held_out->kl.mean <=
+            quantize(model, other, recipe, Team(2), {"test"}, {}).held_out->kl.mean);
+    }
+  }
+  Recipe recipe = gptq_recipe(folder.path());
+  recipe.rotation = RotationName::automatic;
+  const fs::path model = write_models(folder.path() / "more").front();
+  const auto refused = [&](const RunOptions& options) {
+    CHECK_THROWS_AS(quantize(model, folder.path() / "no", recipe, Team(1), options, {}), Error);
+    CHECK(!fs::exists(folder.path() / "no"));
+  };
+  refused({.version = "test", .budget = {.bits = 5}});
+  recipe.method = MethodName::rtn;
+  refused({"test"});
+}

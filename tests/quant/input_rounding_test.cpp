@@ -9,7 +9,8 @@
 using namespace whittle;
 using namespace whittle::test;
 
-TEST_CASE("The error by int8 inputs is that of products with rounded inputs, as far as errors are independent") {
+TEST_CASE(
+    "The error by int8 inputs is that of products with rounded inputs, as far as errors are independent") {
   const Team team(2);
   SplitMix64 random(31);
   for (const auto& [cols, group_size] :

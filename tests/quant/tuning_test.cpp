@@ -45,11 +45,11 @@ struct Example {
     scheme.strategy = ScaleStrategy::group;
     scheme.group_size = 32;
     scheme.symmetric = symmetric;
-    task = std::make_unique<TuningTask>(
-        TuningTask{*source, *source, {}, random_windows(1, 48, 24), as_f16, [this](const ReplacedWeights& model) {
-                     const std::shared_ptr<const WeightSource> weights(&model, [](const WeightSource*) {});
-                     return kl(weights);
-                   }});
+    task = std::make_unique<TuningTask>(TuningTask{
+        *source, *source, {}, random_windows(1, 48, 24), as_f16, [this](const ReplacedWeights& model) {
+          const std::shared_ptr<const WeightSource> weights(&model, [](const WeightSource*) {});
+          return kl(weights);
+        }});
     for (const Module& module : source->inventory().modules())
       if (module.kind() == ModuleKind::linear && module.layer >= 0)
         task->matrices[module.name] = {round_to_nearest(*source, module, scheme, Team(1)), 0};
