@@ -38,11 +38,20 @@ BudgetSolver::BudgetSolver(const Recipe& smallest, Sensitivity sensitivity, cons
   if (outer && sensitivity.outer) tensors_.push_back(std::move(*sensitivity.outer));
   for (const TensorInfo& tensor : outline(source, plan))
     fixed_bytes_ += *tensor_bytes(tensor.dtype, tensor.shape) + header_bytes + std::ssize(tensor.name);
-  for (const Tensor& tensor : tensors_) fixed_bytes_ -= tensor.candidates.front().bytes;
+  for (const Tensor& tensor : tensors_) {
+    fixed_bytes_ -= tensor.candidates.front().price;
+    std::vector<int64_t>& bytes = bytes_.emplace_back();
+    for (const Candidate& candidate : tensor.candidates) bytes.push_back(candidate.price);
+  }
+}
+
+void BudgetSolver::use_times(const std::vector<std::vector<int64_t>>& times) {
+  for (size_t t = 0; t < tensors_.size(); ++t)
+    for (size_t c = 0; c < tensors_[t].candidates.size(); ++c) tensors_[t].candidates[c].price = times[t][c];
 }
 
 MixedRecipe BudgetSolver::solve(const Budget& budget) const {
-  const int64_t least = frontier(tensors_).front().bytes;
+  const int64_t least = frontier(tensors_).front().price;
   if (budget.bits) {
     const auto bytes = static_cast<int64_t>(std::floor(*budget.bits * static_cast<double>(weights_) / 8));
     if (bytes < least)
@@ -67,7 +76,7 @@ MixedRecipe BudgetSolver::solve_kl(double kl) const {
 }
 
 MixedRecipe BudgetSolver::mixed(const Allocation& allocation) const {
-  MixedRecipe out{smallest_, 0, smallest_kl_};
+  MixedRecipe out{smallest_, 0, smallest_kl_, allocation.price};
   const std::vector<ModuleFormat> formats = candidate_formats();
   int64_t bytes = 0;
   for (size_t t = 0; t < tensors_.size(); ++t) {
@@ -78,7 +87,7 @@ MixedRecipe BudgetSolver::mixed(const Allocation& allocation) const {
       if (choice > 0) out.recipe.embedding = out.recipe.lm_head = std::nullopt;
       continue;
     }
-    bytes += tensor.candidates[choice].bytes;
+    bytes += bytes_[t][choice];
     if (choice > 0) out.recipe.modules[tensor.name] = formats[choice];
   }
   out.bits = 8 * static_cast<double>(bytes) / static_cast<double>(weights_);

@@ -15,6 +15,7 @@ struct Budget {
   std::optional<double> bits;    // stored bits of each weight of the layers' linears
   std::optional<int64_t> bytes;  // of the weight file
   std::optional<double> kl;      // mean, against the original, on the held-out text
+  bool time = false;             // kl: the least time of a token here is looked for, instead of bytes
   bool outer = true;             // bytes and kl: embedding and head may be rounded to int8 for it
   explicit operator bool() const { return bits || bytes || kl; }
 };
@@ -27,6 +28,7 @@ struct MixedRecipe {
   Recipe recipe;
   double bits = 0;  // of each weight of the layers' linears
   double predicted_kl = 0;
+  int64_t price = 0;  // of all that may be chosen for: bytes, or nanoseconds a token
 };
 
 class BudgetSolver {
@@ -41,11 +43,16 @@ class BudgetSolver {
   // The smallest that should lose no more than `kl`; where none does, the one that loses least.
   MixedRecipe solve_kl(double kl) const;
 
+  // From here on solve_kl() looks for the least time: a price for each candidate of each linear, and of
+  // embedding and head where they may be chosen for, too. [tensors][candidates], nanoseconds a token.
+  void use_times(const std::vector<std::vector<int64_t>>& times);
+
  private:
   MixedRecipe mixed(const Allocation& allocation) const;
 
   const Recipe smallest_;
   std::vector<Tensor> tensors_;  // the layers' linears, then embedding and head if they may be chosen for
+  std::vector<std::vector<int64_t>> bytes_;  // of their candidates
   size_t linears_ = 0;
   double smallest_kl_ = 0;
   int64_t weights_ = 0, fixed_bytes_ = 0;  // of the linears; of the file beside the tensors

@@ -25,7 +25,7 @@ void search_below_kl(const BudgetSolver& solver, double limit, const TryMix& try
     tries.push_back(mix);
     const double kl = try_mix(mix, name(tries.size() - 1));
     if (kl <= limit && kl >= near_enough * limit) return;
-    if (kl <= limit && (!kept || mix.bits < tries[*kept].bits)) kept = tries.size() - 1;
+    if (kl <= limit && (!kept || mix.price < tries[*kept].price)) kept = tries.size() - 1;
     least = std::min(least, kl);
     asked = mix.predicted_kl * aim * limit / kl;
   }

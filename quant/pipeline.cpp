@@ -5,6 +5,7 @@
 #include "engine/files/json_file.h"
 #include "engine/files/output_folder.h"
 #include "kernels/error.h"
+#include "kernels/option_error.h"
 #include "quant/budget_search.h"
 #include "quant/run.h"
 
@@ -25,6 +26,8 @@ std::unique_ptr<CalibratedMethod> within_budget(Run& run, const Budget& budget) 
     run.use(mix.recipe);
     run.report().predicted_kl = mix.predicted_kl;
     method = run.calibrated(name + ".");
+    if (!budget.time) return;
+    run.report().predicted_ms = static_cast<double>(mix.price) / 1e6;
   };
   if (budget.kl)
     search_below_kl(solver, *budget.kl, [&](const MixedRecipe& mix, const std::string& name) {
@@ -64,6 +67,8 @@ std::unique_ptr<CalibratedMethod> in_best_rotation(Run& run) {
 QuantizationReport quantize(const fs::path& source, const fs::path& out, const Recipe& recipe,
                             const Team& team, const RunOptions& options, const Progress& progress) {
   if (options.budget) require_measuring(recipe);
+  if (options.budget.time && !options.budget.kl)
+    fail("the least time is looked for within a limit of the KL divergence");
   check_free_folder(final_path_of(out));  // before a pipe is waited for
   Run run(source, recipe, team, options, progress);
   OutputFolder folder(out);  // holds signals back until all below is gone
@@ -96,7 +101,7 @@ std::vector<FrontierPoint> write_frontier(const fs::path& source, const fs::path
                                           const RunOptions& options, const Progress& progress) {
   require_measuring(recipe);
   if (recipe.rotation == RotationName::automatic)
-    fail("a rotation is chosen by what one format for all leaves after error feedback");
+    fail_option("rotate", "can be chosen only for one format of all linears, by what error feedback leaves");
   std::ranges::sort(target_bits);
   Recipe smallest = smallest_recipe(recipe, false);
   smallest.tuning_tokens = 0;  // left to those who carry a recipe out

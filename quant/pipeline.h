@@ -34,6 +34,8 @@ struct QuantizationReport {
   QuantizedWeights weights;
   std::optional<DriftReport> held_out;  // against the original, on text that no method saw
   std::optional<double> predicted_kl;   // of what a budget came to
+  // Where time was its price: of a token's products with what was chosen for, each measured by itself.
+  std::optional<double> predicted_ms;
   struct Stage {
     std::string name;
     double seconds = 0;

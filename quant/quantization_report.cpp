@@ -52,6 +52,7 @@ nlohmann::json quantization_json(const QuantizationReport& report) {
           {"written_bytes", report.written_bytes},
           {"held_out", report.held_out ? held_out_json(*report.held_out) : nlohmann::json(nullptr)},
           {"predicted_kl", or_null(report.predicted_kl)},
+          {"predicted_ms", or_null(report.predicted_ms)},
           {"stages", stages},
           {"output_errors", errors}};
 }
@@ -92,6 +93,9 @@ std::string quantization_text(const QuantizationReport& report) {
   if (report.predicted_kl)
     text +=
         fmt::format("predicted mean KL {}, on the calibration text\n", format_fixed(*report.predicted_kl, 5));
+  if (report.predicted_ms)
+    text += fmt::format("predicted {} ms a token for the products chosen for\n",
+                        format_fixed(*report.predicted_ms, 3));
   if (report.held_out) text += held_out_text(*report.held_out);
   if (report.stages.size() > 1) {
     Table table({{"stage", Align::left}, {"seconds", Align::right}});

@@ -9,6 +9,7 @@
 #include "engine/files/safetensors_writer.h"
 #include "kernels/error.h"
 #include "kernels/option_error.h"
+#include "quant/format_times.h"
 #include "quant/recipe_file.h"
 #include "quant/rounded.h"
 #include "quant/run_identity.h"
@@ -55,7 +56,7 @@ Run::Run(const fs::path& source, const Recipe& recipe, const Team& team, const R
   if (recipe_.rotation != RotationName::automatic)
     rotate(recipe_.rotation);
   else if (recipe_.method != MethodName::gptq || options.budget)
-    fail("a rotation is chosen by what one format for all leaves after error feedback");
+    fail_option("rotate", "can be chosen only for one format of all linears, by what error feedback leaves");
 }
 
 void Run::rotate(RotationName rotation) {
@@ -210,7 +211,40 @@ BudgetSolver Run::measure() {
     sensitivity = measure_sensitivity(source_, base(), plan_, text_, calibrated_options("smallest."), *work_,
                                       team_, progress);
   });
-  return {recipe_, std::move(sensitivity), source_, plan_, choose_outer_};
+  if (!options_.budget.time) return {recipe_, std::move(sensitivity), source_, plan_, choose_outer_};
+  std::vector<std::vector<int64_t>> times;
+  stage("times", [&](const StageProgress& progress) { times = format_times(sensitivity, progress); });
+  BudgetSolver solver(recipe_, std::move(sensitivity), source_, plan_, choose_outer_);
+  solver.use_times(times);
+  return solver;
+}
+
+// Of each candidate of each linear, then of embedding and head: the head's, and kept as they are they take as
+// much longer as they are larger. Another run goes on with the same figures.
+std::vector<std::vector<int64_t>> Run::format_times(const Sensitivity& sensitivity,
+                                                    const StageProgress& progress) {
+  constexpr const char* name = "times";
+  if (const std::optional<SafetensorsFile> saved = work_->open(name))
+    return WorkFolder::facts(*saved).at(name).get<std::vector<std::vector<int64_t>>>();
+  FormatTimes times(team_);
+  std::vector<std::vector<int64_t>> all;
+  const auto count = std::ssize(sensitivity.tensors);
+  for (const Tensor& tensor : sensitivity.tensors) {
+    progress(std::ssize(all), count, tensor.name);
+    const Module& module = *source_.inventory().find(tensor.name);
+    std::vector<int64_t>& of_tensor = all.emplace_back();
+    for (const ModuleFormat& format : candidate_formats())
+      of_tensor.push_back(times.nanoseconds(linear_scheme(recipe_, format), module.rows, module.cols));
+  }
+  if (sensitivity.outer) {
+    const Module& head = source_.inventory().head();
+    const std::vector<Candidate>& candidates = sensitivity.outer->candidates;
+    const int64_t planned =
+        times.nanoseconds(linear_scheme(recipe_, {WeightFormat::int8, 0}), head.rows, head.cols);
+    all.push_back({planned, planned * candidates.back().price / candidates.front().price});
+  }
+  work_->save(name, {}, {{name, all}});
+  return all;
 }
 
 void Run::use(const Recipe& recipe) {

@@ -69,6 +69,8 @@ class Run {
   std::function<float(const Module&, float)> stored() const;
   void scale(ScaleRule rule);
   GptqOptions gptq_options() const;
+  std::vector<std::vector<int64_t>> format_times(const Sensitivity& sensitivity,
+                                                 const StageProgress& progress);
   CalibratedOptions calibrated_options(const std::string& prefix);
   CalibrationText draw_text(const CalibrationProgress& progress) const;
   void split_text();

@@ -15,7 +15,7 @@ nlohmann::json stamp(const fs::path& file) {
 nlohmann::json budget_json(const Budget& budget) {
   if (budget.bits) return {{"bits", *budget.bits}};
   if (budget.bytes) return {{"bytes", *budget.bytes}, {"outer", budget.outer}};
-  if (budget.kl) return {{"kl", *budget.kl}, {"outer", budget.outer}};
+  if (budget.kl) return {{"kl", *budget.kl}, {"outer", budget.outer}, {"time", budget.time}};
   return nullptr;
 }
 

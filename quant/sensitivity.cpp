@@ -182,13 +182,13 @@ class Measurement {
     for (const auto& [name, scheme] : plan_.modules)
       if (name == inventory.embedding_name() || name == inventory.head_name()) {
         const Module& module = name == inventory.head_name() ? head : embedding;
-        planned.bytes += stored_bytes(scheme, module.rows, module.cols, scale_dtype(scheme));
+        planned.price += stored_bytes(scheme, module.rows, module.cols, scale_dtype(scheme));
       }
-    if (planned.bytes == 0) return std::nullopt;
+    if (planned.price == 0) return std::nullopt;
     for (const Module* module : {&embedding, &head})
       if (module == &embedding || !inventory.tied()) {
         const WeightMatrix matrix = original_.matrix(*module);
-        kept.bytes += std::ssize(matrix.codes);
+        kept.price += std::ssize(matrix.codes);
         original_.release(matrix);
       }
     ReplacedWeights weights(static_cast<const WeightSource&>(*base_));

@@ -23,7 +23,7 @@ inline constexpr int64_t mixed_activation_group_size = 32;
 
 struct Sensitivity {
   double smallest_kl = 0;       // as planned: with every linear in the smallest format
-  std::vector<Tensor> tensors;  // the layers' linears; candidates as candidate_formats()
+  std::vector<Tensor> tensors;  // the layers' linears, in bytes; candidates as candidate_formats()
   // Embedding and head together, where the plan quantizes any: as planned, or both kept.
   std::optional<Tensor> outer;
 };

@@ -21,7 +21,7 @@ namespace {
 struct QuantizeOptions {
   std::string source, out, json, recipe;
   std::string weights = "int8", group_size, activations = "token", lm_head = "keep", embedding = "keep";
-  std::string effort = "good", method, rotate = "none";
+  std::string effort = "good", method, rotate = "none", price = "bytes";
   CalibrationChoice calibration;
   bool asymmetric = false;
   std::vector<std::string> exclude;
@@ -100,7 +100,8 @@ Recipe recipe_of(QuantizeOptions& options, const CLI::App& command) {
 
 // One budget, or many of bits: then nothing is set.
 Budget budget_of(const QuantizeOptions& options, const CLI::App& command) {
-  Budget budget{.bytes = options.target_size, .kl = options.max_kl};
+  Budget budget{.bytes = options.target_size, .kl = options.max_kl, .time = options.price == "time"};
+  if (!options.max_kl) refuse_void(command, {"--price"}, "only --max-kl leaves a choice of price");
   budget.outer = command["--lm-head"]->empty() && command["--embedding"]->empty();
   if (options.target_bits.size() == 1) budget.bits = options.target_bits.front();
   if (!budget && options.target_bits.empty()) return budget;
@@ -260,6 +261,11 @@ void add_quantize(CLI::App& app) {
       ->type_name("NATS")
       ->check(number(0, 100, "0 to 100"));
   budget->require_option(0, 1);
+  command
+      ->add_option("--price", options.price,
+                   "What --max-kl makes as small as it can: bytes, or the time of a token on this machine")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"bytes", "time"}));
   command->add_option("--recipe", options.recipe, "Do what this says: the recipe.json of an earlier run")
       ->type_name("FILE")
       ->check(not_empty());

@@ -80,3 +80,34 @@ TEST_CASE("A budget of bytes decides about embedding and head, unless somebody h
   // Too small for an embedding that stays as it is.
   CHECK_THROWS_AS(run("none", {.bytes = source_bytes * 4 / 10, .outer = false}), Error);
 }
+
+TEST_CASE(
+    "Within a limit of KL the least time can be looked for, and a run that goes on has the same figures") {
+  const TemporaryFolder folder;
+  const fs::path model = folder.path() / "model";
+  fs::create_directory(model);
+  write_tiny_model(model, {.hidden_size = 64, .intermediate_size = 96, .vocab_size = 60});
+  Recipe recipe;
+  recipe.method = MethodName::gptq;
+  recipe.calibration.tokens = 400;
+  const auto run = [&](const char* name, const Budget& budget, const Progress& progress = {}) {
+    return quantize(model, folder.path() / name, recipe, Team(2),
+                    {.version = "test", .resume = true, .budget = budget}, progress);
+  };
+  const Budget fastest = {.kl = 0.01, .time = true};
+  const auto stop_at_layers = [](const std::string& stage, int64_t, int64_t, const std::string&) {
+    if (stage == "layers") throw Error("stopped");
+  };
+  CHECK_THROWS_WITH(run("fast", fastest, stop_at_layers), "stopped");
+  bool measured = false;
+  const QuantizationReport report =
+      run("fast", fastest, [&](const std::string& stage, int64_t, int64_t, const std::string&) {
+        measured |= stage == "times";  // a step of its own only where something is still to be measured
+      });
+  CHECK_FALSE(measured);
+  CHECK(report.held_out->kl.mean <= 0.01);
+  CHECK(report.predicted_ms.value() > 0);
+  CHECK(quantization_text(report).find("ms a token") != std::string::npos);
+  CHECK_FALSE(run("small", {.kl = 0.01}).predicted_ms.has_value());
+  CHECK_THROWS_AS(run("none", {.bits = 5, .time = true}), Error);
+}

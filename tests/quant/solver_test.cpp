@@ -35,7 +35,7 @@ std::vector<Allocation> all_choices(const std::vector<Tensor>& tensors) {
       for (size_t c = 0; c < tensor.candidates.size(); ++c) {
         Allocation& next = longer.emplace_back(before);
         next.choice.push_back(c);
-        next.bytes += tensor.candidates[c].bytes;
+        next.price += tensor.candidates[c].price;
         next.loss += tensor.candidates[c].loss;
       }
     all = std::move(longer);
@@ -45,20 +45,20 @@ std::vector<Allocation> all_choices(const std::vector<Tensor>& tensors) {
 
 void check_sums(const std::vector<Tensor>& tensors, const Allocation& allocation) {
   REQUIRE(allocation.choice.size() == tensors.size());
-  int64_t bytes = 0;
+  int64_t price = 0;
   double loss = 0;
   for (size_t t = 0; t < tensors.size(); ++t) {
     const Candidate& candidate = tensors[t].candidates[allocation.choice[t]];
-    bytes += candidate.bytes;
+    price += candidate.price;
     loss += candidate.loss;
   }
-  CHECK(allocation.bytes == bytes);
+  CHECK(allocation.price == price);
   CHECK(allocation.loss == Approx(loss).margin(1e-12));
 }
 
 }  // namespace
 
-TEST_CASE("No choice beats a point of the frontier in bytes and loss, and the frontier falls") {
+TEST_CASE("No choice beats a point of the frontier in price and loss, and the frontier falls") {
   SplitMix64 random(1);
   for (int round = 0; round < 200; ++round) {
     const std::vector<Tensor> tensors = random_tensors(random, 1 + round % 6);
@@ -66,15 +66,15 @@ TEST_CASE("No choice beats a point of the frontier in bytes and loss, and the fr
     for (size_t i = 0; i < points.size(); ++i) {
       check_sums(tensors, points[i]);
       if (i > 0) {
-        CHECK(points[i].bytes > points[i - 1].bytes);
+        CHECK(points[i].price > points[i - 1].price);
         CHECK(points[i].loss < points[i - 1].loss);
       }
       for (const Allocation& choice : choices)
-        if (choice.bytes <= points[i].bytes) CHECK(choice.loss > points[i].loss - 1e-9);
+        if (choice.price <= points[i].price) CHECK(choice.loss > points[i].loss - 1e-9);
     }
     const auto least = std::ranges::min_element(choices, {}, &Allocation::loss);
     CHECK(points.back().loss == Approx(least->loss).margin(1e-12));
-    CHECK(points.front().bytes == std::ranges::min_element(choices, {}, &Allocation::bytes)->bytes);
+    CHECK(points.front().price == std::ranges::min_element(choices, {}, &Allocation::price)->price);
   }
 }
 
@@ -83,13 +83,13 @@ TEST_CASE("A budget is kept, and used at least as well as by the frontier's last
   for (int round = 0; round < 200; ++round) {
     const std::vector<Tensor> tensors = random_tensors(random, 1 + round % 6);
     const std::vector<Allocation> points = frontier(tensors);
-    for (int64_t bytes = points.front().bytes; bytes <= points.back().bytes + 1; bytes += 3) {
-      const Allocation best = allocate(tensors, bytes);
+    for (int64_t price = points.front().price; price <= points.back().price + 1; price += 3) {
+      const Allocation best = allocate(tensors, price);
       check_sums(tensors, best);
-      CHECK(best.bytes <= bytes);
+      CHECK(best.price <= price);
       for (const Allocation& point : points)
-        if (point.bytes <= bytes) CHECK(best.loss <= point.loss + 1e-12);
+        if (point.price <= price) CHECK(best.loss <= point.loss + 1e-12);
     }
-    CHECK_THROWS_AS(allocate(tensors, points.front().bytes - 1), Error);
+    CHECK_THROWS_AS(allocate(tensors, points.front().price - 1), Error);
   }
 }

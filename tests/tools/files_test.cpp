@@ -297,6 +297,9 @@ TEST_CASE("A budget that cannot be, or has no effect, is wrong usage; a recipe d
   refused({"--target-bits", "5", "--max-kl", "1"}, 2);
   refused({"--weights", "int8", "--target-bits", "5"}, 2);
   refused({"--effort", "fast", "--target-bits", "5"}, 2);
+  refused({"--price", "time"}, 2);
+  refused({"--price", "time", "--target-bits", "5"}, 2);
+  refused({"--rotate", "auto", "--target-bits", "5"}, 1);
   refused({"--target-bits", "4.01"}, 1);  // what is least depends on the model
   refused({"--target-size", "100"}, 1);
   refused({"--max-kl", "0"}, 1);
