@@ -124,7 +124,7 @@ void Run::scale(ScaleRule rule) {
   written_.emplace(*scaled_, source_, changed(), team_);
 }
 
-// Making good what the layers before have changed nearly doubles the time of calibration, for a twentieth of
+// Making good what the layers before have changed takes half as long again, for a twentieth of
 // the drift: large models go without.
 GptqOptions Run::gptq_options() const {
   constexpr int64_t large = int64_t{1} << 29;  // weights
