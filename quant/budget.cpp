@@ -46,6 +46,10 @@ BudgetSolver::BudgetSolver(const Recipe& smallest, Sensitivity sensitivity, cons
 }
 
 void BudgetSolver::use_times(const std::vector<std::vector<int64_t>>& times) {
+  bool fits = times.size() >= tensors_.size();
+  for (size_t t = 0; fits && t < tensors_.size(); ++t)
+    fits = times[t].size() == tensors_[t].candidates.size();
+  if (!fits) fail("the times that were measured are not those of the formats there are");
   for (size_t t = 0; t < tensors_.size(); ++t)
     for (size_t c = 0; c < tensors_[t].candidates.size(); ++c) tensors_[t].candidates[c].price = times[t][c];
 }

@@ -44,7 +44,8 @@ class BudgetSolver {
   MixedRecipe solve_kl(double kl) const;
 
   // From here on solve_kl() looks for the least time: a price for each candidate of each linear, and of
-  // embedding and head where they may be chosen for, too. [tensors][candidates], nanoseconds a token.
+  // embedding and head where they may be chosen for, too. [tensors][candidates], nanoseconds a token. Throws
+  // Error where there are fewer.
   void use_times(const std::vector<std::vector<int64_t>>& times);
 
  private:

@@ -26,6 +26,28 @@ Buffer<float> RowBatch::transposed(const Team& team) const {
   return inputs;
 }
 
+namespace {
+
+// sums [cols, cols] += left · rightᵀ, both [cols, rows]. upper: of each panel's columns only the rows up to
+// its last one. products: room for it, taken at the first call.
+void add_products(const Team& team, const Buffer<float>& left, const Buffer<float>& right, int64_t cols,
+                  bool upper, Buffer<float>& products, std::vector<double>& sums) {
+  const int64_t rows = left.size() / cols;
+  const PackedWeight packed = packed_floats(team, right.data(), cols, rows);
+  const int64_t stride = packed.padded_rows();
+  if (products.size() == 0) products = Buffer<float>(cols * stride, true);
+  team.for_each(packed.panel_count(), [&](int64_t panel) {
+    const int64_t begin = panel * panel_rows, end = std::min(cols, begin + panel_rows),
+                  used = upper ? end : cols;
+    kernels().matmul_float(packed, {used, rows, left.data()}, {panel, panel + 1}, {products.data(), stride});
+    for (int64_t m = 0; m < used; ++m)
+      for (int64_t n = begin; n < end; ++n)
+        sums[static_cast<size_t>(m * cols + n)] += static_cast<double>(products.data()[m * stride + n]);
+  });
+}
+
+}  // namespace
+
 void Hessian::add(const Team& team, FloatRows rows) {
   for (int64_t first = 0; first < rows.rows;) {
     first += batch_.take(rows, first);
@@ -37,17 +59,7 @@ void Hessian::add_batch(const Team& team) {
   if (batch_.count() == 0) return;
   // H is the product of the transposed rows with themselves.
   const Buffer<float> inputs = batch_.transposed(team);
-  const PackedWeight packed = packed_floats(team, inputs.data(), cols_, batch_.count());
-  const int64_t stride = packed.padded_rows();
-  if (products_.size() == 0) products_ = Buffer<float>(cols_ * stride, true);
-  team.for_each(packed.panel_count(), [&](int64_t panel) {
-    const int64_t begin = panel * panel_rows, end = std::min(cols_, begin + panel_rows);
-    kernels().matmul_float(packed, {end, batch_.count(), inputs.data()}, {panel, panel + 1},
-                           {products_.data(), stride});
-    for (int64_t m = 0; m < end; ++m)
-      for (int64_t n = begin; n < end; ++n)
-        sums_[static_cast<size_t>(m * cols_ + n)] += static_cast<double>(products_.data()[m * stride + n]);
-  });
+  add_products(team, inputs, inputs, cols_, true, products_, sums_);
   rows_seen_ += batch_.count();
   batch_.clear();
 }
@@ -75,18 +87,7 @@ void CrossMoment::add(const Team& team, FloatRows rows, FloatRows original) {
 
 void CrossMoment::add_batch(const Team& team) {
   if (now_.count() == 0) return;
-  const Buffer<float> now = now_.transposed(team), before = original_.transposed(team);
-  const PackedWeight packed = packed_floats(team, before.data(), cols_, now_.count());
-  const int64_t stride = packed.padded_rows();
-  if (products_.size() == 0) products_ = Buffer<float>(cols_ * stride, true);
-  team.for_each(packed.panel_count(), [&](int64_t panel) {
-    const int64_t begin = panel * panel_rows, end = std::min(cols_, begin + panel_rows);
-    kernels().matmul_float(packed, {cols_, now_.count(), now.data()}, {panel, panel + 1},
-                           {products_.data(), stride});
-    for (int64_t m = 0; m < cols_; ++m)
-      for (int64_t n = begin; n < end; ++n)
-        sums_[static_cast<size_t>(m * cols_ + n)] += static_cast<double>(products_.data()[m * stride + n]);
-  });
+  add_products(team, now_.transposed(team), original_.transposed(team), cols_, false, products_, sums_);
   rows_seen_ += now_.count();
   now_.clear();
   original_.clear();

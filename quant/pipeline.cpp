@@ -19,6 +19,11 @@ void require_measuring(const Recipe& recipe) {
     fail("a budget is spent by what error feedback measures; the method is {}", name(recipe.method));
 }
 
+void require_rotation(const Recipe& recipe, bool one_format) {
+  if (recipe.rotation == RotationName::automatic && !(one_format && recipe.method == MethodName::gptq))
+    fail_option("rotate", "can be chosen only for one format of all linears, by what error feedback leaves");
+}
+
 std::unique_ptr<CalibratedMethod> within_budget(Run& run, const Budget& budget) {
   const BudgetSolver solver = run.measure();
   std::unique_ptr<CalibratedMethod> method;
@@ -67,6 +72,7 @@ std::unique_ptr<CalibratedMethod> in_best_rotation(Run& run) {
 QuantizationReport quantize(const fs::path& source, const fs::path& out, const Recipe& recipe,
                             const Team& team, const RunOptions& options, const Progress& progress) {
   if (options.budget) require_measuring(recipe);
+  require_rotation(recipe, !options.budget);
   if (options.budget.time && !options.budget.kl)
     fail("the least time is looked for within a limit of the KL divergence");
   check_free_folder(final_path_of(out));  // before a pipe is waited for
@@ -100,8 +106,7 @@ std::vector<FrontierPoint> write_frontier(const fs::path& source, const fs::path
                                           std::vector<double> target_bits, const Team& team,
                                           const RunOptions& options, const Progress& progress) {
   require_measuring(recipe);
-  if (recipe.rotation == RotationName::automatic)
-    fail_option("rotate", "can be chosen only for one format of all linears, by what error feedback leaves");
+  require_rotation(recipe, false);
   std::ranges::sort(target_bits);
   Recipe smallest = smallest_recipe(recipe, false);
   smallest.tuning_tokens = 0;  // left to those who carry a recipe out

@@ -53,10 +53,7 @@ Run::Run(const fs::path& source, const Recipe& recipe, const Team& team, const R
     if (recipe_.calibration.source != "self") text_ = draw_text({});
     if (!recipe_.calibration.held_out.empty()) text_.held_out = held_out_text(recipe_.calibration, source_);
   }
-  if (recipe_.rotation != RotationName::automatic)
-    rotate(recipe_.rotation);
-  else if (recipe_.method != MethodName::gptq || options.budget)
-    fail_option("rotate", "can be chosen only for one format of all linears, by what error feedback leaves");
+  if (recipe_.rotation != RotationName::automatic) rotate(recipe_.rotation);
 }
 
 void Run::rotate(RotationName rotation) {
@@ -189,10 +186,11 @@ void Run::begin(WorkFolder& work) {
   if (text_.held_out.ids.empty() &&
       (recipe_.tuning_tokens || options_.budget.kl || recipe_.rotation == RotationName::automatic))
     fail("{}: text of one window, where one more is needed to judge the result by", text_.from);
-  for (const std::vector<int32_t>& window : text_.held_out.ids)
-    if (std::ranges::find(tuning_windows_, window) != tuning_windows_.end() &&
-        !recipe_.calibration.held_out.empty())
-      fail("{}: text to judge by, of which {} has seen a part", recipe_.calibration.held_out, text_.from);
+  const auto seen = [&](const std::vector<int32_t>& window) {
+    return std::ranges::find(tuning_windows_, window) != tuning_windows_.end();
+  };
+  if (!recipe_.calibration.held_out.empty() && std::ranges::any_of(text_.held_out.ids, seen))
+    fail("{}: text to judge by, of which {} has seen a part", recipe_.calibration.held_out, text_.from);
   if (recipe_.tuning_tokens && std::ssize(tuning_windows_) < TuningOptions().windows_at_once)
     fail("{}: {} windows to tune on, where a step takes {}", text_.from, tuning_windows_.size(),
          TuningOptions().windows_at_once);

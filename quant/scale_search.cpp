@@ -34,8 +34,9 @@ std::vector<float> by_input(const ModelSpec& spec, Role producer, const std::vec
   return inputs;
 }
 
-// What rounding costs a reader whose columns are multiplied by `scales`, one an input.
-double loss_of(const ScaledReader& reader, const std::vector<float>& scales, const InputStatistics& inputs,
+// What rounding costs a reader whose columns are multiplied by `scales`, one an input. of_scaled: of the
+// inputs that it then reads.
+double loss_of(const ScaledReader& reader, const std::vector<float>& scales, const InputStatistics& of_scaled,
                const Team& team) {
   const WeightMatrix& weights = reader.weights;
   const int64_t cols = weights.cols;
@@ -46,7 +47,6 @@ double loss_of(const ScaledReader& reader, const std::vector<float>& scales, con
     for (int64_t k = 0; k < cols; ++k) out[k] *= scales[static_cast<size_t>(k)];
   });
   const WeightMatrix matrix = columns.take(reader.name + ".weight");
-  const InputStatistics of_scaled = scaled(inputs, scales);
   const QuantizedMatrix rounded = with_best_scale_type(reader.scheme, [&](DType type) {
     return round_to_nearest(matrix, reader.scheme, type, of_scaled.importance.data(), team);
   });
@@ -83,8 +83,9 @@ ScaleSearch awq_scales(const ModelSpec& spec, Role producer, std::span<const Sca
     const float middle = std::sqrt(*least * *most);
     for (float& scale : scales) scale /= middle;
     const std::vector<float> of_inputs = by_input(spec, producer, scales);
+    const InputStatistics of_scaled = scaled(inputs, of_inputs);
     double loss = 0;
-    for (const ScaledReader& reader : readers) loss += loss_of(reader, of_inputs, inputs, team);
+    for (const ScaledReader& reader : readers) loss += loss_of(reader, of_inputs, of_scaled, team);
     if (step == 0) best.unscaled_loss = loss;
     if (step > 0 && !(loss < best.loss)) continue;
     best.loss = loss;

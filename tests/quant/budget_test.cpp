@@ -18,14 +18,28 @@ using namespace whittle;
 using namespace whittle::test;
 namespace fs = std::filesystem;
 
-TEST_CASE("Recipes for several budgets ask for tuning, and are measured on the text of those that do not") {
-  const TemporaryFolder folder;
-  const fs::path model = folder.path() / "model";
+namespace {
+
+fs::path write_model(const fs::path& folder, int64_t vocab_size) {
+  const fs::path model = folder / "model";
   fs::create_directory(model);
-  write_tiny_model(model, {.hidden_size = 64, .intermediate_size = 96, .vocab_size = 60});
+  write_tiny_model(model, {.hidden_size = 64, .intermediate_size = 96, .vocab_size = vocab_size});
+  return model;
+}
+
+Recipe short_recipe() {
   Recipe recipe;
   recipe.method = MethodName::gptq;
   recipe.calibration.tokens = 400;
+  return recipe;
+}
+
+}  // namespace
+
+TEST_CASE("Recipes for several budgets ask for tuning, and are measured on the text of those that do not") {
+  const TemporaryFolder folder;
+  const fs::path model = write_model(folder.path(), 60);
+  Recipe recipe = short_recipe();
   const auto carried_out = [&](int64_t tuning_tokens, int64_t& drawn) {
     recipe.tuning_tokens = tuning_tokens;
     const fs::path out = folder.path() / fmt::format("{}", tuning_tokens);
@@ -54,13 +68,9 @@ TEST_CASE("Recipes for several budgets ask for tuning, and are measured on the t
 
 TEST_CASE("A budget of bytes decides about embedding and head, unless somebody has") {
   const TemporaryFolder folder;
-  const fs::path model = folder.path() / "model";
-  fs::create_directory(model);
-  write_tiny_model(model, {.hidden_size = 64, .intermediate_size = 96, .vocab_size = 500});
+  const fs::path model = write_model(folder.path(), 500);
   const auto source_bytes = static_cast<int64_t>(fs::file_size(model / "model.safetensors"));
-  Recipe recipe;
-  recipe.method = MethodName::gptq;
-  recipe.calibration.tokens = 400;
+  Recipe recipe = short_recipe();
   const auto run = [&](const char* name, const Budget& budget, const std::vector<std::string>& exclude = {}) {
     recipe.exclude = exclude;
     const fs::path out = folder.path() / name;
@@ -84,12 +94,8 @@ TEST_CASE("A budget of bytes decides about embedding and head, unless somebody h
 TEST_CASE(
     "Within a limit of KL the least time can be looked for, and a run that goes on has the same figures") {
   const TemporaryFolder folder;
-  const fs::path model = folder.path() / "model";
-  fs::create_directory(model);
-  write_tiny_model(model, {.hidden_size = 64, .intermediate_size = 96, .vocab_size = 60});
-  Recipe recipe;
-  recipe.method = MethodName::gptq;
-  recipe.calibration.tokens = 400;
+  const fs::path model = write_model(folder.path(), 60);
+  Recipe recipe = short_recipe();
   const auto run = [&](const char* name, const Budget& budget, const Progress& progress = {}) {
     return quantize(model, folder.path() / name, recipe, Team(2),
                     {.version = "test", .resume = true, .budget = budget}, progress);
