@@ -55,25 +55,38 @@ InputStatistics input_statistics(const std::string& linear, Hessian&& hessian, c
   if (options.activation_order)
     std::ranges::stable_sort(inputs.order, [&](int64_t a, int64_t b) { return diagonal(a) > diagonal(b); });
   std::vector<float> ordered(inputs.h.size());
-  for (int64_t i = 0; i < cols; ++i)
+  team.for_each(cols, [&](int64_t i) {
     for (int64_t j = 0; j < cols; ++j)
       ordered[static_cast<size_t>(i * cols + j)] = inputs.h[static_cast<size_t>(
           inputs.order[static_cast<size_t>(i)] * cols + inputs.order[static_cast<size_t>(j)])];
+  });
   inputs.factor = inverse_factor(ordered, cols, options.damping, team);
   return inputs;
 }
 
 std::vector<double> output_errors(std::span<const float> differences, int64_t rows,
                                   const InputStatistics& inputs, const Team& team) {
+  // H is symmetric: of the blocks beside its diagonal those on the left are taken, twice.
+  constexpr int64_t block = 256;
   const auto cols = inputs.cols();
-  const Product product(team, {rows, cols, differences.data()}, cols, inputs.h.data(), cols, cols);
   std::vector<double> errors(static_cast<size_t>(rows));
-  team.for_each(rows, [&](int64_t row) {
-    const float *left = differences.data() + row * cols, *right = product.row(row);
-    double sum = 0;
-    for (int64_t k = 0; k < cols; ++k) sum += static_cast<double>(left[k]) * static_cast<double>(right[k]);
-    errors[static_cast<size_t>(row)] = sum;
-  });
+  std::vector<float> of_block(static_cast<size_t>(std::min(block, cols) * cols));  // [width, end]
+  Product product(team);
+  for (int64_t begin = 0; begin < cols; begin += block) {
+    const int64_t end = std::min(cols, begin + block), width = end - begin;
+    for (int64_t i = 0; i < width; ++i) {
+      const float* h = inputs.h.data() + (begin + i) * cols;
+      float* to = of_block.data() + i * end;
+      for (int64_t k = 0; k < begin; ++k) to[k] = 2 * h[k];
+      std::copy(h + begin, h + end, to + begin);
+    }
+    product.compute({rows, cols, differences.data()}, end, of_block.data(), width, end);
+    team.for_each(rows, [&](int64_t row) {
+      const float *left = differences.data() + row * cols + begin, *right = product.row(row);
+      for (int64_t k = 0; k < width; ++k)
+        errors[static_cast<size_t>(row)] += static_cast<double>(left[k]) * static_cast<double>(right[k]);
+    });
+  }
   return errors;
 }
 

@@ -16,18 +16,23 @@ PackedWeight packed_floats(const Team& team, const float* values, int64_t rows, 
   return packer.take();
 }
 
-Product::Product(const Team& team, FloatRows a, int64_t cols, const float* b, int64_t b_rows,
-                 int64_t b_stride) {
-  std::vector<float> dense;
+void Product::compute(FloatRows a, int64_t cols, const float* b, int64_t b_rows, int64_t b_stride) {
+  const auto grow = [](Buffer<float>& buffer, int64_t size) {
+    if (buffer.size() < size) buffer = Buffer<float>(size, true);
+  };
   if (b_stride != cols) {
-    dense.resize(static_cast<size_t>(b_rows * cols));
-    for (int64_t n = 0; n < b_rows; ++n) std::copy_n(b + n * b_stride, cols, dense.data() + n * cols);
-    b = dense.data();
+    grow(dense_, b_rows * cols);
+    constexpr int64_t block = 64;
+    team_.for_each((b_rows + block - 1) / block, [&](int64_t i) {
+      for (int64_t n = i * block; n < std::min(b_rows, (i + 1) * block); ++n)
+        std::copy_n(b + n * b_stride, cols, dense_.data() + n * cols);
+    });
+    b = dense_.data();
   }
-  const PackedWeight packed = packed_floats(team, b, b_rows, cols);
+  const PackedWeight packed = packed_floats(team_, b, b_rows, cols);
   stride_ = packed.padded_rows();
-  values_ = Buffer<float>(a.rows * stride_, true);
-  team.for_each(packed.panel_count(), [&](int64_t panel) {
+  grow(values_, a.rows * stride_);
+  team_.for_each(packed.panel_count(), [&](int64_t panel) {
     kernels().matmul_float(packed, a, {panel, panel + 1}, {values_.data(), stride_});
   });
 }

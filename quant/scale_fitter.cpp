@@ -8,8 +8,9 @@
 namespace whittle {
 namespace {
 
-// Rows whose scales are fitted together: their systems are in memory at once.
-constexpr int64_t refit_rows = 256;
+// Of rows whose scales are fitted together: elements of their systems, and of the products that these are
+// made of.
+constexpr int64_t most_elements = int64_t{1} << 24;
 
 }  // namespace
 
@@ -24,10 +25,10 @@ ScaleFitter::ScaleFitter(std::span<const float> weights, const WeightMatrix& gri
 
 std::vector<double> ScaleFitter::run(std::span<const float> steps) const {
   std::vector<double> scales(grid_.scales.size());
-  for (int64_t begin = 0; begin < grid_.rows; begin += refit_rows) {
-    check_interrupted();
-    fit(begin, std::min(grid_.rows, begin + refit_rows), steps.data() + begin * grid_.cols, scales);
-  }
+  const int64_t of_row = std::max(grid_.groups() * grid_.groups(), grid_.cols),
+                together = std::max<int64_t>(1, most_elements / of_row);
+  for (int64_t begin = 0; begin < grid_.rows; begin += together)
+    fit(begin, std::min(grid_.rows, begin + together), steps.data() + begin * grid_.cols, scales);
   return scales;
 }
 
@@ -42,11 +43,11 @@ double ScaleFitter::dot(int64_t g, const float* a, const float* b) const {
 void ScaleFitter::fit(int64_t begin, int64_t end, const float* steps, std::vector<double>& scales) const {
   const int64_t rows = end - begin, cols = grid_.cols, groups = grid_.groups();
   std::vector<double> a(static_cast<size_t>(rows * groups * groups));
+  Product product(team_);
   for (int64_t h = 0; h < groups; ++h) {
     check_interrupted();
     const int64_t first = h * grid_.group_size, last = std::min(cols, first + grid_.group_size);
-    const Product product(team_, {rows, cols, steps + first}, last - first, inputs_.h.data() + first, last,
-                          cols);
+    product.compute({rows, cols, steps + first}, last - first, inputs_.h.data() + first, last, cols);
     team_.for_each(rows, [&](int64_t row) {
       double* of_row = a.data() + row * groups * groups;
       for (int64_t g = 0; g <= h; ++g)
