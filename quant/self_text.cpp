@@ -16,7 +16,9 @@ namespace whittle {
 namespace {
 
 // Sequences that are drawn together: so many, if their caches take no more than this.
-constexpr int64_t most_sequences = 32, most_cache_bytes = int64_t{512} << 20;
+constexpr int64_t most_sequences = 64, most_cache_bytes = int64_t{512} << 20;
+// Weights from which on a rounded model writes, in half the time or less: it is text all the same.
+constexpr int64_t large = int64_t{1} << 29;
 // What a run takes beside the weights.
 constexpr int64_t spare_bytes = int64_t{1} << 30;
 
@@ -58,7 +60,7 @@ std::shared_ptr<const WeightSource> fitting(const WeightSource& source, int64_t 
   const auto unowned = [](const WeightSource& it) {
     return std::shared_ptr<const WeightSource>(&it, [](const WeightSource*) {});
   };
-  if (bytes + spare_bytes <= memory) return unowned(source);
+  if (bytes + spare_bytes <= memory && !(linears > large)) return unowned(source);
   constexpr int64_t group_size = 32;
   const bool int8 = linears + linears / 8 + spare_bytes <= memory;
   const QuantizationScheme scheme = {.format = int8 ? WeightFormat::int8 : WeightFormat::int4,
@@ -85,7 +87,8 @@ SelfText self_text(const WeightSource& source, int64_t memory, const Team& team,
   text.windows.protocol = "token ids";
   const int64_t count = std::max<int64_t>(1, (tokens + context - 1) / context),
                 caches = most_cache_bytes / KvCache::bytes(spec, KvFormat::f16, context),
-                together = std::clamp(std::min(count, caches), int64_t{1}, most_sequences);
+                most = std::clamp(caches, int64_t{1}, most_sequences), batches = (count + most - 1) / most,
+                together = (count + batches - 1) / batches;
   const auto decoder = std::make_shared<Decoder>(model, team, together, context);
   std::vector<std::unique_ptr<Session>> sessions;
   for (int64_t i = 0; i < together; ++i)
