@@ -27,7 +27,8 @@ CalibratedMethod::CalibratedMethod(const WeightSource& source, const Quantizatio
       replaced_(written()),
       stream_(std::in_place, source.spec(), text.windows, team,
               spill_folder(source.spec(), text.tokens(), options_.memory, work.path())) {
-  if (options_.rounding == LayerRounding::feedback && options_.gptq.repair_inputs)
+  if ((options_.rounding == LayerRounding::feedback && options_.gptq.repair_inputs) ||
+      options_.block_tuning.steps)
     unquantized_.emplace(source.spec(), text.windows, team,
                          spill_folder(source.spec(), text.tokens(), options_.memory, work.path()));
 }
@@ -38,6 +39,8 @@ std::string CalibratedMethod::text() const {
   std::string method = "GPTQ, scales by the inputs' squares and fitted again";
   if (options_.gptq.beta != 0) method += ", FOEM";
   if (options_.gptq.repair_inputs) method += ", Qronos";
+  if (options_.block_tuning.steps)
+    method += fmt::format(", roundings of each layer tuned in {} steps", options_.block_tuning.steps);
   return method + "; calibration: " + text_.source();
 }
 
@@ -118,18 +121,37 @@ void CalibratedMethod::run_layer(int64_t index) {
   for (const Module& module : source_.inventory().layer(index)) replaced_.restore(module.name);
 }
 
+// Of the layer's linears, those that are finished; roundings that were tuned together count only as a whole.
+std::map<std::string, QuantizedMatrix> CalibratedMethod::finished(int64_t index) const {
+  std::map<std::string, QuantizedMatrix> found;
+  for (const Module& module : source_.inventory().layer(index)) {
+    const QuantizedModule* plan = planned_linear(module);
+    if (!plan) continue;
+    if (std::optional<QuantizedMatrix> saved =
+            work_.load_module(options_.prefix + module.name, plan->scheme, module.rows, module.cols))
+      found[module.name] = std::move(*saved);
+    else if (options_.block_tuning.steps)
+      return {};
+  }
+  return found;
+}
+
+const QuantizedModule* CalibratedMethod::planned_linear(const Module& module) const {
+  return module.kind() == ModuleKind::linear ? plan_.find(module.name) : nullptr;
+}
+
 void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) {
   const Inventory& inventory = source_.inventory();
+  const std::map<std::string, QuantizedMatrix> done = finished(index);
   std::map<Role, std::vector<const Module*>> readers;
   std::map<Role, Hessian> hessians;
   std::map<Role, CrossMoment> cross;
   std::map<std::pair<Role, int64_t>, InputRounding> rounding;  // by the inputs that share a scale, too
   for (const Module& module : inventory.layer(index)) {
-    const QuantizedModule* plan = module.kind() == ModuleKind::linear ? plan_.find(module.name) : nullptr;
+    const QuantizedModule* plan = planned_linear(module);
     if (!plan) continue;
-    if (const auto done =
-            work_.load_module(options_.prefix + module.name, plan->scheme, module.rows, module.cols)) {
-      use(module, plan->scheme, *done);
+    if (const auto saved = done.find(module.name); saved != done.end()) {
+      use(module, plan->scheme, saved->second);
       continue;
     }
     const Role role = observed_role(inventory, module);
@@ -151,6 +173,7 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
   else if (!readers.empty())
     stream_->pass(layer, index, KvFormat::f16, false,
                   [&](Role role, FloatRows rows) { seen(role, rows, {}); });
+  TuningTask task{.original = source_, .written = written(), .training = text_.windows};
   for (auto& [role, modules] : readers) {
     const InputStatistics inputs =
         statistics(*modules.front(), std::move(hessians.at(role)), unquantized_ ? &cross.at(role) : nullptr);
@@ -163,10 +186,22 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
       matrix.input_error =
           rounding.at({role, input_group(scheme)}).relative_error(weights, matrix.output_power, team_);
       source_.release(weights);
-      work_.save_module(options_.prefix + module->name, matrix);
-      use(*module, scheme, matrix);
+      if (options_.block_tuning.steps)
+        task.matrices[module->name] = {std::move(matrix), scheme.activation_group_size};
+      else
+        keep(*module, scheme, matrix);
     }
   }
+  if (task.matrices.empty()) return;
+  const TunedBlock tuned = tune_block(task, index, *stream_, *unquantized_, options_.block_tuning, team_);
+  for (const auto& [name, matrix] : tuned.matrices)
+    keep(*inventory.find(name), plan_.find(name)->scheme, matrix);
+}
+
+void CalibratedMethod::keep(const Module& module, const QuantizationScheme& scheme,
+                            const QuantizedMatrix& matrix) {
+  work_.save_module(options_.prefix + module.name, matrix);
+  use(module, scheme, matrix);
 }
 
 }  // namespace whittle

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bench/drift.h"
+#include "quant/block_tuning.h"
 #include "quant/calibration.h"
 #include "quant/gptq.h"
 #include "quant/judge.h"
@@ -30,6 +31,7 @@ enum class LayerRounding : uint8_t {
 struct CalibratedOptions {
   LayerRounding rounding = LayerRounding::feedback;
   GptqOptions gptq;
+  BlockTuningOptions block_tuning;
   // Streams that take more than an eighth of so many bytes lie in files in the work folder.
   int64_t memory = int64_t{4} << 30;
   // Shown the model as it becomes; nullptr: nobody.
@@ -78,6 +80,9 @@ class CalibratedMethod final : public Method {
   void run_layer(int64_t index);
   // The codes of the layer's linears, from what they read of the text.
   void quantize_layer(int64_t index, const DecoderLayer& layer);
+  const QuantizedModule* planned_linear(const Module& module) const;
+  std::map<std::string, QuantizedMatrix> finished(int64_t index) const;
+  void keep(const Module& module, const QuantizationScheme& scheme, const QuantizedMatrix& matrix);
   void use(const Module& module, const QuantizationScheme& scheme, const QuantizedMatrix& matrix);
 
   const WeightSource& source_;

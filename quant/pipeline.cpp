@@ -90,7 +90,7 @@ QuantizationReport quantize(const fs::path& source, const fs::path& out, const R
                                               : recipe.rotation == RotationName::automatic
                                                   ? in_best_rotation(run)
                                                   : run.calibrated("");
-    method = recipe.tuning_tokens ? run.tuned(std::move(found)) : std::move(found);
+    method = run.recipe().tuning_tokens ? run.tuned(std::move(found)) : std::move(found);
   }
   run.write(folder.path(), *method);
   folder.commit(run.config());

@@ -72,6 +72,7 @@ std::string Recipe::text() const {
                                           : "token",
                   part(lm_head), part(embedding));
   if (method != MethodName::rtn) text += fmt::format(", {}", name(method));
+  if (block_steps) text += fmt::format(", layers tuned in {} steps", block_steps);
   if (tuning_tokens) text += fmt::format(", tuned on {} tokens", tuning_tokens);
   if (rotation != RotationName::none) text += fmt::format(", {} rotated", name(rotation));
   for (const std::string& pattern : exclude) text += fmt::format(", exclude {}", pattern);

@@ -65,6 +65,7 @@ struct Recipe {
   // What these modules become whatever is said above; nothing: kept. By name.
   std::map<std::string, std::optional<ModuleFormat>> modules;
   CalibrationChoice calibration;  // of methods that look at inputs
+  int64_t block_steps = 0;        // that tune each layer's roundings (block_tuning.h); 0: not tuned
   int64_t tuning_tokens = 0;      // of more such text, to tune on end to end (tuning.h); 0: not tuned
 
   bool operator==(const Recipe&) const = default;

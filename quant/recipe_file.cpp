@@ -11,12 +11,12 @@ namespace whittle {
 namespace {
 
 constexpr int64_t version = 1;
-constexpr int64_t most_tokens = int64_t{1} << 24, most_seed = int64_t{1} << 53;
+constexpr int64_t most_tokens = int64_t{1} << 24, most_steps = 100000, most_seed = int64_t{1} << 53;
 constexpr int64_t group_sizes[] = {0, 32, 64, 128};
 
-const char* const known_fields[] = {"whittle_recipe", "method",        "rotation", "weights", "group_size",
-                                    "asymmetric",     "activations",   "exclude",  "lm_head", "embedding",
-                                    "calibration",    "tuning_tokens", "modules"};
+const char* const known_fields[] = {"whittle_recipe", "method",      "rotation",      "weights", "group_size",
+                                    "asymmetric",     "activations", "exclude",       "lm_head", "embedding",
+                                    "calibration",    "block_steps", "tuning_tokens", "modules"};
 const char* const calibration_fields[] = {"source", "tokens", "seed", "held_out"};
 const char* const module_fields[] = {"weights", "group_size"};
 
@@ -64,6 +64,7 @@ nlohmann::ordered_json recipe_json(const Recipe& recipe) {
                            {"tokens", recipe.calibration.tokens},
                            {"seed", recipe.calibration.seed},
                            {"held_out", recipe.calibration.held_out}};
+  if (recipe.block_steps) json["block_steps"] = recipe.block_steps;
   if (recipe.tuning_tokens) json["tuning_tokens"] = recipe.tuning_tokens;
   for (const auto& [module, format] : recipe.modules) {
     nlohmann::ordered_json& out = json["modules"][module];
@@ -113,6 +114,9 @@ Recipe read_recipe(const nlohmann::json& json, const std::string& what) {
     recipe.calibration.seed = static_cast<uint64_t>(calibration.integer("seed", 0, most_seed, 0));
     recipe.calibration.held_out = calibration.string("held_out", "");
   }
+  recipe.block_steps = fields.integer("block_steps", 0, most_steps, 0);
+  if (recipe.block_steps && recipe.method != MethodName::gptq)
+    fields.reject("block_steps", "roundings are tuned from where error feedback leaves them: method gptq");
   recipe.tuning_tokens = fields.integer("tuning_tokens", 0, most_tokens, 0);
   if (recipe.tuning_tokens && recipe.method == MethodName::rtn)
     fields.reject("tuning_tokens", "rounding to nearest looks at no text to tune on");

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <fstream>
 
+#include "bench/reports/table.h"
 #include "engine/files/float_tensor.h"
 #include "engine/files/name_pattern.h"
 #include "engine/files/safetensors_writer.h"
@@ -49,6 +50,7 @@ Run::Run(const fs::path& source, const Recipe& recipe, const Team& team, const R
       options_(options),
       progress_(progress) {
   if (options.budget) require_choice();
+  if (recipe_.tuning_tokens) fit_tuning();
   if (recipe_.method != MethodName::rtn) {
     if (recipe_.calibration.source != "self") text_ = draw_text({});
     if (!recipe_.calibration.held_out.empty()) text_.held_out = held_out_text(recipe_.calibration, source_);
@@ -133,11 +135,24 @@ GptqOptions Run::gptq_options() const {
 CalibratedOptions Run::calibrated_options(const std::string& prefix) {
   return {.rounding = scaled_ ? LayerRounding::blocks : LayerRounding::feedback,
           .gptq = gptq_options(),
+          .block_tuning = {.steps = recipe_.block_steps},
           .memory = options_.memory,
           .judge = judge_ ? &*judge_ : nullptr,
           .changed = changed(),
           .written = written_ ? &*written_ : nullptr,
           .prefix = prefix};
+}
+
+// Tuning end to end remembers three floats a weight, of all layers at once.
+void Run::fit_tuning() {
+  int64_t bytes = 0;
+  for (const Module& module : source_.inventory().modules())
+    if (module.layer >= 0 && plan_.find(module.name)) bytes += 3 * 4 * module.rows * module.cols;
+  if (bytes <= options_.memory) return;
+  recipe_.tuning_tokens = 0;
+  report_.notes.push_back(fmt::format(
+      "not tuned end to end: that takes {} beside the model, where {} are allowed",
+      format_bytes(static_cast<double>(bytes)), format_bytes(static_cast<double>(options_.memory))));
 }
 
 // A budget is spent on the layers' linears.

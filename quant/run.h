@@ -68,6 +68,7 @@ class Run {
   // A norm's weight as its file's type holds it.
   std::function<float(const Module&, float)> stored() const;
   void scale(ScaleRule rule);
+  void fit_tuning();
   GptqOptions gptq_options() const;
   std::vector<std::vector<int64_t>> format_times(const Sensitivity& sensitivity,
                                                  const StageProgress& progress);

@@ -41,6 +41,7 @@ class Measurement {
     options_.judge = nullptr;
     // What makes good the layers before is made for all of them as they are: one that is changed breaks it.
     options_.gptq.repair_inputs = false;
+    options_.block_tuning.steps = 0;
     options_.look = [this](const Module& module, const WeightMatrix& weights, const InputStatistics& inputs) {
       look(module, weights, inputs);
     };

@@ -23,6 +23,8 @@ class TunedParameters {
 
   // The model as the parameters have it.
   const WeightSource& weights() const { return weights_; }
+  // Its matrices; a copy keeps its codes when parameters move on.
+  const std::map<std::string, WeightMatrix>& matrices() const { return matrices_; }
   // Whether a module has parameters.
   bool tuned(const Module& module) const;
   // Adam's step number `step` (from 1 on) of a module's parameters, at rates times `rate`.

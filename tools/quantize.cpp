@@ -32,8 +32,9 @@ struct QuantizeOptions {
   int threads = 0;
 };
 
-// What `best` tunes on: more text still helps, and a small model takes minutes for it.
-constexpr int64_t best_tuning_tokens = 262144;
+// What `best` tunes on: more text still helps, and a small model takes minutes for it. More steps a layer do
+// not: the text of calibration is all that they see.
+constexpr int64_t best_tuning_tokens = 262144, best_block_steps = 50;
 
 // What a recipe says already.
 constexpr std::initializer_list<const char*> recipe_flags = {
@@ -82,7 +83,10 @@ Recipe recipe_of(QuantizeOptions& options, const CLI::App& command) {
   recipe.method = !options.method.empty()    ? *method_named(options.method)
                   : options.effort == "fast" ? MethodName::rtn
                                              : MethodName::gptq;
-  if (options.method.empty() && options.effort == "best") recipe.tuning_tokens = best_tuning_tokens;
+  if (options.method.empty() && options.effort == "best") {
+    recipe.block_steps = best_block_steps;
+    recipe.tuning_tokens = best_tuning_tokens;
+  }
   recipe.rotation = *rotation_named(options.rotate);
   if (recipe.method == MethodName::rtn)
     refuse_void(command, {"--calibration", "--calibration-tokens", "--held-out", "--memory", "--resume"},
@@ -207,7 +211,7 @@ void add_quantize(CLI::App& app) {
       ->add_option(
           "--effort", options.effort,
           "fast: rounding alone, seconds; good: rounding for the inputs that linears read; best: and "
-          "tuned end to end by gradient, on more text")
+          "tuned by gradient, each layer, then end to end on more text")
       ->capture_default_str()
       ->check(CLI::IsMember({"fast", "good", "best"}));
   command

@@ -92,6 +92,25 @@ TEST_CASE("A run goes on from wherever another was cut off, and writes the same 
   }
 }
 
+TEST_CASE("Roundings that were tuned together are taken only together") {
+  const Folders at;
+  const RunOptions options = {.version = "test", .resume = true};
+  Recipe recipe = some_recipe();
+  recipe.block_steps = 6;
+  quantize(at.model, at.whole, recipe, Team(2), options, {});
+  const auto cut_off = [](const std::string& stage, int64_t done, int64_t, const std::string&) {
+    if (stage == "layers" && done == 1) throw Error("cut off");
+  };
+  CHECK_THROWS_WITH(quantize(at.model, at.out, recipe, Team(1), options, cut_off), "cut off");
+  // As if the run had been killed while the layer was written.
+  REQUIRE(fs::remove(WorkFolder::path_for(at.out) / "model.layers.0.mlp.up_proj.safetensors"));
+  quantize(at.model, at.out, recipe, Team(2), options, {});
+  check_same(at.whole, at.out);
+  recipe.block_steps = 0;
+  quantize(at.model, at.out.string() + "-untuned", recipe, Team(2), options, {});
+  CHECK(read_text(at.out / "model.safetensors") != read_text(at.out.string() + "-untuned/model.safetensors"));
+}
+
 TEST_CASE("Without it, a run that is cut off leaves nothing, and begins afresh") {
   const Folders at;
   CHECK(cut_off_at(at, {.version = "test"}, 10));
@@ -222,6 +241,7 @@ TEST_CASE("A recipe reads back as it was written, and what it cannot hold is nam
   Recipe recipe = some_recipe();
   recipe.symmetric = false;
   recipe.rotation = RotationName::values;
+  recipe.block_steps = 3;
   recipe.tuning_tokens = 2;
   recipe.lm_head = WeightFormat::int4;
   recipe.embedding = WeightFormat::int8;
@@ -242,6 +262,7 @@ TEST_CASE("A recipe reads back as it was written, and what it cannot hold is nam
            {R"({"whittle_recipe": 1, "method": "magic"})", "magic"},
            {R"({"whittle_recipe": 1, "rotation": "left"})", "left"},
            {R"({"whittle_recipe": 1, "tuning_tokens": 2})", "tuning_tokens"},
+           {R"({"whittle_recipe": 1, "method": "awq", "block_steps": 2})", "block_steps"},
            {R"({"whittle_recipe": 1, "weights": "f16"})", "f16"},
            {R"({"whittle_recipe": 1, "weights": "int3"})", "int8, int6, int5, int4"},
            {R"({"whittle_recipe": 1, "group_size": 48})", "48"},
