@@ -30,11 +30,12 @@ class BlockTuner {
     for (const auto& [name, matrix] : task_.matrices) best[name] = matrix.quantized.matrix;
     if (trained_ > 0) {
       out.error_before = out.error_after = error(best);
-      const int64_t every = std::max<int64_t>(1, options_.steps / options_.evaluations);
       for (int64_t step = 1; step <= options_.steps; ++step) {
         check_interrupted();
         take(step);
-        if ((options_.steps - step) % every != 0) continue;
+        if (step * options_.evaluations / options_.steps ==
+            (step - 1) * options_.evaluations / options_.steps)
+          continue;
         const double now = error(parameters_.matrices());
         if (!(now < out.error_after)) continue;
         out.error_after = now;
@@ -53,19 +54,19 @@ class BlockTuner {
   }
 
  private:
-  // What goes in and what should come out, of `count` windows from `first` on.
-  void read(int64_t first, int64_t count) {
+  // What goes in and what should come out, of these windows.
+  void read(const std::vector<size_t>& windows) {
     sequences_.clear();
-    for (int64_t w = first; w < first + count; ++w) {
+    for (const size_t window : windows) {
       const int64_t begin = sequences_.empty() ? 0 : sequences_.back().end;
-      sequences_.push_back({begin, begin + std::ssize(task_.training[static_cast<size_t>(w)])});
+      sequences_.push_back({begin, begin + std::ssize(task_.training[window])});
     }
     const int64_t rows = sequences_.back().end, width = task_.original.spec().hidden_size;
     const auto read = [&](const TokenStream& stream, Matrix& to) {
       to.reshape(rows, width);
       for (size_t i = 0; i < sequences_.size(); ++i)
         for (int64_t m = sequences_[i].begin; m < sequences_[i].end; ++m)
-          stream.read(static_cast<size_t>(first) + i, m - sequences_[i].begin, 1, to.row(m));
+          stream.read(windows[i], m - sequences_[i].begin, 1, to.row(m));
     };
     read(input_stream_, inputs_);
     read(output_stream_, wanted_);
@@ -86,9 +87,9 @@ class BlockTuner {
     for (const auto& [name, matrix] : matrices)
       weights.replace(name, {matrix, task_.matrices.at(name).activation_group_size});
     double square = 0, power = 0;
-    for (int64_t w = trained_; w < std::ssize(task_.training); w += options_.windows_at_once) {
+    for (auto window = static_cast<size_t>(trained_); window < task_.training.size(); ++window) {
       check_interrupted();
-      read(w, std::min(options_.windows_at_once, std::ssize(task_.training) - w));
+      read({window});
       run_block(weights);
       for (int64_t m = 0; m < inputs_.rows(); ++m)
         for (int64_t i = 0; i < inputs_.cols(); ++i) {
@@ -105,8 +106,12 @@ class BlockTuner {
   // The windows come in turn: each is a sample of its own.
   void take(int64_t step) {
     const int64_t at_once = std::min(options_.windows_at_once, trained_);
-    read((step - 1) % (trained_ / at_once) * at_once, at_once);
+    std::vector<size_t> windows;
+    for (int64_t i = 0; i < at_once; ++i)
+      windows.push_back(static_cast<size_t>(((step - 1) * at_once + i) % trained_));
+    read(windows);
     run_block(parameters_.weights());
+    check_interrupted();
     const float factor =
         2 / static_cast<float>(inputs_.rows());  // of the mean over tokens of |now − wanted|²
     team_.for_each(inputs_.rows(), [&](int64_t m) {

@@ -17,19 +17,21 @@ struct BlockTuningOptions {
   int64_t steps = 0;            // 0: no tuning
   int64_t windows_at_once = 4;  // of a step
   float rounding_rate = 2e-3f;  // as in TuningOptions; scales are left to the fit by least squares
-  int64_t evaluations = 4;
+  int64_t evaluations = 4;      // of the judge, evenly spread, the last one after the last step; at least 1
 };
 
 struct TunedBlock {
-  std::map<std::string, QuantizedMatrix> matrices;  // all of the task's
-  // Of what comes out, as a fraction of what the layer adds to the stream, on windows that no step saw.
+  std::map<std::string, QuantizedMatrix>
+      matrices;  // all of the task's; `loss`, `output_error` are as they were
+  // The root of Σ |out − wanted|² / Σ |wanted − in|², on windows that no step saw.
   double error_before = 0, error_after = 0;
 };
 
-// task.matrices: linears of the layer. inputs: what goes into it as the layers before have become; outputs:
-// what comes out of the unquantized model's; both of the windows task.training, of which the last eighth is
-// the judge. The best of what was given and what was measured: error_after ≤ error_before, always. One window
-// alone changes nothing. The same bits for any number of threads. Throws Error.
+// task.matrices: linears of the layer. inputs: what goes into it, as the layers before have become; outputs:
+// what is wanted, which comes out of the same layer of the unquantized model; both of the windows
+// task.training, of which the last eighth is the judge. The best of what was given and what was measured:
+// error_after ≤ error_before, always. One window alone changes nothing. The same bits for any number of
+// threads. Throws Error.
 TunedBlock tune_block(const TuningTask& task, int64_t layer, const TokenStream& inputs,
                       const TokenStream& outputs, const BlockTuningOptions& options, const Team& team);
 

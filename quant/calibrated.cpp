@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/error.h"
 #include "quant/grid_search.h"
 #include "quant/input_rounding.h"
 
@@ -27,8 +28,9 @@ CalibratedMethod::CalibratedMethod(const WeightSource& source, const Quantizatio
       replaced_(written()),
       stream_(std::in_place, source.spec(), text.windows, team,
               spill_folder(source.spec(), text.tokens(), options_.memory, work.path())) {
-  if ((options_.rounding == LayerRounding::feedback && options_.gptq.repair_inputs) ||
-      options_.block_tuning.steps)
+  const bool repaired = options_.rounding == LayerRounding::feedback && options_.gptq.repair_inputs;
+  if (options_.block_tuning.steps && !repaired) fail("layers are tuned only beside the unquantized model's");
+  if (repaired)
     unquantized_.emplace(source.spec(), text.windows, team,
                          spill_folder(source.spec(), text.tokens(), options_.memory, work.path()));
 }
@@ -40,7 +42,8 @@ std::string CalibratedMethod::text() const {
   if (options_.gptq.beta != 0) method += ", FOEM";
   if (options_.gptq.repair_inputs) method += ", Qronos";
   if (options_.block_tuning.steps)
-    method += fmt::format(", roundings of each layer tuned in {} steps", options_.block_tuning.steps);
+    method += fmt::format(", {} steps of tuning for the roundings of each layer, kept where they gain",
+                          options_.block_tuning.steps);
   return method + "; calibration: " + text_.source();
 }
 
@@ -111,7 +114,7 @@ QuantizedMatrix CalibratedMethod::round(const WeightMatrix& weights, const Quant
 }
 
 void CalibratedMethod::run_layer(int64_t index) {
-  quantize_layer(index, load_layer(source_, index, team_));
+  quantize_layer(index);
   const bool last = index + 1 == source_.spec().num_hidden_layers;
   if (!last || options_.judge) {
     const DecoderLayer layer = load_layer(replaced_, index, team_);
@@ -140,7 +143,7 @@ const QuantizedModule* CalibratedMethod::planned_linear(const Module& module) co
   return module.kind() == ModuleKind::linear ? plan_.find(module.name) : nullptr;
 }
 
-void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) {
+void CalibratedMethod::quantize_layer(int64_t index) {
   const Inventory& inventory = source_.inventory();
   const std::map<std::string, QuantizedMatrix> done = finished(index);
   std::map<Role, std::vector<const Module*>> readers;
@@ -169,13 +172,14 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
     if (unquantized_) cross.at(role).add(team_, rows, unquantized);
   };
   if (unquantized_)
-    stream_->pass_beside(*unquantized_, layer, index, seen);
+    stream_->pass_beside(*unquantized_, load_layer(source_, index, team_), index, seen);
   else if (!readers.empty())
-    stream_->pass(layer, index, KvFormat::f16, false,
+    stream_->pass(load_layer(source_, index, team_), index, KvFormat::f16, false,
                   [&](Role role, FloatRows rows) { seen(role, rows, {}); });
+  std::map<Role, InputStatistics> read;  // where it is asked for once more
   TuningTask task{.original = source_, .written = written(), .training = text_.windows};
   for (auto& [role, modules] : readers) {
-    const InputStatistics inputs =
+    InputStatistics inputs =
         statistics(*modules.front(), std::move(hessians.at(role)), unquantized_ ? &cross.at(role) : nullptr);
     cross.erase(role);
     for (const Module* module : modules) {
@@ -191,11 +195,21 @@ void CalibratedMethod::quantize_layer(int64_t index, const DecoderLayer& layer) 
       else
         keep(*module, scheme, matrix);
     }
+    if (options_.block_tuning.steps) {
+      inputs.factor = inputs.cross = {};
+      read[role] = std::move(inputs);
+    }
   }
   if (task.matrices.empty()) return;
-  const TunedBlock tuned = tune_block(task, index, *stream_, *unquantized_, options_.block_tuning, team_);
-  for (const auto& [name, matrix] : tuned.matrices)
-    keep(*inventory.find(name), plan_.find(name)->scheme, matrix);
+  TunedBlock tuned = tune_block(task, index, *stream_, *unquantized_, options_.block_tuning, team_);
+  for (const auto& [role, modules] : readers)
+    for (const Module* module : modules) {
+      QuantizedMatrix& matrix = tuned.matrices.at(module->name);
+      const WeightMatrix weights = source_.matrix(*module);
+      matrix.output_error = output_error(weights, matrix.matrix, read.at(role), team_).relative();
+      source_.release(weights);
+      keep(*module, plan_.find(module->name)->scheme, matrix);
+    }
 }
 
 void CalibratedMethod::keep(const Module& module, const QuantizationScheme& scheme,

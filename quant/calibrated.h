@@ -31,7 +31,7 @@ enum class LayerRounding : uint8_t {
 struct CalibratedOptions {
   LayerRounding rounding = LayerRounding::feedback;
   GptqOptions gptq;
-  BlockTuningOptions block_tuning;
+  BlockTuningOptions block_tuning;  // with gptq.repair_inputs only, whose second stream it reads
   // Streams that take more than an eighth of so many bytes lie in files in the work folder.
   int64_t memory = int64_t{4} << 30;
   // Shown the model as it becomes; nullptr: nobody.
@@ -79,7 +79,7 @@ class CalibratedMethod final : public Method {
                         const InputStatistics& inputs) const;
   void run_layer(int64_t index);
   // The codes of the layer's linears, from what they read of the text.
-  void quantize_layer(int64_t index, const DecoderLayer& layer);
+  void quantize_layer(int64_t index);
   const QuantizedModule* planned_linear(const Module& module) const;
   std::map<std::string, QuantizedMatrix> finished(int64_t index) const;
   void keep(const Module& module, const QuantizationScheme& scheme, const QuantizedMatrix& matrix);

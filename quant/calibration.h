@@ -42,10 +42,10 @@ using CalibrationProgress = std::function<void(int64_t done, int64_t total)>;
 
 // "self": windows drawn from the model at temperature 1, from BOS on (where it has none, from a random id),
 // and on from there after an end-of-sequence token. No data is needed. Where the weights as they lie in the
-// files take more than `memory` bytes less a gigabyte, the model is rounded to int8 or int4 for that.
-// A text file: its beginning, tokenized as one string. A .json file: an array of windows of ids.
-// The last ninth of the windows is held out, 16 at most, unless text for that is named. Throws Error that
-// names the file.
+// files take more than `memory` bytes less a gigabyte, or the model is large (large_model.h), it is rounded
+// to int8 or int4 for that. A text file: its beginning, tokenized as one string. A .json file: an array of
+// windows of ids. The last ninth of the windows is held out, 16 at most, unless text for that is named.
+// Throws Error that names the file.
 CalibrationText calibration_text(const CalibrationChoice& choice, const FolderWeights& source, int64_t memory,
                                  const Team& team, const CalibrationProgress& progress);
 

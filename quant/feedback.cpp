@@ -6,6 +6,7 @@
 
 #include "engine/files/interrupts.h"
 #include "quant/product.h"
+#include "quant/rounding.h"
 
 namespace whittle {
 namespace {
@@ -14,12 +15,6 @@ namespace {
 constexpr int64_t block_cols = 128;
 // Of these, those whose errors reach the rest of the block together, in registers.
 constexpr int64_t tile_cols = 16;
-
-// To the nearest integer, halves to the even one; |value| < 2²².
-float nearest(float value) {
-  constexpr float shift = 3 << 22;  // no fraction is left beside it
-  return (value + shift) - shift;
-}
 
 class Feedback {
  public:

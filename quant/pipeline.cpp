@@ -109,7 +109,7 @@ std::vector<FrontierPoint> write_frontier(const fs::path& source, const fs::path
   require_rotation(recipe, false);
   std::ranges::sort(target_bits);
   Recipe smallest = smallest_recipe(recipe, false);
-  smallest.tuning_tokens = 0;  // left to those who carry a recipe out
+  smallest.block_steps = smallest.tuning_tokens = 0;  // left to those who carry a recipe out
   check_free_folder(final_path_of(out));
   Run run(source, smallest, team, options, progress);
   run.require_choice();
@@ -125,6 +125,7 @@ std::vector<FrontierPoint> write_frontier(const fs::path& source, const fs::path
     const std::string name = fmt::format("{}", bits);
     run.calibrated(name + " bits.");
     points.push_back({bits, mix.bits, mix.predicted_kl, run.report().held_out, recipe.tuning_tokens});
+    mix.recipe.block_steps = recipe.block_steps;
     mix.recipe.tuning_tokens = recipe.tuning_tokens;
     write_recipe(folder.path() / (name + ".json"), mix.recipe);
   }

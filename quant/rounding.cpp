@@ -36,13 +36,12 @@ const ScaleType& type_of(DType dtype) { return *std::ranges::find(scale_types, d
 float weighted_error(const std::vector<float>& x, const float* importance, float scale, float zero_point,
                      float code_min, float code_max) {
   constexpr size_t lanes = 16;
-  constexpr float to_whole = 0x1.8p23f;  // added and taken off again: what is left is rounded to nearest even
   const float inverse = scale != 0 ? 1.0f / scale : 0.0f;
   const float least = code_min - zero_point, most = code_max - zero_point;
   float sums[lanes] = {};
   const auto add = [&](size_t lane, size_t i) {
     const float bounded = std::min(std::max(x[i] * inverse, least), most);
-    const float difference = x[i] - ((bounded + to_whole) - to_whole) * scale;
+    const float difference = x[i] - nearest(bounded) * scale;
     sums[lane] += importance[i] * (difference * difference);
   };
   size_t i = 0;

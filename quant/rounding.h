@@ -24,6 +24,12 @@ struct RoundedRow {
   int8_t* zero_points = nullptr;  // [groups], or nullptr for a symmetric scheme
 };
 
+// To the nearest integer, halves to the even one, in a loop that vectorizes; |value| < 2²².
+inline float nearest(float value) {
+  constexpr float shift = 0x1.8p23f;  // beside it no fraction is left
+  return (value + shift) - shift;
+}
+
 // How well a group's scale can be stored. `coarse`: in F16, with fewer bits than BF16 has, or not without
 // clipping more than is best. `lost`: no scale of that type stands for any of the group's values.
 enum class ScaleFit : uint8_t { good, coarse, lost };

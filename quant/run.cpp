@@ -11,6 +11,7 @@
 #include "kernels/error.h"
 #include "kernels/option_error.h"
 #include "quant/format_times.h"
+#include "quant/large_model.h"
 #include "quant/recipe_file.h"
 #include "quant/rounded.h"
 #include "quant/run_identity.h"
@@ -123,13 +124,10 @@ void Run::scale(ScaleRule rule) {
   written_.emplace(*scaled_, source_, changed(), team_);
 }
 
-// Making good what the layers before have changed takes half as long again, for a twentieth of
-// the drift: large models go without.
+// Making good what the layers before have changed takes half as long again, for a twentieth of the drift:
+// large models go without, unless their layers are tuned, which takes longer by far.
 GptqOptions Run::gptq_options() const {
-  constexpr int64_t large = int64_t{1} << 29;  // weights
-  int64_t weights = 0;
-  for (const Module& module : source_.inventory().modules()) weights += module.rows * module.cols;
-  return {.repair_inputs = weights <= large};
+  return {.repair_inputs = recipe_.block_steps > 0 || !is_large(source_.inventory())};
 }
 
 CalibratedOptions Run::calibrated_options(const std::string& prefix) {

@@ -8,8 +8,8 @@
 namespace whittle {
 namespace {
 
-// Of rows whose scales are fitted together: elements of their systems, and of the products that these are
-// made of.
+// So many rows are fitted together that their systems A have no more elements than this, nor the products of
+// which A is made.
 constexpr int64_t most_elements = int64_t{1} << 24;
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "engine/sampler.h"
 #include "engine/session.h"
 #include "kernels/error.h"
+#include "quant/large_model.h"
 #include "quant/quantized_matrix.h"
 
 namespace whittle {
@@ -17,8 +18,6 @@ namespace {
 
 // Sequences that are drawn together: so many, if their caches take no more than this.
 constexpr int64_t most_sequences = 64, most_cache_bytes = int64_t{512} << 20;
-// Weights from which on a rounded model writes, in half the time or less: it is text all the same.
-constexpr int64_t large = int64_t{1} << 29;
 // What a run takes beside the weights.
 constexpr int64_t spare_bytes = int64_t{1} << 30;
 
@@ -60,7 +59,7 @@ std::shared_ptr<const WeightSource> fitting(const WeightSource& source, int64_t 
   const auto unowned = [](const WeightSource& it) {
     return std::shared_ptr<const WeightSource>(&it, [](const WeightSource*) {});
   };
-  if (bytes + spare_bytes <= memory && !(linears > large)) return unowned(source);
+  if (bytes + spare_bytes <= memory && !is_large(source.inventory())) return unowned(source);
   constexpr int64_t group_size = 32;
   const bool int8 = linears + linears / 8 + spare_bytes <= memory;
   const QuantizationScheme scheme = {.format = int8 ? WeightFormat::int8 : WeightFormat::int4,

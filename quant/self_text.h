@@ -17,7 +17,8 @@ struct SelfText {
 };
 
 // So many windows that they have `tokens` together, of `context` ids each, or as many as the model has
-// positions. `memory`: bytes that the model may take. The same for the same arguments, whatever the threads.
+// positions. `memory`: bytes that the model may take; a large one is rounded anyway, as it then writes in
+// half the time or less. The same for the same arguments, whatever the threads.
 SelfText self_text(const WeightSource& source, int64_t memory, const Team& team, int64_t tokens,
                    int64_t context, uint64_t seed,
                    const std::function<void(int64_t done, int64_t total)>& progress);

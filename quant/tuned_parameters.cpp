@@ -7,6 +7,7 @@
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
 #include "quant/gradient/operations.h"
+#include "quant/rounding.h"
 
 namespace whittle {
 namespace {
@@ -30,9 +31,6 @@ class Adam {
   static constexpr float mean_decay = 0.9f, square_decay = 0.99f;
   float mean_correction_, square_correction_;
 };
-
-// To the nearest whole number, in a loop that vectorizes.
-float rounded(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 
 }  // namespace
 
@@ -110,7 +108,7 @@ void TunedParameters::apply_matrix(const std::string& name) {
       std::vector<float> of_row(static_cast<size_t>(given.cols));
       const float* const from = place->value.data() + row * given.cols;
       for (int64_t k = 0; k < given.cols; ++k)
-        of_row[static_cast<size_t>(k)] = std::clamp(rounded(from[k]), least, most);
+        of_row[static_cast<size_t>(k)] = std::clamp(nearest(from[k]), least, most);
       format.encode_row(of_row.data(), given.cols, codes->data() + row * bytes);
     });
     now.codes = *codes;
@@ -130,7 +128,9 @@ void TunedParameters::apply_norm(const std::string& name) {
 void TunedParameters::move(const ModuleGradient& gradient, int64_t step, float rate) {
   const std::string& name = gradient.module.name;
   const Adam adam(step);
+  // What has no derivative stays: the judge refuses the rest of such a step.
   const auto move = [&](Parameter& of, size_t at, float derivative, float most) {
+    if (!std::isfinite(derivative)) return;
     of.value[at] -= most * rate * adam.move(derivative, of.mean[at], of.square[at]);
   };
   if (gradient.module.kind() == ModuleKind::norm) {

@@ -276,7 +276,7 @@ void add_quantize(CLI::App& app) {
   command
       ->add_option("--memory", options.run.memory,
                    "What calibration may take beside a layer, such as 4G: text is then drawn from a rounded "
-                   "model, and tokens wait in a file")
+                   "model, and tokens wait in a file; best tunes end to end where 12 bytes a weight fit")
       ->type_name("SIZE")
       ->default_str("4G")
       ->transform(CLI::AsSizeValue(false))

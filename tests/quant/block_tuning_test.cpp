@@ -106,7 +106,7 @@ bool same_codes(const QuantizedMatrix& a, const QuantizedMatrix& b) {
   return std::ranges::equal(a.matrix.codes, b.matrix.codes);
 }
 
-const BlockTuningOptions thorough = {.steps = 120, .windows_at_once = 12, .rounding_rate = 0.005f};
+const BlockTuningOptions thorough = {.steps = 80, .windows_at_once = 8, .rounding_rate = 0.005f};
 
 }  // namespace
 
@@ -157,17 +157,15 @@ TEST_CASE("Linears that are not to be tuned stay as they are") {
 
 TEST_CASE("A layer is tuned to the same bits by any number of threads") {
   const Example example;
-  const TunedBlock one = example.tune(thorough, 1), two = example.tune(thorough, 2),
-                   three = example.tune(thorough, 3);
+  const TunedBlock one = example.tune(thorough, 1), two = example.tune(thorough, 2);
   CHECK(one.error_after == two.error_after);
   for (const auto& [name, matrix] : one.matrices) {
     CHECK(same_codes(matrix, two.matrices.at(name)));
-    CHECK(same_codes(matrix, three.matrices.at(name)));
   }
 }
 
 TEST_CASE("Few windows tune as well, and one alone nothing") {
-  for (const size_t count : {1, 2, 3, 5}) {
+  for (const size_t count : {1, 2, 3, 60}) {
     CAPTURE(count);
     Example example;
     example.windows.resize(count);
@@ -176,8 +174,9 @@ TEST_CASE("Few windows tune as well, and one alone nothing") {
     example.outputs = example.stream(*example.source, layer);
     const TunedBlock tuned = example.tune(thorough);
     CHECK(tuned.error_after <= tuned.error_before);
+    CHECK((tuned.error_before > 0) == (count > 1));
+    if (count == 60) CHECK(tuned.error_after < tuned.error_before);
     if (count > 1) continue;
-    CHECK(tuned.error_before == 0);
     for (const auto& [name, before] : given(example)) CHECK(same_codes(tuned.matrices.at(name), before));
   }
 }

@@ -42,6 +42,7 @@ TEST_CASE("Recipes for several budgets ask for tuning, and are measured on the t
   Recipe recipe = short_recipe();
   const auto carried_out = [&](int64_t tuning_tokens, int64_t& drawn) {
     recipe.tuning_tokens = tuning_tokens;
+    recipe.block_steps = tuning_tokens ? 40 : 0;
     const fs::path out = folder.path() / fmt::format("{}", tuning_tokens);
     const std::vector<FrontierPoint> points =
         write_frontier(model, out, recipe, {5, 6}, Team(1), {.version = "test"},
@@ -52,7 +53,9 @@ TEST_CASE("Recipes for several budgets ask for tuning, and are measured on the t
     for (const FrontierPoint& point : points) {
       CHECK(point.tuning_tokens == tuning_tokens);
       const fs::path file = out / fmt::format("{}.json", point.target_bits);
-      CHECK(read_recipe(read_json_file(file, 1 << 20), file.string()).tuning_tokens == tuning_tokens);
+      const Recipe read = read_recipe(read_json_file(file, 1 << 20), file.string());
+      CHECK(read.tuning_tokens == tuning_tokens);
+      CHECK(read.block_steps == recipe.block_steps);
     }
     return points;
   };

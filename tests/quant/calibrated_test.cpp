@@ -323,7 +323,7 @@ TEST_CASE("The held-out figures are those of the model that was written") {
       Recipe recipe = gptq_recipe(folder.path());
       recipe.lm_head = head;
       recipe.embedding = embedding;
-      recipe.block_steps = head ? 4 : 0;
+      recipe.block_steps = head ? 40 : 0;
       recipe.tuning_tokens = embedding ? 800 : 0;
       const fs::path out = folder.path() / "out";
       fs::remove_all(out);
@@ -348,7 +348,7 @@ TEST_CASE("What tuning end to end would need more memory for than is allowed is 
   const TemporaryFolder folder;
   const fs::path model = write_models(folder.path()).front();
   Recipe recipe = gptq_recipe(folder.path());
-  recipe.block_steps = 4;
+  recipe.block_steps = 40;
   recipe.tuning_tokens = 800;
   int64_t weights = 0;
   const FolderWeights source(model);
@@ -360,7 +360,7 @@ TEST_CASE("What tuning end to end would need more memory for than is allowed is 
         quantize(model, out, recipe, Team(2), {.version = "test", .memory = allowed}, {});
     const bool left_out = allowed < 12 * weights;
     CHECK(report.recipe.tuning_tokens == (left_out ? 0 : 800));
-    CHECK(report.recipe.block_steps == 4);
+    CHECK(report.recipe.block_steps == 40);
     CHECK(std::ranges::count_if(report.notes, [](const std::string& note) {
             return note.find("not tuned end to end") != std::string::npos;
           }) == left_out);

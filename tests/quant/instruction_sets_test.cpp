@@ -73,7 +73,7 @@ void write_results(const fs::path& models, const fs::path& out) {
       recipe.group_size = kind.group_size;
       recipe.method = kind.method;
       if (kind.method == MethodName::gptq && kind.weights == WeightFormat::int4)
-        recipe.block_steps = 4, recipe.tuning_tokens = 300;
+        recipe.block_steps = 12, recipe.tuning_tokens = 300;
       recipe.calibration = {.source = write_windows(folder.path() / "windows.json"), .tokens = 1000};
       quantize(entry.path(), folder.path() / "out", recipe, Team(2), {"test"}, {});
       write_text(out / (name + ", " + kind.name + ", file"),
