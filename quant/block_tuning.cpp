@@ -112,8 +112,8 @@ class BlockTuner {
     read(windows);
     run_block(parameters_.weights());
     check_interrupted();
-    const float factor =
-        2 / static_cast<float>(inputs_.rows());  // of the mean over tokens of |now − wanted|²
+    // The derivative of the mean over tokens of |now − wanted|².
+    const float factor = 2 / static_cast<float>(inputs_.rows());
     team_.for_each(inputs_.rows(), [&](int64_t m) {
       for (int64_t i = 0; i < inputs_.cols(); ++i)
         now_.row(m)[i] = factor * (now_.row(m)[i] - wanted_.row(m)[i]);

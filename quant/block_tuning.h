@@ -21,8 +21,8 @@ struct BlockTuningOptions {
 };
 
 struct TunedBlock {
-  std::map<std::string, QuantizedMatrix>
-      matrices;  // all of the task's; `loss`, `output_error` are as they were
+  // All of the task's; `loss` and `output_error` are as they were.
+  std::map<std::string, QuantizedMatrix> matrices;
   // The root of Σ |out − wanted|² / Σ |wanted − in|², on windows that no step saw.
   double error_before = 0, error_after = 0;
 };

@@ -52,9 +52,8 @@ using Progress =
 
 // Peak memory of rounding to nearest is one tensor and its codes whatever the model's size. A method that
 // looks at inputs has a layer, its codes, and H of what its linears read, too; one that tunes layers some 20
-// bytes more for each weight of one. Beside its weights, `out`
-// holds the recipe. Throws Error for anything wrong with the source, the calibration text or the disk; then
-// `out` does not exist.
+// bytes more for each weight of one. Beside its weights, `out` holds the recipe. Throws Error for anything
+// wrong with the source, the calibration text or the disk; then `out` does not exist.
 QuantizationReport quantize(const std::filesystem::path& source, const std::filesystem::path& out,
                             const Recipe& recipe, const Team& team, const RunOptions& options,
                             const Progress& progress);

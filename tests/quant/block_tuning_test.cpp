@@ -7,7 +7,7 @@
 #include "quant/quantized_matrix.h"
 #include "quant/replaced_weights.h"
 #include "tests/support/paths.h"
-#include "tests/support/tiny_families.h"
+#include "tests/support/tuned_models.h"
 
 using namespace whittle;
 using namespace whittle::test;
@@ -19,27 +19,14 @@ constexpr int64_t layer = 1;
 // Layer 1 of a tiny model in INT4 behind a layer 0 in INT4, both rounded to nearest.
 struct Example {
   explicit Example(bool bloom = false, bool symmetric = true) {
-    if (bloom)
-      write_family(folder.path(), {.gpt2 = false, .vocab = 40});
-    else
-      write_tiny_model(folder.path(), {.hidden_size = 64,
-                                       .intermediate_size = 72,
-                                       .num_attention_heads = 4,
-                                       .num_key_value_heads = 2,
-                                       .head_dim = 16,
-                                       .vocab_size = 40,
-                                       .dtype = "F16"});
+    write_model_to_tune(folder.path(), bloom);
     source = std::make_unique<FolderWeights>(folder.path());
     SplitMix64 random(3);
     for (int64_t w = 0; w < 96; ++w) {  // of 3 to 26 tokens
       std::vector<int32_t>& window = windows.emplace_back();
       for (int64_t i = 0; i < 3 + w % 24; ++i) window.push_back(static_cast<int32_t>(random.bits() % 40));
     }
-    QuantizationScheme scheme;
-    scheme.format = WeightFormat::int4;
-    scheme.strategy = ScaleStrategy::group;
-    scheme.group_size = 32;
-    scheme.symmetric = symmetric;
+    const QuantizationScheme scheme = int4_in_groups(symmetric);
     before = std::make_unique<ReplacedWeights>(*source);
     task = std::make_unique<TuningTask>(TuningTask{*source, *source, {}, windows, {}, {}});
     for (const Module& module : source->inventory().modules()) {

@@ -8,7 +8,7 @@
 #include "kernels/float16.h"
 #include "quant/replaced_weights.h"
 #include "tests/support/paths.h"
-#include "tests/support/tiny_families.h"
+#include "tests/support/tuned_models.h"
 
 using namespace whittle;
 using namespace whittle::test;
@@ -29,22 +29,9 @@ float as_f16(const Module&, float weight) { return f16_to_float(float_to_f16(wei
 // A tiny model in INT4, rounded to nearest, and text of its vocabulary.
 struct Example {
   explicit Example(bool symmetric = true, bool bloom = false) {
-    if (bloom)
-      write_family(folder.path(), {.gpt2 = false, .vocab = 40});
-    else
-      write_tiny_model(folder.path(), {.hidden_size = 64,
-                                       .intermediate_size = 72,
-                                       .num_attention_heads = 4,
-                                       .num_key_value_heads = 2,
-                                       .head_dim = 16,
-                                       .vocab_size = 40,
-                                       .dtype = "F16"});
+    write_model_to_tune(folder.path(), bloom);
     source = std::make_unique<FolderWeights>(folder.path());
-    QuantizationScheme scheme;
-    scheme.format = WeightFormat::int4;
-    scheme.strategy = ScaleStrategy::group;
-    scheme.group_size = 32;
-    scheme.symmetric = symmetric;
+    const QuantizationScheme scheme = int4_in_groups(symmetric);
     task = std::make_unique<TuningTask>(TuningTask{
         *source, *source, {}, random_windows(1, 48, 24), as_f16, [this](const ReplacedWeights& model) {
           const std::shared_ptr<const WeightSource> weights(&model, [](const WeightSource*) {});
