@@ -17,7 +17,8 @@ struct BlockTuningOptions {
   int64_t steps = 0;            // 0: no tuning
   int64_t windows_at_once = 4;  // of a step
   float rounding_rate = 2e-3f;  // as in TuningOptions; scales are left to the fit by least squares
-  int64_t evaluations = 4;      // of the judge, evenly spread, the last one after the last step; at least 1
+  float weight_rate = 4e-3f;
+  int64_t evaluations = 4;  // of the judge, evenly spread, the last one after the last step; at least 1
 };
 
 struct TunedBlock {

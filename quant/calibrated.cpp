@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "kernels/error.h"
+#include "quant/float_matrix.h"
 #include "quant/grid_search.h"
+#include "quant/input_mismatch.h"
 #include "quant/input_rounding.h"
 
 namespace whittle {
@@ -91,7 +93,7 @@ void CalibratedMethod::use(const Module& module, const QuantizationScheme& schem
 void CalibratedMethod::use_outer(ReplacedWeights& weights, const Module& module,
                                  const std::string& written_as) const {
   weights.restore(module.name);
-  if (const QuantizedModule* plan = plan_.find(plan_.copies.empty() ? module.name : written_as))
+  if (const PlannedModule* plan = plan_.find(plan_.copies.empty() ? module.name : written_as))
     weights.replace(module.name, {round_to_nearest(source_, module, plan->scheme, team_).matrix,
                                   plan->scheme.activation_group_size});
 }
@@ -105,12 +107,34 @@ InputStatistics CalibratedMethod::statistics(const Module& reader, Hessian&& hes
 }
 
 QuantizedMatrix CalibratedMethod::round(const WeightMatrix& weights, const QuantizationScheme& scheme,
-                                        const InputStatistics& inputs) const {
+                                        const InputStatistics& inputs, std::span<const float> pruned) const {
   return with_best_scale_type(scheme, [&](DType type) {
-    if (options_.rounding == LayerRounding::blocks)
-      return round_by_blocks(weights, scheme, type, inputs, team_);
-    return gptq(weights, scheme, type, inputs, options_.gptq, team_);
+    if (options_.rounding == LayerRounding::feedback)
+      return gptq(weights, scheme, type, inputs, options_.gptq, team_, pruned);
+    return round_by_blocks(pruned.empty() ? weights : borrowed_floats(pruned, weights.rows, weights.cols),
+                           scheme, type, inputs, team_);
   });
+}
+
+// Pruned, then rounded, or one of the two.
+QuantizedMatrix CalibratedMethod::change(const WeightMatrix& weights, const PlannedModule& plan,
+                                         const InputStatistics& inputs) const {
+  if (!plan.sparsity) return round(weights, plan.scheme, inputs, {});
+  const std::vector<float> values = float_values(weights, team_);
+  const InputMismatch mismatch = input_mismatch(values, weights.rows, inputs, team_);
+  const PruningTask task{.weights = mismatch.weights.empty() ? values : mismatch.weights,
+                         .rows = weights.rows,
+                         .cols = weights.cols,
+                         .sparsity = plan.sparsity,
+                         .damping = options_.gptq.damping,
+                         .inputs = &inputs};
+  const std::vector<float> pruned = prune(options_.pruning, task, team_);
+  QuantizedMatrix out = plan.quantized() ? round(weights, plan.scheme, inputs, pruned)
+                                         : as_floats(weights, pruned, plan.scheme.format, team_);
+  const OutputError error = output_error(weights, out.matrix, inputs, team_);
+  out.output_error = error.relative();
+  out.output_power = error.power;
+  return out;
 }
 
 void CalibratedMethod::run_layer(int64_t index) {
@@ -128,7 +152,7 @@ void CalibratedMethod::run_layer(int64_t index) {
 std::map<std::string, QuantizedMatrix> CalibratedMethod::finished(int64_t index) const {
   std::map<std::string, QuantizedMatrix> found;
   for (const Module& module : source_.inventory().layer(index)) {
-    const QuantizedModule* plan = planned_linear(module);
+    const PlannedModule* plan = planned_linear(module);
     if (!plan) continue;
     if (std::optional<QuantizedMatrix> saved =
             work_.load_module(options_.prefix + module.name, plan->scheme, module.rows, module.cols))
@@ -139,7 +163,7 @@ std::map<std::string, QuantizedMatrix> CalibratedMethod::finished(int64_t index)
   return found;
 }
 
-const QuantizedModule* CalibratedMethod::planned_linear(const Module& module) const {
+const PlannedModule* CalibratedMethod::planned_linear(const Module& module) const {
   return module.kind() == ModuleKind::linear ? plan_.find(module.name) : nullptr;
 }
 
@@ -151,7 +175,7 @@ void CalibratedMethod::quantize_layer(int64_t index) {
   std::map<Role, CrossMoment> cross;
   std::map<std::pair<Role, int64_t>, InputRounding> rounding;  // by the inputs that share a scale, too
   for (const Module& module : inventory.layer(index)) {
-    const QuantizedModule* plan = planned_linear(module);
+    const PlannedModule* plan = planned_linear(module);
     if (!plan) continue;
     if (const auto saved = done.find(module.name); saved != done.end()) {
       use(module, plan->scheme, saved->second);
@@ -160,7 +184,8 @@ void CalibratedMethod::quantize_layer(int64_t index) {
     const Role role = observed_role(inventory, module);
     readers[role].push_back(&module);
     hessians.try_emplace(role, module.cols);
-    rounding.try_emplace({role, input_group(plan->scheme)}, module.cols, input_group(plan->scheme));
+    if (plan->quantized())
+      rounding.try_emplace({role, input_group(plan->scheme)}, module.cols, input_group(plan->scheme));
     if (unquantized_) cross.try_emplace(role, module.cols);
   }
   const auto seen = [&](Role role, FloatRows rows, FloatRows unquantized) {
@@ -183,15 +208,17 @@ void CalibratedMethod::quantize_layer(int64_t index) {
         statistics(*modules.front(), std::move(hessians.at(role)), unquantized_ ? &cross.at(role) : nullptr);
     cross.erase(role);
     for (const Module* module : modules) {
-      const QuantizationScheme& scheme = plan_.find(module->name)->scheme;
+      const PlannedModule& plan = *plan_.find(module->name);
+      const QuantizationScheme& scheme = plan.scheme;
       const WeightMatrix weights = source_.matrix(*module);
       if (options_.look) options_.look(*module, weights, inputs);
-      QuantizedMatrix matrix = round(weights, scheme, inputs);
-      matrix.input_error =
-          rounding.at({role, input_group(scheme)}).relative_error(weights, matrix.output_power, team_);
+      QuantizedMatrix matrix = change(weights, plan, inputs);
+      if (plan.quantized())
+        matrix.input_error =
+            rounding.at({role, input_group(scheme)}).relative_error(weights, matrix.output_power, team_);
       source_.release(weights);
       if (options_.block_tuning.steps)
-        task.matrices[module->name] = {std::move(matrix), scheme.activation_group_size};
+        task.matrices[module->name] = {std::move(matrix), scheme.activation_group_size, bool(plan.sparsity)};
       else
         keep(*module, scheme, matrix);
     }

@@ -31,6 +31,7 @@ enum class LayerRounding : uint8_t {
 struct CalibratedOptions {
   LayerRounding rounding = LayerRounding::feedback;
   GptqOptions gptq;
+  PruningMethod pruning = PruningMethod::alps;
   BlockTuningOptions block_tuning;  // with gptq.repair_inputs only, whose second stream it reads
   // Streams that take more than an eighth of so many bytes lie in files in the work folder.
   int64_t memory = int64_t{4} << 30;
@@ -76,11 +77,13 @@ class CalibratedMethod final : public Method {
  private:
   InputStatistics statistics(const Module& reader, Hessian&& hessian, CrossMoment* cross) const;
   QuantizedMatrix round(const WeightMatrix& weights, const QuantizationScheme& scheme,
-                        const InputStatistics& inputs) const;
+                        const InputStatistics& inputs, std::span<const float> pruned) const;
+  QuantizedMatrix change(const WeightMatrix& weights, const PlannedModule& plan,
+                         const InputStatistics& inputs) const;
   void run_layer(int64_t index);
   // The codes of the layer's linears, from what they read of the text.
   void quantize_layer(int64_t index);
-  const QuantizedModule* planned_linear(const Module& module) const;
+  const PlannedModule* planned_linear(const Module& module) const;
   std::map<std::string, QuantizedMatrix> finished(int64_t index) const;
   void keep(const Module& module, const QuantizationScheme& scheme, const QuantizedMatrix& matrix);
   void use(const Module& module, const QuantizationScheme& scheme, const QuantizedMatrix& matrix);

@@ -18,10 +18,11 @@ constexpr int64_t tile_cols = 16;
 
 class Feedback {
  public:
-  Feedback(std::span<const float> weights, std::span<const float> first, const WeightMatrix& grid,
-           const InputStatistics& inputs, double beta, const Team& team)
-      : first_(first),
-        beta_(static_cast<float>(beta)),
+  Feedback(const FeedbackTask& task, const WeightMatrix& grid, const InputStatistics& inputs,
+           const Team& team)
+      : first_(task.first),
+        pruned_(task.pruned),
+        beta_(static_cast<float>(task.beta)),
         rows_(grid.rows),
         cols_(grid.cols),
         grid_(grid),
@@ -29,12 +30,12 @@ class Feedback {
         inputs_(inputs),
         team_(team),
         groups_(grid.groups()),
-        weights_(weights.size()),
+        weights_(task.weights.size()),
         moved_(team) {
     for (const int64_t col : inputs.order) group_.push_back(col / grid.group_size);
     team.for_each(rows_, [&](int64_t row) {
       for (int64_t i = 0; i < cols_; ++i)
-        weights_[at(row, i)] = weights[at(row, inputs.order[static_cast<size_t>(i)])];
+        weights_[at(row, i)] = task.weights[at(row, inputs.order[static_cast<size_t>(i)])];
     });
     left_ = weights_;
   }
@@ -81,10 +82,12 @@ class Feedback {
         const float scale = scales[group], zero = zero_points ? zero_points[group] : 0;
         const float now = left[static_cast<size_t>(i)];
         const float value = begin + i == 0 && !first_.empty() ? first_[static_cast<size_t>(row)] : now;
-        const float steps = scale != 0 ? value / scale : 0;
+        const float given = weights_[at(row, begin + i)];
+        const bool zero_stays = pruned_ && given == 0;
+        const float steps = scale != 0 && !zero_stays ? value / scale : 0;
         const float code = nearest(std::clamp(steps, least - zero, most - zero)) + zero;
         left_[at(row, begin + i)] = code;
-        const float moved = now - weights_[at(row, begin + i)];
+        const float moved = zero_stays ? 0 : now - given;
         const float* factor = factors + i * block_cols;
         errors[i] = (now - (code - zero) * scale - beta_ * moved) / factor[i];
         take_off(errors, factors, i, i + 1, tile, left.data());
@@ -124,6 +127,7 @@ class Feedback {
   }
 
   std::span<const float> first_;
+  bool pruned_;
   float beta_;
   int64_t rows_, cols_;
   const WeightMatrix& grid_;
@@ -141,10 +145,9 @@ class Feedback {
 
 }  // namespace
 
-std::vector<float> round_with_feedback(std::span<const float> weights, std::span<const float> first,
-                                       const WeightMatrix& grid, const InputStatistics& inputs, double beta,
-                                       const Team& team) {
-  return Feedback(weights, first, grid, inputs, beta, team).run();
+std::vector<float> round_with_feedback(const FeedbackTask& task, const WeightMatrix& grid,
+                                       const InputStatistics& inputs, const Team& team) {
+  return Feedback(task, grid, inputs, team).run();
 }
 
 }  // namespace whittle

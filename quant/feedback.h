@@ -11,11 +11,18 @@
 
 namespace whittle {
 
-// The code of every weight of [rows, cols] on the grid of scales and zero points of `grid`, whose codes are
-// not read. first: what is rounded in the place of each row's first column in order; empty: that column.
-// beta: see GptqOptions.
-std::vector<float> round_with_feedback(std::span<const float> weights, std::span<const float> first,
-                                       const WeightMatrix& grid, const InputStatistics& inputs, double beta,
-                                       const Team& team);
+// What is rounded: [rows, cols].
+struct FeedbackTask {
+  std::span<const float> weights;
+  // What is rounded in the place of each row's first column in order, [rows]; empty: that column.
+  std::span<const float> first;
+  // Whether a weight that is zero stays zero, whatever the others' errors would make of it.
+  bool pruned = false;
+  double beta = 0;  // see GptqOptions
+};
+
+// The code of every weight on the grid of scales and zero points of `grid`, whose codes are not read.
+std::vector<float> round_with_feedback(const FeedbackTask& task, const WeightMatrix& grid,
+                                       const InputStatistics& inputs, const Team& team);
 
 }  // namespace whittle

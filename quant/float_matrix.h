@@ -1,16 +1,37 @@
 #pragma once
-// A matrix of floats that is made in memory.
+// Matrices of floats in memory.
 
 #include <cmath>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
+#include "kernels/threads.h"
 #include "kernels/weight_matrix.h"
 
 namespace whittle {
 
+// A matrix over values [rows, cols] that somebody else keeps.
+inline WeightMatrix borrowed_floats(std::span<const float> values, int64_t rows, int64_t cols) {
+  WeightMatrix matrix;
+  matrix.format = WeightFormat::f32;
+  matrix.rows = rows;
+  matrix.cols = cols;
+  matrix.codes = std::as_bytes(values);
+  return matrix;
+}
+
+// What a matrix stands for, [rows, cols].
+inline std::vector<float> float_values(const WeightMatrix& matrix, const Team& team) {
+  std::vector<float> values(static_cast<size_t>(matrix.rows * matrix.cols));
+  team.for_each(matrix.rows, [&](int64_t row) { matrix.decode_row(row, values.data() + row * matrix.cols); });
+  return values;
+}
+
+// A matrix that is made row by row.
 class FloatMatrix {
  public:
   FloatMatrix(int64_t rows, int64_t cols)

@@ -4,17 +4,12 @@
 #include <numeric>
 
 #include "quant/feedback.h"
+#include "quant/float_matrix.h"
 #include "quant/input_mismatch.h"
 #include "quant/scale_fitter.h"
 
 namespace whittle {
 namespace {
-
-std::vector<float> values_of(const WeightMatrix& matrix, const Team& team) {
-  std::vector<float> values(static_cast<size_t>(matrix.rows * matrix.cols));
-  team.for_each(matrix.rows, [&](int64_t row) { matrix.decode_row(row, values.data() + row * matrix.cols); });
-  return values;
-}
 
 // Codes and scales of a matrix, judged row by row.
 class Candidates {
@@ -110,15 +105,22 @@ double output_power(std::span<const float> weights, const ScaleFitter& fitter,
 }  // namespace
 
 QuantizedMatrix gptq(const WeightMatrix& weights, const QuantizationScheme& scheme, DType scale_type,
-                     const InputStatistics& inputs, const GptqOptions& options, const Team& team) {
-  QuantizedMatrix out = round_to_nearest(weights, scheme, scale_type, inputs.importance.data(), team);
+                     const InputStatistics& inputs, const GptqOptions& options, const Team& team,
+                     std::span<const float> pruned) {
+  const bool sparse = !pruned.empty();
+  QuantizedMatrix out =
+      round_to_nearest(sparse ? borrowed_floats(pruned, weights.rows, weights.cols) : weights, scheme,
+                       scale_type, inputs.importance.data(), team);
   if (out.fit == ScaleFit::lost) return out;
   WeightMatrix& grid = out.matrix;
   const int64_t rows = grid.rows, cols = grid.cols;
-  const std::vector<float> values = values_of(weights, team);
+  const std::vector<float> values = float_values(weights, team);
   const WeightFormatInfo& format = info(grid.format);
   const InputMismatch mismatch = input_mismatch(values, rows, inputs, team);
-  const std::vector<float>& wanted = mismatch.weights.empty() ? values : mismatch.weights;
+  FeedbackTask task{.weights = mismatch.weights.empty() ? values : mismatch.weights,
+                    .first = mismatch.first,
+                    .beta = options.beta};
+  if (sparse) task = {.weights = pruned, .pruned = true, .beta = options.beta};
   Candidates best(values, grid, inputs, mismatch, team);
   std::vector<float> codes(values.size());
   team.for_each(rows,
@@ -126,7 +128,7 @@ QuantizedMatrix gptq(const WeightMatrix& weights, const QuantizationScheme& sche
   best.offer(codes, grid.scales);
   const ScaleFitter fitter(values, grid, inputs, options.ridge, team);
   for (int round = 0; round < options.rounds; ++round) {
-    codes = round_with_feedback(wanted, mismatch.first, grid, inputs, options.beta, team);
+    codes = round_with_feedback(task, grid, inputs, team);
     const std::vector<double> fitted = fitter.run(best.steps_of(codes));
     for (size_t i = 0; i < fitted.size(); ++i)
       if (const std::optional<float> stored = stored_scale(static_cast<float>(fitted[i]), scale_type))

@@ -17,6 +17,7 @@ namespace fs = std::filesystem;
 void require_measuring(const Recipe& recipe) {
   if (recipe.method != MethodName::gptq)
     fail("a budget is spent by what error feedback measures; the method is {}", name(recipe.method));
+  if (recipe.sparsity) fail("a budget is spent on the bits of codes: none is for a model that is pruned");
 }
 
 void require_rotation(const Recipe& recipe, bool one_format) {

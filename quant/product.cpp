@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <span>
 
+#include "quant/float_matrix.h"
+
 namespace whittle {
 
 PackedWeight packed_floats(const Team& team, const float* values, int64_t rows, int64_t cols) {
-  WeightMatrix matrix;
-  matrix.format = WeightFormat::f32;
-  matrix.rows = rows;
-  matrix.cols = cols;
-  matrix.codes = std::as_bytes(std::span(values, static_cast<size_t>(rows * cols)));
+  const WeightMatrix matrix =
+      borrowed_floats(std::span(values, static_cast<size_t>(rows * cols)), rows, cols);
   Packer packer(matrix);
   team.for_each(packer.panel_count(), [&](int64_t panel) { packer.pack(panel); });
   return packer.take();

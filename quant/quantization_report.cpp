@@ -48,6 +48,7 @@ nlohmann::json quantization_json(const QuantizationReport& report) {
   return {{"modules", report.weights.modules},
           {"bits_per_weight", report.weights.bits_per_weight},
           {"relative_error", report.weights.relative_error},
+          {"zeros", report.weights.zeros},
           {"source_bytes", report.source_bytes},
           {"written_bytes", report.written_bytes},
           {"held_out", report.held_out ? held_out_json(*report.held_out) : nlohmann::json(nullptr)},
@@ -85,11 +86,13 @@ std::string frontier_text(std::span<const FrontierPoint> points) {
 std::string quantization_text(const QuantizationReport& report) {
   const QuantizedWeights& weights = report.weights;
   std::string text = fmt::format(
-      "{} modules quantized at {:.3f} bits per weight; relative error of their weights {:.3e}\n"
+      "{} modules {} at {:.3f} bits per weight; relative error of their weights {:.3e}\n"
       "{} → {} on disk\n",
-      weights.modules, weights.bits_per_weight, weights.relative_error,
-      format_bytes(static_cast<double>(report.source_bytes)),
+      weights.modules, report.recipe.weights ? "quantized" : "pruned", weights.bits_per_weight,
+      weights.relative_error, format_bytes(static_cast<double>(report.source_bytes)),
       format_bytes(static_cast<double>(report.written_bytes)));
+  if (report.recipe.prunes())
+    text += fmt::format("{:.2f} % of the weights of pruned modules are zero\n", 100 * weights.zeros);
   if (report.predicted_kl)
     text +=
         fmt::format("predicted mean KL {}, on the calibration text\n", format_fixed(*report.predicted_kl, 5));

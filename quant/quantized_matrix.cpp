@@ -19,7 +19,7 @@ QuantizedMatrix empty_matrix(const QuantizationScheme& scheme, int64_t rows, int
   matrix.format = scheme.format;
   matrix.rows = rows;
   matrix.cols = cols;
-  matrix.group_size = scheme.group_size ? scheme.group_size : cols;
+  if (info(scheme.format).quantized) matrix.group_size = scheme.group_size ? scheme.group_size : cols;
   matrix.owned =
       std::make_shared<std::vector<std::byte>>(static_cast<size_t>(rows * row_bytes(scheme.format, cols)));
   matrix.codes = *matrix.owned;
@@ -65,6 +65,19 @@ QuantizedMatrix round_to_nearest(const WeightSource& source, const Module& modul
   return matrix;
 }
 
+QuantizedMatrix as_floats(const WeightMatrix& weights, std::span<const float> values, WeightFormat format,
+                          const Team& team) {
+  QuantizationScheme scheme;
+  scheme.format = format;
+  QuantizedMatrix out = empty_matrix(scheme, weights.rows, weights.cols, DType::F32);
+  team.for_each(weights.rows, [&](int64_t row) {
+    info(format).encode_row(values.data() + row * weights.cols, weights.cols, out.codes(row));
+  });
+  measure(weights, out, team);
+  out.loss = out.error;
+  return out;
+}
+
 void measure(const WeightMatrix& weights, QuantizedMatrix& quantized, const Team& team) {
   std::vector<double> errors(static_cast<size_t>(weights.rows)), powers(errors.size());
   team.for_each(weights.rows, [&](int64_t row) {
@@ -106,6 +119,7 @@ QuantizedMatrix with_best_scale_type(const QuantizationScheme& scheme,
 }
 
 int64_t stored_bytes(const QuantizationScheme& scheme, int64_t rows, int64_t cols, DType scale_type) {
+  if (!info(scheme.format).quantized) return rows * row_bytes(scheme.format, cols);
   int64_t bytes = 0;
   for (const TensorInfo& part : quantized_tensors("", scheme, rows, cols, scale_type))
     bytes += *tensor_bytes(part.dtype, part.shape);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 
 #include "engine/files/quantization_config.h"
 #include "engine/files/safetensors.h"
@@ -28,7 +29,7 @@ struct QuantizedMatrix {
   std::byte* codes(int64_t at_row) const;
 };
 
-// Room for the codes, scales and zero points of [rows, cols].
+// Room for the codes, scales and zero points of [rows, cols], or for its floats.
 QuantizedMatrix empty_matrix(const QuantizationScheme& scheme, int64_t rows, int64_t cols, DType scale_type);
 
 // Every row by round_row, with its `importance`. Values must be finite.
@@ -38,6 +39,10 @@ QuantizedMatrix round_to_nearest(const WeightMatrix& weights, const Quantization
 // A module of a source, with the scale type that loses least; lets go of its pages.
 QuantizedMatrix round_to_nearest(const WeightSource& source, const Module& module,
                                  const QuantizationScheme& scheme, const Team& team);
+
+// Values [rows, cols] as floats of that format; error and power are against `weights`.
+QuantizedMatrix as_floats(const WeightMatrix& weights, std::span<const float> values, WeightFormat format,
+                          const Team& team);
 
 // Sets error and power: summed row by row and then in order, so that they do not depend on the threads.
 void measure(const WeightMatrix& weights, QuantizedMatrix& quantized, const Team& team);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <numeric>
 
 #include "engine/files/compressed_tensors.h"
 #include "engine/files/float_tensor.h"
@@ -35,7 +36,12 @@ std::vector<TensorInfo> outline(const FolderWeights& source, const QuantizationP
       const TensorView& tensor = file.get(from + ".weight");
       tensors.push_back({target + ".weight", tensor.dtype, tensor.shape});
     }
-  for (const QuantizedModule& module : plan.modules) {
+  for (const PlannedModule& module : plan.modules) {
+    if (!module.quantized()) {
+      const TensorView& tensor = file.get(module.name + ".weight");
+      tensors.push_back({tensor.name, tensor.dtype, tensor.shape});
+      continue;
+    }
     const Module& from = *source.inventory().find(plan.source_of(module.name));
     for (TensorInfo& info :
          quantized_tensors(module.name, module.scheme, from.rows, from.cols, scale_dtype(module.scheme)))
@@ -58,10 +64,11 @@ QuantizedWeights QuantizedWriter::write(SafetensorsWriter& writer) {
     if (kept(plan_, tensor)) copy(tensor, tensor.name, writer);
   for (const auto& [target, source] : plan_.copies)
     if (!plan_.find(target)) copy(file_.get(source + ".weight"), target + ".weight", writer);
-  for (const QuantizedModule& module : plan_.modules) quantize_module(module, writer);
+  for (const PlannedModule& module : plan_.modules) write_module(module, writer);
   written_.modules = static_cast<int64_t>(plan_.modules.size());
   written_.bits_per_weight = 8.0 * static_cast<double>(stored_bytes_) / static_cast<double>(weights_);
   written_.relative_error = power_ > 0 ? error_ / power_ : 0;
+  written_.zeros = pruned_ ? static_cast<double>(zeros_) / static_cast<double>(pruned_) : 0;
   std::ranges::stable_sort(written_.output_errors, std::ranges::greater(),
                            &QuantizedWeights::ModuleError::relative);
   return std::move(written_);
@@ -124,7 +131,18 @@ void QuantizedWriter::copy(const TensorView& tensor, const std::string& name, Sa
   advance(tensor, name);
 }
 
-void QuantizedWriter::quantize_module(const QuantizedModule& module, SafetensorsWriter& writer) {
+void QuantizedWriter::count_zeros(const WeightMatrix& matrix) {
+  std::vector<int64_t> zeros(static_cast<size_t>(matrix.rows));
+  team_.for_each(matrix.rows, [&](int64_t row) {
+    std::vector<float> values(static_cast<size_t>(matrix.cols));
+    matrix.decode_row(row, values.data());
+    zeros[static_cast<size_t>(row)] = std::ranges::count(values, 0.0f);
+  });
+  zeros_ += std::accumulate(zeros.begin(), zeros.end(), int64_t{0});
+  pruned_ += matrix.rows * matrix.cols;
+}
+
+void QuantizedWriter::write_module(const PlannedModule& module, SafetensorsWriter& writer) {
   const Module& source = *source_.inventory().find(plan_.source_of(module.name));
   const QuantizationScheme& scheme = module.scheme;
   require_finite_weights(source_, source, team_);
@@ -134,7 +152,11 @@ void QuantizedWriter::quantize_module(const QuantizedModule& module, Safetensors
   error_ += quantized.error;
   power_ += quantized.power;
   const WeightMatrix& matrix = quantized.matrix;
-  write_quantized(writer, module.name, scheme, matrix, quantized.scale_type);
+  if (module.quantized())
+    write_quantized(writer, module.name, scheme, matrix, quantized.scale_type);
+  else
+    writer.write(module.name + ".weight", source.transposed ? transpose(matrix).codes : matrix.codes);
+  if (module.sparsity) count_zeros(matrix);
   stored_bytes_ += stored_bytes(scheme, matrix.rows, matrix.cols, quantized.scale_type);
   weights_ += matrix.rows * matrix.cols;
   if (quantized.output_error > 0 || quantized.input_error > 0)

@@ -18,6 +18,7 @@ struct QuantizedWeights {
   int64_t modules = 0;
   // Stored bits of each weight, scales and zero points included, and Σ(w − ŵ)² / Σw².
   double bits_per_weight = 0, relative_error = 0;
+  double zeros = 0;  // the part of the weights of pruned modules that is zero
   // Of the outputs on the calibration text, √(Σ(y − ŷ)² / Σy²), where a method looked at it: by the rounding
   // of the weights, worst first, and of the inputs.
   struct ModuleError {
@@ -46,7 +47,8 @@ class QuantizedWriter {
   void copy(const TensorView& tensor, const std::string& name, SafetensorsWriter& writer);
   // Whether it wrote the tensor, as the method has changed its module.
   bool write_changed(const TensorView& tensor, const std::string& name, SafetensorsWriter& writer);
-  void quantize_module(const QuantizedModule& module, SafetensorsWriter& writer);
+  void count_zeros(const WeightMatrix& matrix);
+  void write_module(const PlannedModule& module, SafetensorsWriter& writer);
 
   const FolderWeights& source_;
   const ModelFile& file_;
@@ -57,6 +59,7 @@ class QuantizedWriter {
   QuantizedWeights written_;
   int64_t done_bytes_ = 0, total_bytes_ = 0;
   int64_t stored_bytes_ = 0, weights_ = 0;
+  int64_t zeros_ = 0, pruned_ = 0;  // weights
   double error_ = 0, power_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/architectures.h"
+#include "engine/files/float_tensor.h"
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
 #include "kernels/option_error.h"
@@ -62,15 +63,23 @@ std::optional<RotationName> rotation_named(std::string_view name) {
   return find_name<RotationName>(rotation_names, name);
 }
 
+bool Recipe::prunes() const {
+  return sparsity || std::ranges::any_of(modules, [](const auto& module) {
+           return module.second && module.second->sparsity;
+         });
+}
+
 std::string Recipe::text() const {
   const auto part = [](std::optional<WeightFormat> format) { return format ? info(*format).name : "keep"; };
-  std::string text =
-      fmt::format("{} {} {}, activations int8 {}, lm_head {}, embedding {}", info(weights).name,
-                  scale_text(group_size), symmetric ? "symmetric" : "asymmetric",
-                  group_size              ? scale_text(group_size)
-                  : activation_group_size ? scale_text(activation_group_size)
-                                          : "token",
-                  part(lm_head), part(embedding));
+  std::string text = "floats";
+  if (weights)
+    text = fmt::format("{} {} {}, activations int8 {}", info(*weights).name, scale_text(group_size),
+                       symmetric ? "symmetric" : "asymmetric",
+                       group_size              ? scale_text(group_size)
+                       : activation_group_size ? scale_text(activation_group_size)
+                                               : "token");
+  if (sparsity) text += fmt::format(", pruned {} by {}", sparsity.text(), name(pruning));
+  text += fmt::format(", lm_head {}, embedding {}", part(lm_head), part(embedding));
   if (method != MethodName::rtn) text += fmt::format(", {}", name(method));
   if (block_steps) text += fmt::format(", layers tuned in {} steps", block_steps);
   if (tuning_tokens) text += fmt::format(", tuned on {} tokens", tuning_tokens);
@@ -82,7 +91,7 @@ std::string Recipe::text() const {
 
 QuantizationScheme linear_scheme(const Recipe& recipe, const ModuleFormat& format) {
   QuantizationScheme scheme;
-  scheme.format = format.weights;
+  scheme.format = format.weights.value();
   scheme.strategy = format.group_size ? ScaleStrategy::group : ScaleStrategy::channel;
   scheme.group_size = format.group_size;
   scheme.symmetric = recipe.symmetric;
@@ -99,12 +108,15 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
     fail("{}: quantization_config: the model is quantized already; quantize the original weights",
          config.string());
   for (const auto& [module, format] : recipe.modules)
-    if (format && bit_packed(format->weights) && format->group_size == 0)
+    if (format && format->weights && bit_packed(*format->weights) && format->group_size == 0)
       fail("the recipe's {}: {} needs groups; expected 32, 64 or 128, found a whole row", quote(module),
-           info(format->weights).name);
-  if (bit_packed(recipe.weights) && recipe.group_size == 0)
+           info(*format->weights).name);
+  if (recipe.method == MethodName::rtn && recipe.pruning != PruningMethod::magnitude && recipe.prunes())
+    fail("the recipe prunes by {}, which looks at inputs; its method, {}, looks at the weights alone",
+         name(recipe.pruning), name(recipe.method));
+  if (recipe.weights && bit_packed(*recipe.weights) && recipe.group_size == 0)
     fail_option("group_size", "{} needs groups; expected 32, 64 or 128, found a whole row",
-                info(recipe.weights).name);
+                info(*recipe.weights).name);
   check_shapes(source);
   std::vector<NamePattern> exclude;
   for (const std::string& pattern : recipe.exclude)
@@ -120,18 +132,24 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
   QuantizationPlan plan;
   plan.buffers = buffer_names(source.spec());
   std::set<std::string> named;
-  const auto add = [&](const std::string& module, std::optional<QuantizationScheme> scheme) {
+  const auto add = [&](const std::string& module, std::optional<QuantizationScheme> scheme,
+                       Sparsity sparsity = {}) {
     if (const auto own = recipe.modules.find(module); own != recipe.modules.end()) {
       named.insert(module);
       scheme.reset();
-      if (own->second) scheme = linear_scheme(recipe, *own->second);
+      sparsity = own->second ? own->second->sparsity : Sparsity();
+      if (own->second && own->second->weights) scheme = linear_scheme(recipe, *own->second);
       if (scheme && module == inventory.head_name() && !scheme->group_size)
         scheme->activation_group_size = head_activation_group_size;
     }
-    if (!excluded(module) && scheme)
-      plan.modules.push_back({module, *scheme});
-    else
-      plan.kept.push_back(module);
+    const bool changes = !excluded(module) && (scheme || sparsity);
+    if (!changes || !scheme) plan.kept.push_back(module);
+    if (!changes) return;
+    if (!scheme) {
+      scheme.emplace();
+      scheme->format = *float_format(file.get(module + ".weight").dtype);
+    }
+    plan.modules.push_back({{module, *scheme}, sparsity});
   };
   std::optional<QuantizationScheme> embedding, head;
   if (recipe.embedding) embedding = linear_scheme(recipe, {*recipe.embedding, 0});
@@ -163,7 +181,10 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
     else if (module.role == Role::head)
       add(module.name, head);
     else if (module.kind() == ModuleKind::linear)
-      add(module.name, linear_scheme(recipe, {recipe.weights, recipe.group_size}));
+      add(module.name,
+          recipe.weights ? std::optional(linear_scheme(recipe, {recipe.weights, recipe.group_size}))
+                         : std::nullopt,
+          recipe.sparsity);
     else
       add(module.name, std::nullopt);
   }
@@ -176,12 +197,18 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
     if (!used[i])
       fail_option("exclude", "no module of {} matches {}", file.folder().string(), quote(recipe.exclude[i]));
   if (plan.modules.empty())
-    fail_option("exclude", "keeps every module of {}: nothing is left to quantize", file.folder().string());
+    fail_option("exclude", "keeps every module of {}: nothing is left to change", file.folder().string());
   return plan;
 }
 
-const QuantizedModule* QuantizationPlan::find(std::string_view module) const {
-  const auto found = std::ranges::find(modules, module, &QuantizedModule::name);
+std::vector<QuantizedModule> QuantizationPlan::quantized() const {
+  std::vector<QuantizedModule> found;
+  std::ranges::copy_if(modules, std::back_inserter(found), &PlannedModule::quantized);
+  return found;
+}
+
+const PlannedModule* QuantizationPlan::find(std::string_view module) const {
+  const auto found = std::ranges::find(modules, module, &PlannedModule::name);
   return found != modules.end() ? &*found : nullptr;
 }
 
@@ -198,7 +225,7 @@ std::vector<std::string> QuantizationPlan::notes(const Inventory& inventory) con
   };
   std::string first;
   int64_t uneven = 0, turned = 0;
-  for (const auto& [name, scheme] : modules) {
+  for (const auto& [name, scheme] : quantized()) {
     const Module* module = inventory.find(name);
     turned += module && module->transposed;
     if (module_class(name) == "Embedding")

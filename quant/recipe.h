@@ -14,6 +14,7 @@
 #include "engine/files/quantization_config.h"
 #include "engine/weight_source.h"
 #include "quant/calibration.h"
+#include "quant/pruning/pruner.h"
 
 namespace whittle {
 
@@ -46,8 +47,9 @@ std::vector<std::string> code_format_names();
 // What a module becomes. Codes of fewer than 8 bits need groups. A head in whole rows reads finer activations
 // than the recipe's.
 struct ModuleFormat {
-  WeightFormat weights = WeightFormat::int8;
-  int64_t group_size = 0;  // 0: a row
+  std::optional<WeightFormat> weights = WeightFormat::int8;  // unset: floats, as in the file
+  int64_t group_size = 0;                                    // 0: a row
+  Sparsity sparsity;
 
   bool operator==(const ModuleFormat&) const = default;
 };
@@ -55,8 +57,10 @@ struct ModuleFormat {
 struct Recipe {
   MethodName method = MethodName::rtn;
   RotationName rotation = RotationName::none;
-  WeightFormat weights = WeightFormat::int8;  // of the linears of each layer
-  int64_t group_size = 0;                     // inputs that share a scale; 0: a row
+  std::optional<WeightFormat> weights = WeightFormat::int8;  // of the linears of each layer; unset: floats
+  int64_t group_size = 0;                                    // inputs that share a scale; 0: a row
+  Sparsity sparsity;                                         // of the same linears
+  PruningMethod pruning = PruningMethod::alps;
   bool symmetric = true;
   int64_t activation_group_size = 0;  // inputs that share an activation scale at run time; 0: a token
   std::vector<std::string> exclude;   // regular expressions; a module whose name one matches anywhere is kept
@@ -65,21 +69,29 @@ struct Recipe {
   // What these modules become whatever is said above; nothing: kept. By name.
   std::map<std::string, std::optional<ModuleFormat>> modules;
   CalibrationChoice calibration;  // of methods that look at inputs
-  int64_t block_steps = 0;        // that tune each layer's roundings (block_tuning.h); 0: not tuned
+  int64_t block_steps = 0;        // that tune each layer (block_tuning.h); 0: not tuned
   int64_t tuning_tokens = 0;      // of more such text, to tune on end to end (tuning.h); 0: not tuned
 
   bool operator==(const Recipe&) const = default;
 
+  // Whether any module's weights become zero.
+  bool prunes() const;
   // One line for reports and for the file's metadata.
   std::string text() const;
 };
 
-// How a linear of that format is stored.
+// How a linear of that format, which has one, is stored.
 QuantizationScheme linear_scheme(const Recipe& recipe, const ModuleFormat& format);
+
+// scheme.format: of codes; or the file's floats, where a matrix is only pruned.
+struct PlannedModule : QuantizedModule {
+  Sparsity sparsity;
+  bool quantized() const { return info(scheme.format).quantized; }
+};
 
 // The recipe applied to one model.
 struct QuantizationPlan {
-  std::vector<QuantizedModule> modules;  // in the model's order
+  std::vector<PlannedModule> modules;  // that change, in the model's order
   // Linears and embeddings that stay floats, and "lm_head" where a tied embedding stands for it: readers that
   // make a linear of every "Linear" must be told that it has no codes.
   std::vector<std::string> kept;
@@ -91,8 +103,10 @@ struct QuantizationPlan {
   // Tensors that stand for what readers compute, such as GPT-2's causal masks: not written.
   std::set<std::string, std::less<>> buffers;
 
-  // nullptr where it is not quantized.
-  const QuantizedModule* find(std::string_view module) const;
+  // nullptr where it stays as it is.
+  const PlannedModule* find(std::string_view module) const;
+  // Of `modules`, those that become codes.
+  std::vector<QuantizedModule> quantized() const;
   // Whose matrix it is written from: its own, but for copies.
   const std::string& source_of(const std::string& module) const;
   // What other readers of the format will not take, a sentence each.

@@ -14,11 +14,12 @@ constexpr int64_t version = 1;
 constexpr int64_t most_tokens = int64_t{1} << 24, most_steps = 100000, most_seed = int64_t{1} << 53;
 constexpr int64_t group_sizes[] = {0, 32, 64, 128};
 
-const char* const known_fields[] = {"whittle_recipe", "method",      "rotation",      "weights", "group_size",
-                                    "asymmetric",     "activations", "exclude",       "lm_head", "embedding",
+const char* const known_fields[] = {"whittle_recipe", "method",      "rotation",      "weights",
+                                    "group_size",     "asymmetric",  "activations",   "sparsity",
+                                    "pruning",        "exclude",     "lm_head",       "embedding",
                                     "calibration",    "block_steps", "tuning_tokens", "modules"};
 const char* const calibration_fields[] = {"source", "tokens", "seed", "held_out"};
-const char* const module_fields[] = {"weights", "group_size"};
+const char* const module_fields[] = {"weights", "group_size", "sparsity"};
 
 nlohmann::ordered_json format_json(std::optional<WeightFormat> format) {
   return format ? nlohmann::ordered_json(info(*format).name) : nlohmann::ordered_json(nullptr);
@@ -39,6 +40,28 @@ WeightFormat code_format(const JsonFields& fields, const char* field, std::strin
   return *format;
 }
 
+// null: floats.
+std::optional<WeightFormat> format_or_floats(const JsonFields& fields, const char* fallback) {
+  const nlohmann::json& object = fields.object();
+  if (object.contains("weights") && object["weights"].is_null()) return std::nullopt;
+  return code_format(fields, "weights", fallback);
+}
+
+nlohmann::ordered_json sparsity_json(const Sparsity& sparsity) {
+  return sparsity.of ? nlohmann::ordered_json(sparsity.text()) : nlohmann::ordered_json(sparsity.zeros);
+}
+
+Sparsity read_sparsity(const JsonFields& fields) {
+  if (!fields.has("sparsity")) return {};
+  const nlohmann::json& value = fields.at("sparsity");
+  if (value.is_string())
+    if (const std::optional<Sparsity> pattern = pattern_named(value.get<std::string>())) return *pattern;
+  if (value.is_number())
+    if (const auto zeros = value.get<double>(); zeros >= 0 && zeros <= 1) return {.zeros = zeros};
+  fields.reject("sparsity", fmt::format("expected a part from 0 to 1, or a pattern such as \"2:4\", found {}",
+                                        quote(value.dump())));
+}
+
 int64_t group_size(const JsonFields& fields, const char* field) {
   const int64_t size = fields.integer(field, 0, group_sizes[3], 0);
   if (std::ranges::find(group_sizes, size) == std::end(group_sizes))
@@ -52,7 +75,7 @@ nlohmann::ordered_json recipe_json(const Recipe& recipe) {
   nlohmann::ordered_json json = {{"whittle_recipe", version},
                                  {"method", name(recipe.method)},
                                  {"rotation", name(recipe.rotation)},
-                                 {"weights", info(recipe.weights).name},
+                                 {"weights", format_json(recipe.weights)},
                                  {"group_size", recipe.group_size},
                                  {"asymmetric", !recipe.symmetric},
                                  {"activations", recipe.activation_group_size},
@@ -64,11 +87,14 @@ nlohmann::ordered_json recipe_json(const Recipe& recipe) {
                            {"tokens", recipe.calibration.tokens},
                            {"seed", recipe.calibration.seed},
                            {"held_out", recipe.calibration.held_out}};
+  if (recipe.sparsity) json["sparsity"] = sparsity_json(recipe.sparsity);
+  if (recipe.prunes()) json["pruning"] = name(recipe.pruning);
   if (recipe.block_steps) json["block_steps"] = recipe.block_steps;
   if (recipe.tuning_tokens) json["tuning_tokens"] = recipe.tuning_tokens;
   for (const auto& [module, format] : recipe.modules) {
     nlohmann::ordered_json& out = json["modules"][module];
-    if (format) out = {{"weights", info(format->weights).name}, {"group_size", format->group_size}};
+    if (format) out = {{"weights", format_json(format->weights)}, {"group_size", format->group_size}};
+    if (format && format->sparsity) out["sparsity"] = sparsity_json(format->sparsity);
   }
   return json;
 }
@@ -90,10 +116,18 @@ Recipe read_recipe(const nlohmann::json& json, const std::string& what) {
     fields.reject("rotation",
                   fmt::format("expected {}, found {}", fmt::join(rotation_choices(), ", "), quote(rotation)));
   recipe.rotation = *rotated;
-  recipe.weights = code_format(fields, "weights", "int8");
+  recipe.weights = format_or_floats(fields, "int8");
   recipe.group_size = group_size(fields, "group_size");
   recipe.symmetric = !fields.boolean("asymmetric", false);
   recipe.activation_group_size = group_size(fields, "activations");
+  recipe.sparsity = read_sparsity(fields);
+  if (recipe.method == MethodName::rtn) recipe.pruning = PruningMethod::magnitude;
+  const std::string pruning = fields.string("pruning", std::string(name(recipe.pruning)));
+  const std::optional<PruningMethod> pruner = pruning_method_named(pruning);
+  if (!pruner)
+    fields.reject("pruning", fmt::format("expected {}, found {}", fmt::join(pruning_method_names(), ", "),
+                                         quote(pruning)));
+  recipe.pruning = *pruner;
   if (fields.has("lm_head")) recipe.lm_head = code_format(fields, "lm_head", "");
   if (fields.has("embedding")) recipe.embedding = code_format(fields, "embedding", "");
   if (recipe.embedding && *recipe.embedding != WeightFormat::int8)
@@ -127,7 +161,7 @@ Recipe read_recipe(const nlohmann::json& json, const std::string& what) {
       if (value.is_null()) continue;
       const JsonFields own(value, fmt::format("{}: module {}", what, quote(module)));
       refuse_unknown(own, module_fields);
-      format = {code_format(own, "weights", ""), group_size(own, "group_size")};
+      format = {format_or_floats(own, ""), group_size(own, "group_size"), read_sparsity(own)};
     }
   }
   return recipe;

@@ -133,6 +133,7 @@ GptqOptions Run::gptq_options() const {
 CalibratedOptions Run::calibrated_options(const std::string& prefix) {
   return {.rounding = scaled_ ? LayerRounding::blocks : LayerRounding::feedback,
           .gptq = gptq_options(),
+          .pruning = recipe_.pruning,
           .block_tuning = {.steps = recipe_.block_steps},
           .memory = options_.memory,
           .judge = judge_ ? &*judge_ : nullptr,
@@ -265,7 +266,7 @@ void Run::use(const Recipe& recipe) {
 }
 
 std::unique_ptr<Method> Run::rounded() const {
-  return std::make_unique<RoundedMethod>(base(), changed(), team_);
+  return std::make_unique<RoundedMethod>(base(), plan_, changed(), team_);
 }
 
 std::unique_ptr<CalibratedMethod> Run::calibrated(const std::string& prefix) {
@@ -323,7 +324,8 @@ void Run::write(const fs::path& folder, Method& method) {
 
 nlohmann::json Run::config() const {
   nlohmann::json config = source_.file().config();
-  config["quantization_config"] = quantization_config_json(plan_.modules, plan_.kept);
+  if (const std::vector<QuantizedModule> quantized = plan_.quantized(); !quantized.empty())
+    config["quantization_config"] = quantization_config_json(quantized, plan_.kept);
   if (!plan_.copies.empty()) config["tie_word_embeddings"] = false;
   return config;
 }

@@ -180,7 +180,7 @@ class Measurement {
     const Inventory& inventory = source_.inventory();
     const Module &embedding = inventory.embedding(), &head = inventory.head();
     Candidate planned, kept;
-    for (const auto& [name, scheme] : plan_.modules)
+    for (const auto& [name, scheme] : plan_.quantized())
       if (name == inventory.embedding_name() || name == inventory.head_name()) {
         const Module& module = name == inventory.head_name() ? head : embedding;
         planned.price += stored_bytes(scheme, module.rows, module.cols, scale_dtype(scheme));

@@ -53,10 +53,10 @@ void TunedMethod::prepare(const StageProgress& progress) {
       .original = source_, .written = calibrated_->written(), .training = training_, .stored = stored_};
   task.judge = [&](const ReplacedWeights& model) { return calibrated_->judge(model).kl.mean; };
   for (const Module& module : source_.inventory().modules()) {
-    const QuantizedModule* plan = module.kind() == ModuleKind::linear ? plan_.find(module.name) : nullptr;
+    const PlannedModule* plan = module.kind() == ModuleKind::linear ? plan_.find(module.name) : nullptr;
     if (plan && module.layer >= 0)
       task.matrices[module.name] = {calibrated_->quantize(module, plan->scheme),
-                                    plan->scheme.activation_group_size};
+                                    plan->scheme.activation_group_size, bool(plan->sparsity)};
   }
   TuningHooks hooks;
   hooks.progress = [&](int64_t step, int64_t steps, double kl) {

@@ -6,6 +6,7 @@
 
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
+#include "quant/float_matrix.h"
 #include "quant/gradient/operations.h"
 #include "quant/rounding.h"
 
@@ -39,6 +40,11 @@ TunedParameters::TunedParameters(const TuningTask& task, const TuningOptions& op
     : task_(task), options_(options), team_(team), state_(state), weights_(task.written) {
   for (const auto& [name, matrix] : task.matrices) {
     matrices_[name] = matrix.quantized.matrix;
+    if (!info(matrices_[name].format).quantized) {
+      if (options.weight_rate > 0) start(name + ".weight", start_floats(name));
+      apply_matrix(name);
+      continue;
+    }
     if (options.scale_rate > 0) start(name + ".scale", std::vector<float>(matrices_[name].scales.size()));
     if (options.rounding_rate > 0) start(name + ".code", places(name));
     apply_matrix(name);
@@ -74,6 +80,7 @@ bool TunedParameters::tuned(const Module& module) const {
 // In codes, zero points included, and no further from the given code than rounding allows.
 std::vector<float> TunedParameters::places(const std::string& name) const {
   const WeightMatrix& given = task_.matrices.at(name).quantized.matrix;
+  const bool pruned = task_.matrices.at(name).pruned;
   const WeightMatrix floats = task_.original.matrix(module(name));
   std::vector<float> places(static_cast<size_t>(given.rows * given.cols));
   team_.for_each(given.rows, [&](int64_t row) {
@@ -85,12 +92,34 @@ std::vector<float> TunedParameters::places(const std::string& name) const {
       const auto group = static_cast<size_t>(row * given.groups() + k / given.group_size);
       const float scale = given.scales[group], code = codes[static_cast<size_t>(k)];
       const float zero = given.zero_points.empty() ? 0 : given.zero_points[group];
-      const float place = scale != 0 ? weights[static_cast<size_t>(k)] / scale + zero : code;
+      const bool stays = scale == 0 || (pruned && code == zero);
+      const float place = stays ? code : weights[static_cast<size_t>(k)] / scale + zero;
       places[static_cast<size_t>(row * given.cols + k)] = std::clamp(place, code - reach, code + reach);
     }
   });
   task_.original.release(floats);
   return places;
+}
+
+// Sets the rows' units.
+std::vector<float> TunedParameters::start_floats(const std::string& name) {
+  const WeightMatrix& given = task_.matrices.at(name).quantized.matrix;
+  std::vector<float> weights = float_values(given, team_);
+  std::vector<float>& units = units_[name];
+  units.resize(static_cast<size_t>(given.rows));
+  team_.for_each(given.rows, [&](int64_t row) {
+    const std::span of_row(weights.data() + row * given.cols, static_cast<size_t>(given.cols));
+    double squares = 0;
+    int64_t count = 0;
+    for (const float weight : of_row) {
+      squares += static_cast<double>(weight) * static_cast<double>(weight);
+      count += weight != 0;
+    }
+    const float unit = count ? static_cast<float>(std::sqrt(squares / static_cast<double>(count))) : 0;
+    units[static_cast<size_t>(row)] = unit > 0 ? unit : 1;
+    for (float& weight : of_row) weight /= units[static_cast<size_t>(row)];
+  });
+  return weights;
 }
 
 void TunedParameters::apply_matrix(const std::string& name) {
@@ -113,6 +142,17 @@ void TunedParameters::apply_matrix(const std::string& name) {
     });
     now.codes = *codes;
     now.owned = std::move(codes);
+  }
+  if (const Parameter* weight = find(name + ".weight")) {
+    std::vector<std::byte> codes(given.codes.size());
+    team_.for_each(given.rows, [&](int64_t row) {
+      const float* const from = weight->value.data() + row * given.cols;
+      std::vector<float> of_row(from, from + given.cols);
+      for (float& value : of_row) value *= units_.at(name)[static_cast<size_t>(row)];
+      info(given.format)
+          .encode_row(of_row.data(), given.cols, codes.data() + row * row_bytes(given.format, given.cols));
+    });
+    now = with_codes(std::move(now), std::move(codes));
   }
   weights_.replace(name, {now, task_.matrices.at(name).activation_group_size});
 }
@@ -140,6 +180,18 @@ void TunedParameters::move(const ModuleGradient& gradient, int64_t step, float r
     return apply_norm(name);
   }
   const WeightMatrix& now = matrices_.at(name);
+  const bool pruned = task_.matrices.at(name).pruned;
+  if (Parameter* const weight = find(name + ".weight")) {
+    team_.for_each(now.rows, [&](int64_t row) {
+      const float unit = units_.at(name)[static_cast<size_t>(row)];
+      for (int64_t k = 0; k < now.cols; ++k) {
+        const auto i = static_cast<size_t>(row * now.cols + k);
+        if (!pruned || weight->value[i] != 0)
+          move(*weight, i, gradient.weight.row(row)[k] * unit, options_.weight_rate);
+      }
+    });
+    return apply_matrix(name);
+  }
   const WeightFormatInfo& format = info(now.format);
   const auto least = static_cast<float>(format.code_min) - reach,
              most = static_cast<float>(format.code_max) + reach;
@@ -150,12 +202,14 @@ void TunedParameters::move(const ModuleGradient& gradient, int64_t step, float r
     const float* const d = gradient.weight.row(row);
     for (int64_t g = 0; g < now.groups(); ++g) {
       const auto group = static_cast<size_t>(row * now.groups() + g);
+      const float zero = now.zero_points.empty() ? 0 : now.zero_points[group];
       const int64_t begin = g * now.group_size, end = std::min(now.cols, begin + now.group_size);
       // w = (code − zero point) · s: dL/d ln s = Σ dL/dw · w, dL/dcode = dL/dw · s.
       if (scale)
         move(*scale, group, dot(d + begin, weights.data() + begin, end - begin), options_.scale_rate);
       for (int64_t k = begin; place && k < end; ++k) {
         const auto i = static_cast<size_t>(row * now.cols + k);
+        if (pruned && place->value[i] == zero) continue;
         move(*place, i, d[k] * now.scales[group], options_.rounding_rate);
         place->value[i] = std::clamp(place->value[i], least, most);
       }

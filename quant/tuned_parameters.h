@@ -15,7 +15,9 @@ namespace whittle {
 
 //   scale of a group   its logarithm, from the given one's on: the sign stays
 //   code of a weight   a place on the grid, from where the original weight lies on it: rounded, it is the
-//   code weight of a norm   a factor, from 1 on
+//   code weight, a float    as a multiple of its row's root mean square weight of a norm   a factor, from 1
+//   on
+// What is pruned has no parameter: it stays zero.
 class TunedParameters {
  public:
   // Task, options, team and state must outlive this. Parameters are added to the state unless they are there.
@@ -38,6 +40,7 @@ class TunedParameters {
   Parameter* find(const std::string& name) const;
   const Module& module(const std::string& name) const { return *task_.original.inventory().find(name); }
   std::vector<float> places(const std::string& name) const;
+  std::vector<float> start_floats(const std::string& name);
   void apply_matrix(const std::string& name);
   void apply_norm(const std::string& name);
 
@@ -45,7 +48,8 @@ class TunedParameters {
   const TuningOptions& options_;
   const Team& team_;
   TuningState& state_;
-  std::map<std::string, WeightMatrix> matrices_;  // as weights_ has them
+  std::map<std::string, WeightMatrix> matrices_;     // as weights_ has them
+  std::map<std::string, std::vector<float>> units_;  // of a float matrix's rows
   std::map<std::string, std::vector<float>> norms_;
   ReplacedWeights weights_;
 };

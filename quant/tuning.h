@@ -31,14 +31,16 @@ struct TuningOptions {
   float scale_rate = 2e-3f;     // of a scale, as a fraction of it
   float norm_rate = 1e-3f;      // of a norm's weight, as a fraction of it
   float rounding_rate = 1e-3f;  // of a weight, in codes
+  float weight_rate = 2e-3f;    // of a weight that stays a float, as a fraction of its row's root mean square
   int64_t evaluations = 4;      // held-out measurements, the last one after the last step
   uint64_t seed = 1;            // of the windows' order
 };
 
 struct TuningTask {
   struct Matrix {
-    QuantizedMatrix quantized;
+    QuantizedMatrix quantized;  // or pruned floats
     int64_t activation_group_size = 0;
+    bool pruned = false;  // what is zero stays zero
   };
   const WeightSource& original;                // floats
   const WeightSource& written;                 // the same, as a file will hold what stays floats

@@ -75,7 +75,7 @@ void require_scales(const QuantizedMatrix& quantized, const TensorView& tensor) 
 
 void require_scales(const FolderWeights& source, const WeightSource& weights, const QuantizationPlan& plan,
                     const Team& team) {
-  for (const QuantizedModule& planned : plan.modules) {
+  for (const QuantizedModule& planned : plan.quantized()) {
     const Module& module = *source.inventory().find(plan.source_of(planned.name));
     const WeightMatrix matrix = weights.matrix(module);
     QuantizedMatrix found;

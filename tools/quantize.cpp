@@ -12,6 +12,7 @@
 #include "tools/model_options.h"
 #include "tools/options.h"
 #include "tools/progress.h"
+#include "tools/pruning_options.h"
 #include "tools/streams.h"
 #include "tools/version.h"
 
@@ -22,6 +23,7 @@ struct QuantizeOptions {
   std::string source, out, json, recipe;
   std::string weights = "int8", group_size, activations = "token", lm_head = "keep", embedding = "keep";
   std::string effort = "good", method, rotate = "none", price = "bytes";
+  PruningOptions pruning;
   CalibrationChoice calibration;
   bool asymmetric = false;
   std::vector<std::string> exclude;
@@ -38,9 +40,9 @@ constexpr int64_t best_tuning_tokens = 262144, best_block_steps = 50;
 
 // What a recipe says already.
 constexpr std::initializer_list<const char*> recipe_flags = {
-    "--weights",     "--group-size",         "--asymmetric", "--activations", "--exclude",
-    "--lm-head",     "--embedding",          "--effort",     "--method",      "--rotate",
-    "--calibration", "--calibration-tokens", "--held-out"};
+    "--weights",   "--group-size", "--asymmetric", "--activations", "--exclude",     "--lm-head",
+    "--embedding", "--effort",     "--method",     "--rotate",      "--calibration", "--calibration-tokens",
+    "--held-out",  "--sparsity",   "--pattern",    "--prune-method"};
 
 constexpr const char* rounding_alone = "rounding looks at the weights alone";
 
@@ -92,6 +94,7 @@ Recipe recipe_of(QuantizeOptions& options, const CLI::App& command) {
     refuse_void(command, {"--calibration", "--calibration-tokens", "--held-out", "--memory", "--resume"},
                 rounding_alone);
   recipe.weights = *weight_format_named(options.weights);
+  apply_pruning(options.pruning, command, "--prune-method", recipe);
   recipe.group_size = group_of(options.group_size);
   recipe.symmetric = !options.asymmetric;
   recipe.activation_group_size = group_of(options.activations);
@@ -110,7 +113,8 @@ Budget budget_of(const QuantizeOptions& options, const CLI::App& command) {
   if (options.target_bits.size() == 1) budget.bits = options.target_bits.front();
   if (!budget && options.target_bits.empty()) return budget;
   const std::string why = "a budget decides the format of each linear";
-  refuse_void(command, {"--weights", "--group-size", "--activations", "--recipe"}, why);
+  refuse_void(command, {"--weights", "--group-size", "--activations", "--recipe", "--sparsity", "--pattern"},
+              why);
   if (options.effort == "fast" || !(options.method.empty() || options.method == "gptq"))
     throw CLI::ValidationError(options.method.empty() ? "--effort" : "--method",
                                "a budget is spent by what error feedback measures");
@@ -245,6 +249,7 @@ void add_quantize(CLI::App& app) {
           "of ids; its first 16 windows count")
       ->type_name("FILE")
       ->check(not_empty());
+  add_pruning(*command, options.pruning, "--prune-method");
   CLI::Option_group* budget = command->add_option_group("Budget", "Mixed precision: at most one of");
   budget
       ->add_option("--target-bits", options.target_bits,
@@ -294,6 +299,7 @@ void add_quantize(CLI::App& app) {
       "  whittle quantize llama llama-int4 --weights int4 --group-size 32 --lm-head int8 --embedding int8\n"
       "  whittle quantize llama llama-int4 --weights int4 --calibration my-text.txt --resume\n"
       "  whittle quantize llama llama-700 --target-size 700M\n"
+      "  whittle quantize llama llama-sparse --weights int8 --pattern 2:4\n"
       "  whittle quantize llama recipes --target-bits 4.25,4.5,5,6\n"
       "  whittle quantize llama other --recipe llama-int4/recipe.json\n"
       "  whittle quantize llama llama-mixed --weights int4 --exclude 'layers\\.0\\.' --exclude down_proj");

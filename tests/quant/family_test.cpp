@@ -82,7 +82,7 @@ TEST_CASE(
       quantized(write_family(folder.path() / "float", tiny), out, recipe);
       const IndependentReader reader(out);
       QuantizationScheme scheme;
-      scheme.format = recipe.weights;
+      scheme.format = recipe.weights.value();
       scheme.strategy = recipe.group_size ? ScaleStrategy::group : ScaleStrategy::channel;
       scheme.group_size = recipe.group_size;
       scheme.symmetric = recipe.symmetric;

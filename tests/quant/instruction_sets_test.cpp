@@ -63,7 +63,7 @@ void write_results(const fs::path& models, const fs::path& out) {
                              Kind{"int6 g128", WeightFormat::int6, 128, MethodName::rtn},
                              Kind{"int5 g32", WeightFormat::int5, 32, MethodName::rtn},
                              Kind{"int4 g32", WeightFormat::int4, 32, MethodName::rtn},
-                             Kind{"gptq int8", WeightFormat::int8, 0, MethodName::gptq},
+                             Kind{"gptq int8 2:4", WeightFormat::int8, 0, MethodName::gptq},
                              Kind{"gptq int4 g32", WeightFormat::int4, 32, MethodName::gptq},
                              Kind{"awq int4 g32", WeightFormat::int4, 32, MethodName::awq},
                              Kind{"smoothquant int8", WeightFormat::int8, 0, MethodName::smoothquant}}) {
@@ -74,6 +74,8 @@ void write_results(const fs::path& models, const fs::path& out) {
       recipe.method = kind.method;
       if (kind.method == MethodName::gptq && kind.weights == WeightFormat::int4)
         recipe.block_steps = 12, recipe.tuning_tokens = 300;
+      if (kind.method == MethodName::gptq && kind.weights == WeightFormat::int8)
+        recipe.sparsity = {.keep = 2, .of = 4};
       recipe.calibration = {.source = write_windows(folder.path() / "windows.json"), .tokens = 1000};
       quantize(entry.path(), folder.path() / "out", recipe, Team(2), {"test"}, {});
       write_text(out / (name + ", " + kind.name + ", file"),

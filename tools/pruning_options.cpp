@@ -1,0 +1,46 @@
+#include "tools/pruning_options.h"
+
+#include "tools/options.h"
+
+namespace whittle {
+
+void add_pruning(CLI::App& command, PruningOptions& options, const char* method_flag) {
+  CLI::Option_group* amount = command.add_option_group("Pruning", "Weights that become zero: at most one of");
+  amount
+      ->add_option("--sparsity", options.sparsity,
+                   "This part of each linear's weights, wherever it costs least")
+      ->type_name("PART")
+      ->check(number(0, 1, "0 to 1"));
+  amount
+      ->add_option("--pattern", options.pattern,
+                   "All but N of every M inputs that lie side by side, such as 2:4 or 4:8; M up to 16")
+      ->type_name("N:M")
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            return pattern_named(text) ? "" : "expected N:M with 0 < N < M ≤ 16, found " + text;
+          },
+          ""));
+  amount->require_option(0, 1);
+  const std::vector<std::string> methods(pruning_method_names().begin(), pruning_method_names().end());
+  command
+      .add_option(method_flag, options.method,
+                  "Which weights go. magnitude: the smallest; wanda: the smallest, times the size of their "
+                  "inputs; sparsegpt: column by column, the others make good for it; alps, the default: "
+                  "searched and then fitted")
+      ->check(CLI::IsMember(methods));
+}
+
+void apply_pruning(const PruningOptions& options, const CLI::App& command, const char* method_flag,
+                   Recipe& recipe) {
+  recipe.sparsity =
+      options.pattern.empty() ? Sparsity{.zeros = options.sparsity} : pattern_named(options.pattern).value();
+  if (!recipe.sparsity) refuse_void(command, {method_flag}, "nothing is pruned");
+  const bool alone = recipe.method == MethodName::rtn;
+  recipe.pruning = alone ? PruningMethod::magnitude : PruningMethod::alps;
+  if (options.method.empty()) return;
+  recipe.pruning = *pruning_method_named(options.method);
+  if (alone && recipe.pruning != PruningMethod::magnitude)
+    throw CLI::ValidationError(method_flag, "who looks at the weights alone prunes by magnitude");
+}
+
+}  // namespace whittle

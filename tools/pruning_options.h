@@ -1,0 +1,22 @@
+#pragma once
+// What `prune` and `quantize` ask about weights that become zero.
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "quant/recipe.h"
+
+namespace whittle {
+
+struct PruningOptions {
+  double sparsity = 0;
+  std::string pattern, method;
+};
+
+// method_flag: "--method", or what else it is called beside other methods.
+void add_pruning(CLI::App& command, PruningOptions& options, const char* method_flag);
+// Into a recipe whose method is decided: one that looks at the weights alone prunes by magnitude.
+void apply_pruning(const PruningOptions& options, const CLI::App& command, const char* method_flag,
+                   Recipe& recipe);
+
+}  // namespace whittle
