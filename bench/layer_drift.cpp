@@ -143,10 +143,12 @@ Role shown_as(Role role, bool gated) {
 
 void check_shapes(const ModelSpec& baseline, const ModelSpec& model) {
   const auto shape = [](const ModelSpec& spec) {
-    return std::array{spec.num_hidden_layers, spec.hidden_size, spec.intermediate_size,
-                      spec.q_size(),          spec.kv_size(),   int64_t{spec.gated_mlp}};
+    return std::array{spec.num_hidden_layers, spec.hidden_size, spec.head_dim, spec.query_group(),
+                      int64_t{spec.gated_mlp}};
   };
-  if (shape(baseline) != shape(model))
+  bool equal = shape(baseline) == shape(model);
+  for (int64_t i = 0; equal && i < model.num_hidden_layers; ++i) equal = baseline.layer(i) == model.layer(i);
+  if (!equal)
     fail_option("baseline",
                 "the shapes of its layers differ from the model's: nothing to compare one by one");
 }
@@ -174,8 +176,9 @@ LayerDriftReport measure_layer_drift(const Model& baseline, const Model& model, 
   const bool gated = model.spec().gated_mlp;
   for (int64_t i = 0; i < model.spec().num_hidden_layers; ++i) {
     LayerDrift& layer = report.layers.emplace_back();
-    for (const Role role : linear_roles)
-      if (role != Role::gate || gated) layer.linears.push_back({.role = role});
+    const auto linears = model.layers()[static_cast<size_t>(i)].linears();
+    for (size_t at = 0; at < linear_roles.size(); ++at)
+      if (*linears[at]) layer.linears.push_back({.role = linear_roles[at]});
   }
   report.head.role = Role::head;
   const auto add_rows = [&](RelativeError& error, FloatRows y, FloatRows y0, int64_t cols) {

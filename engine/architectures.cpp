@@ -36,6 +36,7 @@ constexpr std::string_view common_fields[] = {
     "vocab_size",          "max_position_embeddings",
     "tie_word_embeddings", "bos_token_id",
     "eos_token_id",        "quantization_config",
+    layer_shapes_field,
 };
 
 // Training, generation defaults, tokens, bookkeeping, and how other programs run the model.

@@ -36,7 +36,11 @@ constexpr std::array<RoleInfo, role_count> roles = {{
 
 bool in_layers(Role role) { return role >= Role::attention_norm && role <= Role::down; }
 
-bool is_present(const ModelSpec& spec, Role role) {
+bool is_present(const ModelSpec& spec, Role role, int64_t layer) {
+  if (layer >= 0) {
+    const LayerShape shape = spec.layer(layer);
+    if ((role >= Role::mlp_norm ? shape.intermediate_size : shape.num_key_value_heads) == 0) return false;
+  }
   const bool fused = spec.qkv_layout != QkvLayout::separate;
   switch (role) {
     case Role::position_embedding: return spec.positions == Positions::learned;
@@ -54,8 +58,9 @@ bool is_present(const ModelSpec& spec, Role role) {
 }
 
 // Shape and bias by role; everything else about a module is its name.
-Module describe(const ModelSpec& spec, Role role) {
-  const int64_t hidden = spec.hidden_size, inner = spec.intermediate_size;
+Module describe(const ModelSpec& spec, Role role, int64_t layer) {
+  const int64_t hidden = spec.hidden_size, inner = layer < 0 ? 0 : spec.layer(layer).intermediate_size,
+                q_size = layer < 0 ? 0 : spec.q_size(layer), kv_size = layer < 0 ? 0 : spec.kv_size(layer);
   const bool norm_bias = spec.norm == NormType::layer;
   Module module;
   module.role = role;
@@ -73,11 +78,11 @@ Module describe(const ModelSpec& spec, Role role) {
     case Role::final_norm: is(1, hidden, norm_bias); break;
     case Role::q_norm:
     case Role::k_norm: is(1, spec.head_dim, false); break;
-    case Role::q: is(spec.q_size(), hidden, spec.qkv_bias); break;
+    case Role::q: is(q_size, hidden, spec.qkv_bias); break;
     case Role::k:
-    case Role::v: is(spec.kv_size(), hidden, spec.qkv_bias); break;
-    case Role::qkv: is(spec.q_size() + 2 * spec.kv_size(), hidden, spec.qkv_bias); break;
-    case Role::o: is(hidden, spec.q_size(), spec.attention_output_bias); break;
+    case Role::v: is(kv_size, hidden, spec.qkv_bias); break;
+    case Role::qkv: is(q_size + 2 * kv_size, hidden, spec.qkv_bias); break;
+    case Role::o: is(hidden, q_size, spec.attention_output_bias); break;
     case Role::gate:
     case Role::up: is(inner, hidden, spec.mlp_bias); break;
     case Role::down: is(hidden, inner, spec.mlp_bias); break;
@@ -107,7 +112,7 @@ Inventory::Inventory(const ModelSpec& spec, const std::function<bool(const std::
   head_name_ = name_of(names, Role::head);
 
   const auto add = [&](Role role, int32_t layer) {
-    Module module = describe(spec, role);
+    Module module = describe(spec, role, layer);
     module.layer = layer;
     const std::string prefix = layer < 0 ? base : fmt::format("{}{}{}.", base, names.layers, layer);
     module.name = role == Role::head ? head_name_ : prefix + std::string(name_of(names, role));
@@ -115,7 +120,7 @@ Inventory::Inventory(const ModelSpec& spec, const std::function<bool(const std::
   };
   const auto add_from = [&](Role first, Role last, int32_t layer) {
     for (const RoleInfo& row : roles)
-      if (row.role >= first && row.role <= last && is_present(spec, row.role)) add(row.role, layer);
+      if (row.role >= first && row.role <= last && is_present(spec, row.role, layer)) add(row.role, layer);
   };
   add_from(Role::embedding, Role::embedding_norm, -1);
   for (int32_t layer = 0; layer < spec.num_hidden_layers; ++layer) {
@@ -169,10 +174,13 @@ Inventory inventory_of(const ModelFile& file, const ModelSpec& spec) {
   return Inventory(spec, [&](const std::string& module) { return file.has_weight(module); });
 }
 
-std::vector<int64_t> fused_rows(const ModelSpec& spec, Role role) {
-  const int64_t part = role == Role::q ? 0 : role == Role::k ? 1 : 2;
-  std::vector<int64_t> rows(static_cast<size_t>(part == 0 ? spec.q_size() : spec.kv_size()));
-  const int64_t first = part == 0 ? 0 : spec.q_size() + (part - 1) * spec.kv_size();
+std::vector<int64_t> fused_rows(const ModelSpec& spec, int64_t layer, Role role) {
+  const int64_t part = role == Role::q   ? 0
+                       : role == Role::k ? 1
+                                         : 2,
+                q_size = spec.q_size(layer), kv_size = spec.kv_size(layer);
+  std::vector<int64_t> rows(static_cast<size_t>(part == 0 ? q_size : kv_size));
+  const int64_t first = part == 0 ? 0 : q_size + (part - 1) * kv_size;
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto row = static_cast<int64_t>(i);
     rows[i] = spec.qkv_layout == QkvLayout::by_part

@@ -106,7 +106,7 @@ class Inventory {
 // Names as they stand in a model's files.
 Inventory inventory_of(const ModelFile& file, const ModelSpec& spec);
 
-// The rows of a fused q, k and v projection that are those of `role`.
-std::vector<int64_t> fused_rows(const ModelSpec& spec, Role role);
+// The rows of a layer's fused q, k and v projection that are those of `role`.
+std::vector<int64_t> fused_rows(const ModelSpec& spec, int64_t layer, Role role);
 
 }  // namespace whittle

@@ -31,7 +31,8 @@ class KvCache {
  private:
   KvFormat format_;
   int64_t context_;  // a multiple of kv_block
-  int64_t head_dim_, kv_heads_;
+  int64_t head_dim_;
+  std::vector<int64_t> first_head_;          // of each layer
   Buffer<std::byte> keys_, values_;          // [layer][kv_head][context × head_dim]
   Buffer<float> key_scales_, value_scales_;  // [layer][kv_head][context], of formats with scales only
 };

@@ -17,7 +17,7 @@ void load_fused(const WeightSource& source, const Module& module, DecoderLayer& 
   const std::vector<float> biases = module.bias ? source.bias(module) : std::vector<float>();
   const std::pair<Role, Linear*> parts[] = {{Role::q, &layer.q}, {Role::k, &layer.k}, {Role::v, &layer.v}};
   for (const auto& [role, linear] : parts) {
-    const std::vector<int64_t> rows = fused_rows(source.spec(), role);
+    const std::vector<int64_t> rows = fused_rows(source.spec(), module.layer, role);
     std::vector<float> bias;
     for (const int64_t row : rows)
       if (module.bias) bias.push_back(biases[static_cast<size_t>(row)]);
@@ -53,7 +53,8 @@ DecoderLayer load_layer(const WeightSource& source, int64_t layer, const Team& t
   DecoderLayer out;
   const std::pair<Role, Norm*> norms[] = {{Role::attention_norm, &out.attention_norm},
                                           {Role::mlp_norm, &out.mlp_norm}};
-  for (const auto& [role, norm] : norms) *norm = load_norm(source, *inventory.find(layer, role));
+  for (const auto& [role, norm] : norms)
+    if (const Module* module = inventory.find(layer, role)) *norm = load_norm(source, *module);
   const std::pair<Role, std::vector<float>*> head_norms[] = {{Role::q_norm, &out.q_norm},
                                                              {Role::k_norm, &out.k_norm}};
   for (const auto& [role, norm] : head_norms)

@@ -15,11 +15,13 @@ struct Norm {
 };
 
 struct DecoderLayer {
-  Norm attention_norm, mlp_norm;      // [hidden_size]
+  Norm attention_norm, mlp_norm;      // [hidden_size]; without what stands behind one it is empty
   std::vector<float> q_norm, k_norm;  // [head_dim], empty without qk_norm
   Linear q, k, v, o;
   Linear gate, up, down;  // gate: none in a plain MLP
 
+  bool has_attention() const { return static_cast<bool>(o); }
+  bool has_mlp() const { return static_cast<bool>(down); }
   std::array<const Linear*, 7> linears() const { return {&q, &k, &v, &o, &gate, &up, &down}; }
   // That its linears ask for; 0 where inputs stay floats. Each once.
   std::vector<int64_t> activation_group_sizes() const;

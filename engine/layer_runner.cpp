@@ -72,8 +72,8 @@ void LayerRunner::place(int64_t m) {
 
 void LayerRunner::run(const Worker& worker, const DecoderLayer& layer, int32_t index) {
   show_hidden(worker, index);
-  attention_block(worker, layer, index);
-  mlp_block(worker, layer, index);
+  if (layer.has_attention()) attention_block(worker, layer, index);
+  if (layer.has_mlp()) mlp_block(worker, layer, index);
 }
 
 void LayerRunner::run_alone(const DecoderLayer& layer, int32_t index, std::span<const DecoderRow> rows,
@@ -114,7 +114,7 @@ void LayerRunner::show_input(const Worker& worker, int32_t layer, Role reader, c
 
 // Attention reads a cache once for all queries of a span, so that a span stays within the rows of one cache.
 void LayerRunner::plan_attention() {
-  const int64_t group = spec_.num_attention_heads / spec_.num_key_value_heads;
+  const int64_t group = spec_.query_group();
   query_spans_.clear();
   for (size_t first = 0, end = 0; first < rows_.size(); first = end) {
     while (end < rows_.size() && rows_[end].cache == rows_[first].cache) ++end;
@@ -184,7 +184,7 @@ void LayerRunner::attention_block(const Worker& worker, const DecoderLayer& laye
     return work;
   });
   rotate_and_store(worker, layer, index);
-  attend(worker, index);
+  attend(worker, layer, index);
   add_to_hidden(worker, Operation::o_proj, index, Role::o, layer.o, attended_);
 }
 
@@ -192,37 +192,36 @@ void LayerRunner::attention_block(const Worker& worker, const DecoderLayer& laye
 void LayerRunner::rotate_and_store(const Worker& worker, const DecoderLayer& layer, int32_t index) {
   const int64_t head_dim = spec_.head_dim, half = head_dim / 2;
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-  each(worker, Operation::rope, index, spec_.num_attention_heads + spec_.num_key_value_heads,
-       [&](Range mine) {
-         for (int64_t head = mine.begin; head < mine.end; ++head) {
-           const bool is_query = head < spec_.num_attention_heads;
-           const int64_t kv_head = head - spec_.num_attention_heads;
-           const std::vector<float>& norm = is_query ? layer.q_norm : layer.k_norm;
-           for (int64_t m = 0; m < row_count(); ++m) {
-             float* row = is_query ? q_.data() + m * q_stride_ + head * head_dim
-                                   : k_.data() + m * kv_stride_ + kv_head * head_dim;
-             if (!norm.empty()) kernels().rms_norm(row, norm.data(), head_dim, spec_.norm_eps, row);
-             if (spec_.positions == Positions::rope)
-               kernels().rope(row, cosines_.data() + m * half, sines_.data() + m * half, head_dim);
-             const DecoderRow& place = rows_[static_cast<size_t>(m)];
-             if (is_query)
-               for (int64_t d = 0; d < head_dim; ++d) row[d] *= scale;
-             else
-               kernels().store_kv(place.cache->head(index, kv_head), place.position, row,
-                                  v_.data() + m * kv_stride_ + kv_head * head_dim);
-           }
-         }
-       });
+  const int64_t kv_heads = layer.k.rows() / head_dim, heads = kv_heads * spec_.query_group();
+  each(worker, Operation::rope, index, heads + kv_heads, [&](Range mine) {
+    for (int64_t head = mine.begin; head < mine.end; ++head) {
+      const bool is_query = head < heads;
+      const int64_t kv_head = head - heads;
+      const std::vector<float>& norm = is_query ? layer.q_norm : layer.k_norm;
+      for (int64_t m = 0; m < row_count(); ++m) {
+        float* row = is_query ? q_.data() + m * q_stride_ + head * head_dim
+                              : k_.data() + m * kv_stride_ + kv_head * head_dim;
+        if (!norm.empty()) kernels().rms_norm(row, norm.data(), head_dim, spec_.norm_eps, row);
+        if (spec_.positions == Positions::rope)
+          kernels().rope(row, cosines_.data() + m * half, sines_.data() + m * half, head_dim);
+        const DecoderRow& place = rows_[static_cast<size_t>(m)];
+        if (is_query)
+          for (int64_t d = 0; d < head_dim; ++d) row[d] *= scale;
+        else
+          kernels().store_kv(place.cache->head(index, kv_head), place.position, row,
+                             v_.data() + m * kv_stride_ + kv_head * head_dim);
+      }
+    }
+  });
 }
 
-void LayerRunner::attend(const Worker& worker, int32_t index) {
+void LayerRunner::attend(const Worker& worker, const DecoderLayer& layer, int32_t index) {
   const int64_t head_dim = spec_.head_dim;
-  const int64_t group =
-      spec_.num_attention_heads / spec_.num_key_value_heads;  // query heads of a key/value head
+  const int64_t group = spec_.query_group();
   const int64_t window = spec_.window(index);
   const auto spans = static_cast<int64_t>(query_spans_.size());
   float* scores = scores_.data() + worker.index * max_queries * max_context_;
-  each(worker, Operation::attention, index, spec_.num_key_value_heads * spans, [&](Range mine) {
+  each(worker, Operation::attention, index, layer.k.rows() / head_dim * spans, [&](Range mine) {
     Work work;
     for (int64_t item = mine.begin; item < mine.end; ++item) {
       const int64_t kv_head = item / spans;

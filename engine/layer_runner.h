@@ -43,7 +43,8 @@ class LayerRunner {
               int64_t max_rows, int64_t max_context);
 
   // Layer `index` alone: hidden [rows, stride] goes in and comes out, and keys and values of that layer go to
-  // the rows' caches. The same bits as within a model. stride ≥ hidden_size.
+  // the rows' caches. The same bits as within a model. stride ≥ hidden_size. The layer may have less than the
+  // spec says: fewer heads, a narrower MLP, or neither.
   void run_alone(const DecoderLayer& layer, int32_t index, std::span<const DecoderRow> rows, float* hidden,
                  int64_t stride);
 
@@ -77,7 +78,7 @@ class LayerRunner {
  private:
   void attention_block(const Worker& worker, const DecoderLayer& layer, int32_t index);
   void rotate_and_store(const Worker& worker, const DecoderLayer& layer, int32_t index);
-  void attend(const Worker& worker, int32_t index);
+  void attend(const Worker& worker, const DecoderLayer& layer, int32_t index);
   void mlp_block(const Worker& worker, const DecoderLayer& layer, int32_t index);
   void quantize(LinearInput& input, Range rows, int64_t cols, std::initializer_list<const Linear*> readers);
   // hidden += input · Wᵀ, where `input` is quantized first.

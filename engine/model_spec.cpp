@@ -62,6 +62,30 @@ void read_sizes(const JsonFields& config, const ConfigDefaults& defaults, ModelS
   }
 }
 
+// ALiBi's slopes are those of so many heads, and say nothing of a layer that has lost some.
+void read_layers(const JsonFields& config, ModelSpec& spec) {
+  if (!config.has(layer_shapes_field)) return;
+  const nlohmann::json& layers = config.at(layer_shapes_field);
+  if (!layers.is_array() || std::ssize(layers) != spec.num_hidden_layers)
+    config.reject(layer_shapes_field,
+                  fmt::format("expected an array of num_hidden_layers = {} objects", spec.num_hidden_layers));
+  for (const nlohmann::json& json : layers) {
+    const JsonFields layer(json, fmt::format("{}: field \"{}\": layer {}", config.what(), layer_shapes_field,
+                                             spec.layers.size()));
+    const LayerShape shape = {layer.integer("intermediate_size", 0, spec.intermediate_size),
+                              layer.integer("num_key_value_heads", 0, spec.num_key_value_heads)};
+    if (shape == LayerShape{}) layer.reject("num_key_value_heads", "neither attention nor an MLP is left");
+    if (spec.positions == Positions::alibi && shape.num_key_value_heads % spec.num_key_value_heads != 0)
+      layer.reject(
+          "num_key_value_heads",
+          fmt::format("expected 0 or {}: ALiBi's slopes are those of all heads", spec.num_key_value_heads));
+    for (const auto& [name, value] : layer.object().items())
+      if (name != "intermediate_size" && name != "num_key_value_heads")
+        layer.reject(name.c_str(), "unknown for a layer");
+    spec.layers.push_back(shape);
+  }
+}
+
 int32_t token_id(const JsonFields& fields, const char* field, const nlohmann::json& value,
                  int64_t vocab_size) {
   if (!value.is_number_unsigned() || value.get<uint64_t>() >= static_cast<uint64_t>(vocab_size)) {
@@ -139,6 +163,7 @@ ModelSpec read_config(const nlohmann::json& config_json, const nlohmann::json& g
   read_sizes(config, architecture.defaults, spec);
   spec.tie_word_embeddings = config.boolean("tie_word_embeddings", architecture.defaults.tie_word_embeddings);
   architecture.read(config, spec);
+  read_layers(config, spec);
   read_token_ids(config, generation, spec);
   return spec;
 }

@@ -41,6 +41,14 @@ enum class Activation : uint8_t {
   gelu_tanh,  // v / 2 · (1 + tanh(√(2/π) · (v + 0.044715 v³))), "gelu_new"
 };
 
+// What one layer has, where layers differ. 0 of either: no MLP, or no attention, and no norm before it.
+struct LayerShape {
+  int64_t intermediate_size = 0;
+  int64_t num_key_value_heads = 0;  // each with as many query heads as in every other layer
+
+  bool operator==(const LayerShape&) const = default;
+};
+
 struct ModelSpec {
   std::string model_type;  // "llama", "mistral", "qwen2", "qwen3", "gpt2", "bloom"
   int64_t hidden_size = 0;
@@ -76,11 +84,28 @@ struct ModelSpec {
   int32_t bos_token_id = -1;           // −1: none
   std::vector<int32_t> eos_token_ids;  // generation_config.json's where it exists, else config.json's
 
+  // Where layers differ: one for each, of which none has more than the sizes above. Else empty.
+  std::vector<LayerShape> layers;
+
+  LayerShape layer(int64_t index) const {
+    return layers.empty() ? LayerShape{intermediate_size, num_key_value_heads}
+                          : layers[static_cast<size_t>(index)];
+  }
+  // Query heads that share a key/value head.
+  int64_t query_group() const { return num_attention_heads / num_key_value_heads; }
+  // Of a layer, and the most that one has.
+  int64_t q_size(int64_t layer) const { return kv_size(layer) * query_group(); }
+  int64_t kv_size(int64_t layer) const { return this->layer(layer).num_key_value_heads * head_dim; }
   int64_t q_size() const { return num_attention_heads * head_dim; }
   int64_t kv_size() const { return num_key_value_heads * head_dim; }
   // Positions that a token of `layer` may look back over, itself included; 0: all.
   int64_t window(int64_t layer) const { return layer >= max_window_layers ? sliding_window : 0; }
 };
+
+// Of config.json, ours alone: what each layer has, where layers differ. An array of num_hidden_layers objects
+// {"intermediate_size": 512, "num_key_value_heads": 2}, both up to what the model's own fields say; see
+// README.md.
+inline constexpr const char* layer_shapes_field = "whittle_layers";
 
 // Errors name the file and the field or tensor: a missing or out-of-range value, an unknown architecture, any
 // field that would change the computation in a way that we do not honour, a missing tensor, and one that the

@@ -78,6 +78,14 @@ size_t layer_end(std::string_view name) {
   return 0;
 }
 
+// What each layer has, where layers differ.
+std::string layers_text(const ModelSpec& spec) {
+  std::string text = "of each layer, neurons of the MLP + key/value heads:";
+  for (const LayerShape& layer : spec.layers)
+    text += fmt::format(" {}+{}", layer.intermediate_size, layer.num_key_value_heads);
+  return text;
+}
+
 }  // namespace
 
 Inspection inspect(const std::filesystem::path& folder, int64_t context, KvFormat kv_cache,
@@ -121,6 +129,10 @@ Inspection inspect(const std::filesystem::path& folder, int64_t context, KvForma
 
 nlohmann::json inspection_json(const Inspection& inspection) {
   const ModelSpec& spec = inspection.spec;
+  nlohmann::json layers = nlohmann::json::array();
+  for (const LayerShape& layer : spec.layers)
+    layers.push_back(
+        {{"intermediate_size", layer.intermediate_size}, {"num_key_value_heads", layer.num_key_value_heads}});
   nlohmann::json tensors = nlohmann::json::array();
   for (const InspectedTensor& tensor : inspection.tensors)
     tensors.push_back(
@@ -142,7 +154,8 @@ nlohmann::json inspection_json(const Inspection& inspection) {
             {"head_dim", spec.head_dim},
             {"vocab_size", spec.vocab_size},
             {"max_position_embeddings", spec.max_position_embeddings},
-            {"tie_word_embeddings", spec.tie_word_embeddings}}},
+            {"tie_word_embeddings", spec.tie_word_embeddings},
+            {"layers", spec.layers.empty() ? nlohmann::json(nullptr) : layers}}},
           {"tensors", tensors},
           {"weights", inspection.size.weights},
           {"bits_per_weight", inspection.size.bits_per_weight()},
@@ -180,6 +193,7 @@ std::string inspection_text(const Inspection& inspection) {
       spec.model_type, spec.num_hidden_layers, spec.hidden_size, spec.intermediate_size,
       spec.num_attention_heads, spec.num_key_value_heads, spec.head_dim, spec.vocab_size,
       spec.tie_word_embeddings ? " (tied)" : "", spec.max_position_embeddings));
+  if (!spec.layers.empty()) table.add_note(layers_text(spec));
   table.add_note(fmt::format("{} weights at {:.3f} bits; {} on disk", inspection.size.weights,
                              inspection.size.bits_per_weight(),
                              format_bytes(static_cast<double>(inspection.size.disk_bytes))));

@@ -100,11 +100,11 @@ class ScaleFinder {
     std::vector<float> scales;
     if (of_producer.hessian)
       scales =
-          awq_scales(spec, of_producer.producer, readers,
+          awq_scales(spec, layer, of_producer.producer, readers,
                      input_statistics(readers.front().name, std::move(*of_producer.hessian), team_), team_)
               .scales;
     else
-      scales = smoothquant_scales(spec, of_producer.producer, readers, of_producer.largest, smoothing);
+      scales = smoothquant_scales(spec, layer, of_producer.producer, readers, of_producer.largest, smoothing);
     for (const ScaledReader& reader : readers) source_.release(reader.weights);
     spare_kept_readers(layer, of_producer.producer, scales);
     const Module* producer = source_.inventory().find(layer, of_producer.producer);
@@ -117,7 +117,7 @@ class ScaleFinder {
   // Readers that stay floats are written in the file's type, of which F16 ends first.
   void spare_kept_readers(int64_t layer, Role producer, std::vector<float>& scales) const {
     constexpr float largest_f16 = 65504;
-    const std::vector<int64_t> channels = input_channels(source_.spec(), producer);
+    const std::vector<int64_t> channels = input_channels(source_.spec(), layer, producer);
     for (const Module& module : source_.inventory().layer(layer)) {
       if (module.kind() != ModuleKind::linear || info(module.role).input != producer ||
           plan_.find(module.name))

@@ -123,7 +123,7 @@ const OrthogonalMatrix* RotatedWeights::of_outputs(const Module& module) const {
 }
 
 std::vector<int64_t> RotatedWeights::rotated_outputs(const Module& module) const {
-  if (module.role == Role::qkv) return fused_rows(spec(), Role::v);
+  if (module.role == Role::qkv) return fused_rows(spec(), module.layer, Role::v);
   std::vector<int64_t> rows(static_cast<size_t>(module.rows));
   std::iota(rows.begin(), rows.end(), 0);
   return rows;

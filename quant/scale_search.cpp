@@ -16,10 +16,10 @@ constexpr float smallest_magnitude = 1e-4f;  // of the largest
 
 // One value a channel from one an input, where several may read a channel.
 template <class Join>
-std::vector<float> by_channel(const ModelSpec& spec, Role producer, std::span<const float> inputs,
-                              Join join) {
-  const std::vector<int64_t> channels = input_channels(spec, producer);
-  std::vector<float> values(static_cast<size_t>(scaled_channels(spec, producer)));
+std::vector<float> by_channel(const ModelSpec& spec, int64_t layer, Role producer,
+                              std::span<const float> inputs, Join join) {
+  const std::vector<int64_t> channels = input_channels(spec, layer, producer);
+  std::vector<float> values(static_cast<size_t>(scaled_channels(spec, layer, producer)));
   for (size_t k = 0; k < channels.size(); ++k) {
     float& value = values[static_cast<size_t>(channels[k])];
     value = join(value, inputs[k]);
@@ -27,9 +27,10 @@ std::vector<float> by_channel(const ModelSpec& spec, Role producer, std::span<co
   return values;
 }
 
-std::vector<float> by_input(const ModelSpec& spec, Role producer, const std::vector<float>& scales) {
+std::vector<float> by_input(const ModelSpec& spec, int64_t layer, Role producer,
+                            const std::vector<float>& scales) {
   std::vector<float> inputs;
-  for (const int64_t channel : input_channels(spec, producer))
+  for (const int64_t channel : input_channels(spec, layer, producer))
     inputs.push_back(scales[static_cast<size_t>(channel)]);
   return inputs;
 }
@@ -65,10 +66,11 @@ double loss_of(const ScaledReader& reader, const std::vector<float>& scales, con
 
 }  // namespace
 
-ScaleSearch awq_scales(const ModelSpec& spec, Role producer, std::span<const ScaledReader> readers,
-                       const InputStatistics& inputs, const Team& team) {
+ScaleSearch awq_scales(const ModelSpec& spec, int64_t layer, Role producer,
+                       std::span<const ScaledReader> readers, const InputStatistics& inputs,
+                       const Team& team) {
   // Squares, relative to the largest; of channels with several readers, their sum.
-  std::vector<float> squares = by_channel(spec, producer, inputs.importance, std::plus<float>());
+  std::vector<float> squares = by_channel(spec, layer, producer, inputs.importance, std::plus<float>());
   const float largest = *std::ranges::max_element(squares);
   ScaleSearch best;
   for (int step = 0; step < alphas; ++step) {
@@ -82,7 +84,7 @@ ScaleSearch awq_scales(const ModelSpec& spec, Role producer, std::span<const Sca
     const auto [least, most] = std::ranges::minmax_element(scales);
     const float middle = std::sqrt(*least * *most);
     for (float& scale : scales) scale /= middle;
-    const std::vector<float> of_inputs = by_input(spec, producer, scales);
+    const std::vector<float> of_inputs = by_input(spec, layer, producer, scales);
     const InputStatistics of_scaled = scaled(inputs, of_inputs);
     double loss = 0;
     for (const ScaledReader& reader : readers) loss += loss_of(reader, of_inputs, of_scaled, team);
@@ -94,7 +96,7 @@ ScaleSearch awq_scales(const ModelSpec& spec, Role producer, std::span<const Sca
   return best;
 }
 
-std::vector<float> smoothquant_scales(const ModelSpec& spec, Role producer,
+std::vector<float> smoothquant_scales(const ModelSpec& spec, int64_t layer, Role producer,
                                       std::span<const ScaledReader> readers, std::span<const float> largest,
                                       double alpha) {
   const auto larger = [](float a, float b) { return std::max(a, b); };
@@ -106,8 +108,9 @@ std::vector<float> smoothquant_scales(const ModelSpec& spec, Role producer,
       for (size_t k = 0; k < row.size(); ++k) weights[k] = std::max(weights[k], std::abs(row[k]));
     }
   }
-  std::vector<float> scales = by_channel(spec, producer, largest, larger);
-  const std::vector<float> of_weights = by_channel(spec, producer, std::span<const float>(weights), larger);
+  std::vector<float> scales = by_channel(spec, layer, producer, largest, larger);
+  const std::vector<float> of_weights =
+      by_channel(spec, layer, producer, std::span<const float>(weights), larger);
   for (size_t c = 0; c < scales.size(); ++c) {
     const double x = static_cast<double>(scales[c]), w = static_cast<double>(of_weights[c]);
     // A channel that is always zero, or that nobody reads, stays as it is.

@@ -30,12 +30,13 @@ struct ScaleSearch {
 // least; α = 0 is no scaling, so that nothing is ever lost. (The paper's search of clips comes after this,
 // and is not here.) `inputs`: of the readers, H and importance; the magnitude of an input is the root of its
 // mean square. Readers are those that will be quantized, at least one.
-ScaleSearch awq_scales(const ModelSpec& spec, Role producer, std::span<const ScaledReader> readers,
-                       const InputStatistics& inputs, const Team& team);
+ScaleSearch awq_scales(const ModelSpec& spec, int64_t layer, Role producer,
+                       std::span<const ScaledReader> readers, const InputStatistics& inputs,
+                       const Team& team);
 
 // SmoothQuant (arXiv 2211.10438), for activations of 8 bits: s = max|x|^α / max|w|^(1 − α), which makes α of
 // what is uneven in the activations uneven in the weights instead. largest: max|x| of every input.
-std::vector<float> smoothquant_scales(const ModelSpec& spec, Role producer,
+std::vector<float> smoothquant_scales(const ModelSpec& spec, int64_t layer, Role producer,
                                       std::span<const ScaledReader> readers, std::span<const float> largest,
                                       double alpha);
 

@@ -29,17 +29,17 @@ bool can_scale(const ModelSpec& spec, Role producer) {
   }
 }
 
-int64_t scaled_channels(const ModelSpec& spec, Role producer) {
-  return producer == Role::v    ? spec.kv_size()
-         : producer == Role::up ? spec.intermediate_size
+int64_t scaled_channels(const ModelSpec& spec, int64_t layer, Role producer) {
+  return producer == Role::v    ? spec.kv_size(layer)
+         : producer == Role::up ? spec.layer(layer).intermediate_size
                                 : spec.hidden_size;
 }
 
-std::vector<int64_t> input_channels(const ModelSpec& spec, Role producer) {
-  const int64_t inputs = producer == Role::v ? spec.q_size() : scaled_channels(spec, producer);
+std::vector<int64_t> input_channels(const ModelSpec& spec, int64_t layer, Role producer) {
+  const int64_t inputs = producer == Role::v ? spec.q_size(layer) : scaled_channels(spec, layer, producer);
   std::vector<int64_t> channels(static_cast<size_t>(inputs));
   std::iota(channels.begin(), channels.end(), 0);
-  const int64_t group = spec.num_attention_heads / spec.num_key_value_heads;
+  const int64_t group = spec.query_group();
   for (int64_t& channel : channels)
     if (producer == Role::v)
       channel = channel / spec.head_dim / group * spec.head_dim + channel % spec.head_dim;
@@ -48,9 +48,9 @@ std::vector<int64_t> input_channels(const ModelSpec& spec, Role producer) {
 
 void ScaledWeights::scale(int64_t layer, Role producer, std::vector<float> scales) {
   if (!can_scale(spec(), producer)) fail("the outputs of {} cannot be scaled", info(producer).name);
-  if (std::ssize(scales) != scaled_channels(spec(), producer))
+  if (std::ssize(scales) != scaled_channels(spec(), layer, producer))
     fail("{} of layer {}: expected {} scales, found {}", info(producer).name, layer,
-         scaled_channels(spec(), producer), scales.size());
+         scaled_channels(spec(), layer, producer), scales.size());
   for (const float scale : scales)
     if (!(scale > 0) || !std::isfinite(scale))
       fail("{} of layer {}: a scale of {}", info(producer).name, layer, scale);
@@ -78,7 +78,7 @@ void ScaledWeights::divide_outputs(const Module& module, std::vector<float>& val
   if (!scales) return;
   std::vector<int64_t> rows(scales->size());
   std::iota(rows.begin(), rows.end(), 0);
-  if (module.role == Role::qkv) rows = fused_rows(spec(), Role::v);
+  if (module.role == Role::qkv) rows = fused_rows(spec(), module.layer, Role::v);
   for (size_t i = 0; i < rows.size(); ++i) values[static_cast<size_t>(rows[i])] /= (*scales)[i];
 }
 
@@ -87,7 +87,7 @@ WeightMatrix ScaledWeights::matrix(const Module& module) const {
   if (!changed(module)) return weights;
   std::vector<float> of_columns, of_rows(static_cast<size_t>(module.rows), 1.0f);
   if (const std::vector<float>* scales = of_inputs(module))
-    for (const int64_t channel : input_channels(spec(), info(module.role).input))
+    for (const int64_t channel : input_channels(spec(), module.layer, info(module.role).input))
       of_columns.push_back((*scales)[static_cast<size_t>(channel)]);
   divide_outputs(module, of_rows);
 

@@ -19,9 +19,9 @@ namespace whittle {
 // v (o: query heads that share a key/value head share its scales) and up (down). Not up in a plain MLP: an
 // activation stands between.
 bool can_scale(const ModelSpec& spec, Role producer);
-int64_t scaled_channels(const ModelSpec& spec, Role producer);
+int64_t scaled_channels(const ModelSpec& spec, int64_t layer, Role producer);
 // Of every input of the producer's readers, the channel that it comes from.
-std::vector<int64_t> input_channels(const ModelSpec& spec, Role producer);
+std::vector<int64_t> input_channels(const ModelSpec& spec, int64_t layer, Role producer);
 
 class ScaledWeights final : public WeightSource {
  public:

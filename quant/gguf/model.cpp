@@ -55,6 +55,7 @@ const Dialect& dialect_of(const FolderWeights& source) {
          (source.file().folder() / "config.json").string(), what, spec.model_type);
   };
   if (found == std::end(dialects)) reject("the tensors");
+  if (!spec.layers.empty()) reject("layers that differ in what they have,");
   if (!found->any_head_size && spec.q_size() != spec.hidden_size)
     reject("heads that differ from hidden_size");
   if (!found->optional_tensors) {
@@ -93,7 +94,7 @@ std::vector<int64_t> row_order(const Module& module, const ModelSpec& spec, cons
   std::vector<int64_t> order;
   if (module.role == Role::qkv && spec.qkv_layout == QkvLayout::by_head)
     for (const Role part : {Role::q, Role::k, Role::v})
-      std::ranges::copy(fused_rows(spec, part), std::back_inserter(order));
+      std::ranges::copy(fused_rows(spec, module.layer, part), std::back_inserter(order));
   return order;
 }
 

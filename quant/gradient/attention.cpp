@@ -204,8 +204,8 @@ void for_blocks(const AttentionShape& shape, Range sequence, int64_t kv_head, Bo
 }  // namespace
 
 AttentionShape attention_shape(const ModelSpec& spec, int64_t layer) {
-  AttentionShape shape = {
-      spec.num_attention_heads, spec.num_key_value_heads, spec.head_dim, spec.window(layer), {}};
+  const int64_t kv_heads = spec.layer(layer).num_key_value_heads;
+  AttentionShape shape = {kv_heads * spec.query_group(), kv_heads, spec.head_dim, spec.window(layer), {}};
   if (spec.positions == Positions::alibi) shape.slopes = alibi_slopes(spec.num_attention_heads);
   return shape;
 }

@@ -52,17 +52,22 @@ LinearValues load_values(const WeightSource& source, const Module& module, const
 
 void load_values(const WeightSource& source, int64_t layer, const Team& team, BlockValues& values) {
   const Inventory& inventory = source.inventory();
-  for (const auto& [role, norm] : norms)
-    if (const Module* module = inventory.find(layer, role)) values.*norm = load_norm(source, *module);
+  for (const auto& [role, norm] : norms) {
+    const Module* module = inventory.find(layer, role);
+    values.*norm = module ? load_norm(source, *module) : Norm();
+  }
   for (const auto& [role, linear] : linears) {
     const Module* module = inventory.find(layer, role);
-    if (!module) continue;
+    if (!module) {
+      values.*linear = {};
+      continue;
+    }
     if (module->role == role) {
       values.*linear = load_values(source, *module, team);
       continue;
     }
     const WeightMatrix matrix = source.matrix(*module);
-    const std::vector<int64_t> rows = fused_rows(source.spec(), role);
+    const std::vector<int64_t> rows = fused_rows(source.spec(), layer, role);
     std::vector<float> bias;
     if (module->bias) {
       const std::vector<float> all = source.bias(*module);
@@ -93,7 +98,7 @@ void hand_on(const WeightSource& source, int64_t layer, const BlockValues& gradi
       std::vector<float> bias(static_cast<size_t>(module.bias ? module.rows : 0));
       for (const Role role : {Role::q, Role::k, Role::v}) {
         const LinearValues& part = gradient.*member(linears, role);
-        const std::vector<int64_t> rows = fused_rows(source.spec(), role);
+        const std::vector<int64_t> rows = fused_rows(source.spec(), layer, role);
         for (size_t i = 0; i < rows.size(); ++i) {
           std::copy_n(part.weight.row(static_cast<int64_t>(i)), module.cols, weight.row(rows[i]));
           if (module.bias) bias[static_cast<size_t>(rows[i])] = part.bias[i];
@@ -198,9 +203,14 @@ void Block::rotate_backward(const Norm& norm, const Matrix& heads, float scale, 
       [&](int64_t m, int64_t first, int64_t row) { std::copy_n(d_x.row(row), dim, d_heads.row(m) + first); });
 }
 
-// Everything up to what down reads.
-void Block::run(const BlockValues& values, int64_t layer, std::span<const Range> sequences, const Matrix& x) {
-  for (Reads* reads : {&attention_in_, &attended_, &mlp_in_, &inner_}) reads->used = 0;
+// What attention adds, and x: the stream between it and the MLP.
+void Block::run_attention(const BlockValues& values, int64_t layer, std::span<const Range> sequences,
+                          const Matrix& x) {
+  if (!values.o) {
+    middle_.reshape(x.rows(), x.cols());
+    team_.for_each(x.rows(), [&](int64_t m) { std::copy_n(x.row(m), x.cols(), middle_.row(m)); });
+    return;
+  }
   place(sequences, x.rows());
   normalise(team_, spec_, values.attention_norm, x, attention_in_.floats);
   multiply(values.q, attention_in_, q_);
@@ -211,6 +221,13 @@ void Block::run(const BlockValues& values, int64_t layer, std::span<const Range>
   attend(team_, attention_shape(spec_, layer), {turned_q_, turned_k_, v_, sequences}, attended_.floats);
   multiply(values.o, attended_, middle_);
   add(team_, middle_, x);
+}
+
+// Everything up to what down reads.
+void Block::run(const BlockValues& values, int64_t layer, std::span<const Range> sequences, const Matrix& x) {
+  for (Reads* reads : {&attention_in_, &attended_, &mlp_in_, &inner_}) reads->used = 0;
+  run_attention(values, layer, sequences, x);
+  if (!values.down) return;
   normalise(team_, spec_, values.mlp_norm, middle_, mlp_in_.floats);
   if (spec_.gated_mlp) multiply(values.gate, mlp_in_, gate_);
   multiply(values.up, mlp_in_, up_);
@@ -219,6 +236,10 @@ void Block::run(const BlockValues& values, int64_t layer, std::span<const Range>
 
 void Block::forward(const BlockValues& values, int64_t layer, std::span<const Range> sequences, Matrix& x) {
   run(values, layer, sequences, x);
+  if (!values.down) {
+    team_.for_each(x.rows(), [&](int64_t m) { std::copy_n(middle_.row(m), x.cols(), x.row(m)); });
+    return;
+  }
   multiply(values.down, inner_, x);
   add(team_, x, middle_);
 }
@@ -227,13 +248,23 @@ void Block::backward(const BlockValues& values, int64_t layer, std::span<const R
                      const Matrix& x, const std::function<bool(Role)>& wanted, Matrix& d_x,
                      BlockValues& gradient) {
   run(values, layer, sequences, x);
+  if (values.down) mlp_backward(values, wanted, d_x, gradient);
+  if (values.o) attention_backward(values, layer, sequences, x, wanted, d_x, gradient);
+}
+
+void Block::mlp_backward(const BlockValues& values, const std::function<bool(Role)>& wanted, Matrix& d_x,
+                         BlockValues& gradient) {
   multiply_backward(values.down, inner_, d_x, wanted(Role::down), false, d_update_, gradient.down);
   activate_backward(team_, spec_, gate_, up_, d_update_, d_gate_, d_up_);
   multiply_backward(values.up, mlp_in_, d_up_, wanted(Role::up), false, d_update_, gradient.up);
   if (spec_.gated_mlp)
     multiply_backward(values.gate, mlp_in_, d_gate_, wanted(Role::gate), true, d_update_, gradient.gate);
   normalise_backward(team_, spec_, values.mlp_norm, middle_, d_update_, d_x, gradient.mlp_norm);
+}
 
+void Block::attention_backward(const BlockValues& values, int64_t layer, std::span<const Range> sequences,
+                               const Matrix& x, const std::function<bool(Role)>& wanted, Matrix& d_x,
+                               BlockValues& gradient) {
   multiply_backward(values.o, attended_, d_x, wanted(Role::o), false, d_update_, gradient.o);
   attend_backward(team_, attention_shape(spec_, layer), {turned_q_, turned_k_, v_, sequences}, d_update_,
                   d_q_, d_k_, d_v_);

@@ -75,6 +75,13 @@ class Block {
   void multiply_backward(const LinearValues& linear, Reads& reads, const Matrix& d_y, bool wanted, bool more,
                          Matrix& d_x, LinearValues& gradient);
   void run(const BlockValues& values, int64_t layer, std::span<const Range> sequences, const Matrix& x);
+  void run_attention(const BlockValues& values, int64_t layer, std::span<const Range> sequences,
+                     const Matrix& x);
+  void mlp_backward(const BlockValues& values, const std::function<bool(Role)>& wanted, Matrix& d_x,
+                    BlockValues& gradient);
+  void attention_backward(const BlockValues& values, int64_t layer, std::span<const Range> sequences,
+                          const Matrix& x, const std::function<bool(Role)>& wanted, Matrix& d_x,
+                          BlockValues& gradient);
   void place(std::span<const Range> sequences, int64_t rows);
   void rotate(const Norm& norm, const Matrix& heads, float scale, Matrix& out);
   void rotate_backward(const Norm& norm, const Matrix& heads, float scale, Matrix& d_heads, Norm& d_norm);

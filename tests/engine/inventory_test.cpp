@@ -96,7 +96,7 @@ TEST_CASE("The rows of a fused projection are each of q, k and v once") {
     spec.qkv_layout = layout;
     std::vector<int64_t> all;
     for (const Role role : {Role::q, Role::k, Role::v})
-      std::ranges::copy(fused_rows(spec, role), std::back_inserter(all));
+      std::ranges::copy(fused_rows(spec, 0, role), std::back_inserter(all));
     if (layout == QkvLayout::by_part) CHECK(std::ranges::is_sorted(all));
     std::ranges::sort(all);
     std::vector<int64_t> each(36);
@@ -104,7 +104,7 @@ TEST_CASE("The rows of a fused projection are each of q, k and v once") {
     CHECK(all == each);
   }
   // BLOOM: [head, 3, head_dim].
-  CHECK(fused_rows(spec, Role::k) == std::vector<int64_t>{4, 5, 6, 7, 16, 17, 18, 19, 28, 29, 30, 31});
+  CHECK(fused_rows(spec, 0, Role::k) == std::vector<int64_t>{4, 5, 6, 7, 16, 17, 18, 19, 28, 29, 30, 31});
 }
 
 TEST_CASE("ALiBi's slopes are powers of 2^(-8 / heads), and between them where heads are no power of two") {

@@ -118,7 +118,7 @@ TEST_CASE("Heads are rotated each by itself: no row of v reaches another head") 
     const auto cols = static_cast<size_t>(qkv.cols);
     const auto rows_of = [&](const std::vector<float>& values, Role role) {
       std::vector<float> rows;
-      for (const int64_t row : fused_rows(source.spec(), role))
+      for (const int64_t row : fused_rows(source.spec(), 0, role))
         rows.insert(rows.end(), values.begin() + row * qkv.cols, values.begin() + (row + 1) * qkv.cols);
       return rows;
     };

@@ -84,16 +84,16 @@ TEST_CASE("AWQ's scales lose what they say, and never more than none") {
   for (const Role producer : {Role::attention_norm, Role::v, Role::up})
     for (const float louder : {0.0f, 1.0f, 30.0f}) {
       CAPTURE(info(producer).name, louder);
-      const std::vector<int64_t> channels = input_channels(spec, producer);
+      const std::vector<int64_t> channels = input_channels(spec, 0, producer);
       const int64_t cols = std::ssize(channels);
       SplitMix64 random(9);
       const InputStatistics inputs = statistics(cols, louder, team);
       const std::vector<ScaledReader> readers = {{"a", random_matrix(7, cols, random), int4_groups(16)},
                                                  {"b", random_matrix(3, cols, random), int4_groups(32)},
                                                  {"c", random_matrix(1, cols, random), int4_groups(16)}};
-      const ScaleSearch found = awq_scales(spec, producer, readers, inputs, team);
-      CHECK(found.scales == awq_scales(spec, producer, readers, inputs, Team(1)).scales);
-      REQUIRE(std::ssize(found.scales) == scaled_channels(spec, producer));
+      const ScaleSearch found = awq_scales(spec, 0, producer, readers, inputs, team);
+      CHECK(found.scales == awq_scales(spec, 0, producer, readers, inputs, Team(1)).scales);
+      REQUIRE(std::ssize(found.scales) == scaled_channels(spec, 0, producer));
       const auto loss = [&](const std::vector<float>& scales) {
         std::vector<float> of_inputs;
         for (const int64_t channel : channels) of_inputs.push_back(scales[static_cast<size_t>(channel)]);
@@ -122,7 +122,7 @@ TEST_CASE("Inputs that are never anything but zero are scaled by one") {
   hessian.add(team, {2, 33, zeros.data()});
   const InputStatistics inputs = input_statistics("test", std::move(hessian), {}, team);
   const std::vector<ScaledReader> readers = {{"a", random_matrix(3, 33, random), int4_groups(16)}};
-  const ScaleSearch found = awq_scales(small_spec(), Role::attention_norm, readers, inputs, team);
+  const ScaleSearch found = awq_scales(small_spec(), 0, Role::attention_norm, readers, inputs, team);
   CHECK(found.scales == std::vector<float>(33, 1.0f));
   CHECK(found.loss == 0);
 }
@@ -131,7 +131,7 @@ TEST_CASE("SmoothQuant's scales make channels as uneven in the activations as in
   SplitMix64 random(9);
   const ModelSpec spec = small_spec();
   for (const Role producer : {Role::mlp_norm, Role::v}) {
-    const std::vector<int64_t> channels = input_channels(spec, producer);
+    const std::vector<int64_t> channels = input_channels(spec, 0, producer);
     const int64_t cols = std::ssize(channels);
     const std::vector<ScaledReader> readers = {{"a", random_matrix(7, cols, random), {}},
                                                {"b", random_matrix(3, cols, random), {}}};
@@ -139,9 +139,9 @@ TEST_CASE("SmoothQuant's scales make channels as uneven in the activations as in
     for (int64_t k = 0; k < cols; ++k) largest.push_back(random.uniform(0.1f, 40));
     largest[2] = 0;
     if (producer == Role::v) largest[2 + 6] = 0;  // the other head that reads it
-    const std::vector<float> half = smoothquant_scales(spec, producer, readers, largest, 0.5);
-    const std::vector<float> activations = smoothquant_scales(spec, producer, readers, largest, 1);
-    for (int64_t c = 0; c < scaled_channels(spec, producer); ++c) {
+    const std::vector<float> half = smoothquant_scales(spec, 0, producer, readers, largest, 0.5);
+    const std::vector<float> activations = smoothquant_scales(spec, 0, producer, readers, largest, 1);
+    for (int64_t c = 0; c < scaled_channels(spec, 0, producer); ++c) {
       float x = 0, w = 0;
       for (int64_t k = 0; k < cols; ++k) {
         if (channels[static_cast<size_t>(k)] != c) continue;

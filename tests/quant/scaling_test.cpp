@@ -21,7 +21,7 @@ constexpr double rounding = 60 * 30 * 0x1p-24;
 
 std::vector<float> some_scales(const ModelSpec& spec, Role producer, uint64_t seed) {
   SplitMix64 random(seed);
-  std::vector<float> scales(static_cast<size_t>(scaled_channels(spec, producer)));
+  std::vector<float> scales(static_cast<size_t>(scaled_channels(spec, 0, producer)));
   for (float& scale : scales) scale = std::exp2(random.uniform(-3, 3));
   return scales;
 }

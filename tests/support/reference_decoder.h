@@ -102,6 +102,24 @@ class ReferenceDecoder {
 
   Rows block(int64_t layer, Rows x) const {
     const auto find = [&](Role role) { return inventory_.find(layer, role); };
+    if (find(Role::o)) attention(layer, x);
+    for (size_t t = 0; t < x.size() && find(Role::down); ++t) {
+      const std::vector<double> input = normalised(*find(Role::mlp_norm), x[t]);
+      std::vector<double> inner = linear(*find(Role::up), input);
+      if (spec_.gated_mlp) {
+        const std::vector<double> gate = linear(*find(Role::gate), input);
+        for (size_t i = 0; i < inner.size(); ++i) inner[i] *= reference_activation(spec_.activation, gate[i]);
+      } else {
+        for (double& value : inner) value = reference_activation(spec_.activation, value);
+      }
+      add(x[t], linear(*find(Role::down), inner));
+    }
+    return x;
+  }
+
+ private:
+  void attention(int64_t layer, Rows& x) const {
+    const auto find = [&](Role role) { return inventory_.find(layer, role); };
     Rows q, k, v;
     for (size_t t = 0; t < x.size(); ++t) {
       const std::vector<double> input = normalised(*find(Role::attention_norm), x[t]);
@@ -110,9 +128,8 @@ class ReferenceDecoder {
       v.push_back(projected(layer, Role::v, input));
       for (double& value : q[t]) value /= std::sqrt(static_cast<double>(spec_.head_dim));
     }
-    const auto dim = static_cast<size_t>(spec_.head_dim),
-               heads = static_cast<size_t>(spec_.num_attention_heads);
-    const size_t group = heads / static_cast<size_t>(spec_.num_key_value_heads);
+    const auto dim = static_cast<size_t>(spec_.head_dim), group = static_cast<size_t>(spec_.query_group()),
+               heads = static_cast<size_t>(spec_.layer(layer).num_key_value_heads) * group;
     const std::vector<float> slopes = spec_.positions == Positions::alibi
                                           ? alibi_slopes(spec_.num_attention_heads)
                                           : std::vector<float>(heads);
@@ -130,22 +147,8 @@ class ReferenceDecoder {
                               static_cast<size_t>(spec_.window(layer)), static_cast<double>(slopes[head]));
       for (size_t t = 0; t < x.size(); ++t) mixed[t].insert(mixed[t].end(), out[t].begin(), out[t].end());
     }
-    for (size_t t = 0; t < x.size(); ++t) {
-      add(x[t], linear(*find(Role::o), mixed[t]));
-      const std::vector<double> input = normalised(*find(Role::mlp_norm), x[t]);
-      std::vector<double> inner = linear(*find(Role::up), input);
-      if (spec_.gated_mlp) {
-        const std::vector<double> gate = linear(*find(Role::gate), input);
-        for (size_t i = 0; i < inner.size(); ++i) inner[i] *= reference_activation(spec_.activation, gate[i]);
-      } else {
-        for (double& value : inner) value = reference_activation(spec_.activation, value);
-      }
-      add(x[t], linear(*find(Role::down), inner));
-    }
-    return x;
+    for (size_t t = 0; t < x.size(); ++t) add(x[t], linear(*find(Role::o), mixed[t]));
   }
-
- private:
   static void add(std::vector<double>& x, const std::vector<double>& y) {
     for (size_t i = 0; i < x.size(); ++i) x[i] += y[i];
   }
@@ -170,7 +173,8 @@ class ReferenceDecoder {
     const std::vector<double> all = linear(module, x);
     if (module.role != Role::qkv) return all;
     std::vector<double> part;
-    for (const int64_t index : fused_rows(spec_, role)) part.push_back(all[static_cast<size_t>(index)]);
+    for (const int64_t index : fused_rows(spec_, layer, role))
+      part.push_back(all[static_cast<size_t>(index)]);
     return part;
   }
   std::vector<double> rotated(std::vector<double> heads, const Module* norm, size_t position) const {
