@@ -28,17 +28,17 @@ Buffer<float> RowBatch::transposed(const Team& team) const {
 
 namespace {
 
-// sums [cols, cols] += left · rightᵀ, both [cols, rows]. upper: of each panel's columns only the rows up to
-// its last one. products: room for it, taken at the first call.
-void add_products(const Team& team, const Buffer<float>& left, const Buffer<float>& right, int64_t cols,
+// sums [outputs, cols] += left · rightᵀ, [outputs, rows] and [cols, rows]. upper: of each panel's columns only
+// the rows up to its last one. products: room for it, taken at the first call.
+void add_products(const Team& team, const Buffer<float>& left, const Buffer<float>& right, int64_t rows,
                   bool upper, Buffer<float>& products, std::vector<double>& sums) {
-  const int64_t rows = left.size() / cols;
+  const int64_t outputs = left.size() / rows, cols = right.size() / rows;
   const PackedWeight packed = packed_floats(team, right.data(), cols, rows);
   const int64_t stride = packed.padded_rows();
-  if (products.size() == 0) products = Buffer<float>(cols * stride, true);
+  if (products.size() == 0) products = Buffer<float>(outputs * stride, true);
   team.for_each(packed.panel_count(), [&](int64_t panel) {
     const int64_t begin = panel * panel_rows, end = std::min(cols, begin + panel_rows),
-                  used = upper ? end : cols;
+                  used = upper ? end : outputs;
     kernels().matmul_float(packed, {used, rows, left.data()}, {panel, panel + 1}, {products.data(), stride});
     for (int64_t m = 0; m < used; ++m)
       for (int64_t n = begin; n < end; ++n)
@@ -59,7 +59,7 @@ void Hessian::add_batch(const Team& team) {
   if (batch_.count() == 0) return;
   // H is the product of the transposed rows with themselves.
   const Buffer<float> inputs = batch_.transposed(team);
-  add_products(team, inputs, inputs, cols_, true, products_, sums_);
+  add_products(team, inputs, inputs, batch_.count(), true, products_, sums_);
   rows_seen_ += batch_.count();
   batch_.clear();
 }
@@ -77,20 +77,20 @@ std::vector<float> Hessian::mean(const Team& team) {
   return mean;
 }
 
-void CrossMoment::add(const Team& team, FloatRows rows, FloatRows original) {
-  for (int64_t first = 0; first < rows.rows;) {
-    now_.take(rows, first);
-    first += original_.take(original, first);
-    if (now_.full()) add_batch(team);
+void CrossMoment::add(const Team& team, FloatRows x, FloatRows y) {
+  for (int64_t first = 0; first < x.rows;) {
+    x_.take(x, first);
+    first += y_.take(y, first);
+    if (x_.full()) add_batch(team);
   }
 }
 
 void CrossMoment::add_batch(const Team& team) {
-  if (now_.count() == 0) return;
-  add_products(team, now_.transposed(team), original_.transposed(team), cols_, false, products_, sums_);
-  rows_seen_ += now_.count();
-  now_.clear();
-  original_.clear();
+  if (x_.count() == 0) return;
+  add_products(team, x_.transposed(team), y_.transposed(team), x_.count(), false, products_, sums_);
+  rows_seen_ += x_.count();
+  x_.clear();
+  y_.clear();
 }
 
 std::vector<float> CrossMoment::mean(const Team& team) {
@@ -98,8 +98,9 @@ std::vector<float> CrossMoment::mean(const Team& team) {
   products_ = {};
   std::vector<float> mean(sums_.size());
   const double factor = rows_seen_ ? 1.0 / static_cast<double>(rows_seen_) : 0;
-  team.for_each(cols_, [&](int64_t m) {
-    for (int64_t i = m * cols_; i < (m + 1) * cols_; ++i)
+  const int64_t cols = y_.cols();
+  team.for_each(x_.cols(), [&](int64_t m) {
+    for (int64_t i = m * cols; i < (m + 1) * cols; ++i)
       mean[static_cast<size_t>(i)] = static_cast<float>(sums_[static_cast<size_t>(i)] * factor);
   });
   return mean;

@@ -19,6 +19,7 @@ class RowBatch {
   explicit RowBatch(int64_t cols) : cols_(cols) {}
   // How many of `rows`, from `first` on, it has taken: those that there was room for.
   int64_t take(FloatRows rows, int64_t first);
+  int64_t cols() const { return cols_; }
   bool full() const { return count_ == most_rows; }
   int64_t count() const { return count_; }
   // Each input's values side by side, [cols, count()].
@@ -51,24 +52,25 @@ class Hessian {
   std::vector<double> sums_;  // [cols, cols]; of a panel's columns, the rows up to its last one
 };
 
-// G = Σ x x₀ᵀ of inputs x and of those x₀ that the unquantized model has in their place.
+// G = Σ x yᵀ, of inputs x and of those y that the unquantized model has in their place, or of whatever else
+// comes row by row.
 class CrossMoment {
  public:
-  explicit CrossMoment(int64_t cols)
-      : cols_(cols), now_(cols), original_(cols), sums_(static_cast<size_t>(cols * cols)) {}
+  explicit CrossMoment(int64_t cols) : CrossMoment(cols, cols) {}
+  CrossMoment(int64_t x_cols, int64_t y_cols)
+      : x_(x_cols), y_(y_cols), sums_(static_cast<size_t>(x_cols * y_cols)) {}
 
   // As many rows of both; sums as in Hessian.
-  void add(const Team& team, FloatRows rows, FloatRows original);
+  void add(const Team& team, FloatRows x, FloatRows y);
 
-  // [cols of x, cols of x₀], divided by the rows seen.
+  // [cols of x, cols of y], divided by the rows seen.
   std::vector<float> mean(const Team& team);
 
  private:
   void add_batch(const Team& team);
 
-  int64_t cols_;
   int64_t rows_seen_ = 0;
-  RowBatch now_, original_;
+  RowBatch x_, y_;
   Buffer<float> products_;
   std::vector<double> sums_;
 };

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 
 #include "bench/drift.h"
 #include "engine/weight_source.h"
@@ -21,7 +22,7 @@ class Judge {
         const Team& team, const StageProgress& progress);
 
   // A model, from its embedding over its layers to its head, no more of it in memory at a time than who calls
-  // has; with keys and values in f16.
+  // has; with keys and values in f16. It may have fewer or smaller layers than the original.
   void begin(const WeightSource& model);
   void pass(const DecoderLayer& layer, int64_t index);
   DriftReport end(const WeightSource& model);
@@ -30,7 +31,9 @@ class Judge {
   const WeightSource& original_;
   const Windows& windows_;
   const Team& team_;
-  TokenStream baseline_, model_;
+  const std::filesystem::path spill_folder_;
+  TokenStream baseline_;
+  std::optional<TokenStream> model_;
 };
 
 }  // namespace whittle

@@ -11,6 +11,8 @@ namespace {
 // Linears that the table names; JSON has them all.
 constexpr size_t shown_linears = 5;
 
+}  // namespace
+
 nlohmann::json held_out_json(const DriftReport& drift) {
   return {{"tokens", drift.tokens_scored},
           {"windows", drift.windows},
@@ -26,6 +28,8 @@ std::string held_out_text(const DriftReport& drift) {
                      format_fixed(drift.baseline_perplexity(), 4), format_fixed(drift.model_perplexity(), 4),
                      format_signed(drift.perplexity_increase_percent().mean, 2));
 }
+
+namespace {
 
 std::string worst_text(const char* title, std::span<const QuantizedWeights::ModuleError> errors) {
   Table table(

@@ -15,6 +15,10 @@ namespace whittle {
 nlohmann::json quantization_json(const QuantizationReport& report);
 std::string quantization_text(const QuantizationReport& report);
 
+// What held-out text says of any model: mean KL and perplexities against the original.
+nlohmann::json held_out_json(const DriftReport& drift);
+std::string held_out_text(const DriftReport& drift);
+
 // A list of points: target_bits, bits_per_weight, predicted_kl, tuning_tokens, held_out.
 nlohmann::json frontier_json(std::span<const FrontierPoint> points);
 std::string frontier_text(std::span<const FrontierPoint> points);

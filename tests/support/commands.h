@@ -64,6 +64,8 @@ inline Outcome succeed(std::vector<std::string> arguments) {
 // A run of every subcommand, each of which prints something; folders and files are written into `folder`.
 inline std::vector<std::vector<std::string>> all_commands(const std::filesystem::path& folder) {
   return {{"quantize", reference_model(), folder / "int8", "--effort", "fast", "--threads", "1"},
+          {"prune", reference_model(), folder / "short", "--drop-kv-heads", "1", "--no-fit", "--calibration",
+           story(), "--calibration-tokens", "512", "--threads", "1"},
           {"export", reference_model(), folder / "model.gguf", "--threads", "1"},
           {"generate", int8_model(), "--prompt", "Once", "--max-tokens", "3", "--threads", "1"},
           bench_arguments(),

@@ -16,8 +16,9 @@ using nlohmann::json;
 
 namespace {
 
-const std::vector<std::string> commands = {"quantize", "export",  "generate", "bench",      "drift",
-                                           "tokenize", "inspect", "machine",  "synthesize", "completion"};
+const std::vector<std::string> commands = {"quantize", "prune",      "export",    "generate",
+                                           "bench",    "drift",      "tokenize",  "inspect",
+                                           "machine",  "synthesize", "completion"};
 
 bool loads(const fs::path& folder) {
   const TemporaryFolder ids;
@@ -50,6 +51,12 @@ TEST_CASE("Wrong usage is exit code 2, said on standard error alone") {
       {"quantize", reference_model()},
       {"quantize", reference_model(), "out", "--weights", "int3"},
       {"quantize", reference_model(), "out", "--group-size", "7"},
+      {"prune", reference_model(), "out"},
+      {"prune", reference_model(), "out", "--mlp-width", "1.5"},
+      {"prune", reference_model(), "out", "--mlp-width", "0.5", "--drop-blocks", "1"},
+      {"prune", reference_model(), "out", "--drop-blocks", "1", "--parts", "blocks"},
+      {"prune", reference_model(), "out", "--max-kl", "0.1", "--alike"},
+      {"prune", reference_model(), "out", "--recipe", "a.json", "--no-fit"},
       {"drift", reference_model(), "--text", story()},
       {"drift", reference_model(), "--baseline", reference_model()},
       {"generate", reference_model()},

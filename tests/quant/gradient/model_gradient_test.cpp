@@ -11,6 +11,7 @@
 #include "quant/quantized_matrix.h"
 #include "quant/replaced_weights.h"
 #include "tests/support/paths.h"
+#include "tests/support/pruned_folders.h"
 #include "tests/support/reference_decoder.h"
 #include "tests/support/tiny_families.h"
 
@@ -64,6 +65,19 @@ std::vector<Case> cases() {
            {{"use_sliding_window", true}, {"sliding_window", 2}, {"max_window_layers", 1}}),
       tiny("Qwen3", {.architecture = "Qwen3ForCausalLM", .attention_bias = true}),
   };
+  for (const bool attention : {true, false})
+    all.push_back({"Layers that differ", [=](const fs::path& folder) {
+                     const fs::path whole = folder / "whole";
+                     fs::create_directory(whole);
+                     write_tiny_model(whole, {.num_hidden_layers = 3,
+                                              .num_attention_heads = 4,
+                                              .num_key_value_heads = 2,
+                                              .attention_bias = true});
+                     const std::vector<int64_t> some = {0, 2, 3, 7, 8, 15}, both = {0, 1};
+                     write_pruned(whole, folder,
+                                  {{some, {1}}, attention ? Kept{{}, both} : Kept{some, {}}, {some, both}},
+                                  false);
+                   }});
   for (const bool gpt2 : {true, false})
     for (const bool tied : {true, false})
       all.push_back({gpt2 ? "GPT-2" : "BLOOM", [=](const fs::path& folder) {

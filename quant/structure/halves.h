@@ -1,0 +1,44 @@
+#pragma once
+// Attention and MLP of a layer as layers of their own: one after the other they are the layer. And what else
+// those share that exchange them.
+
+#include <algorithm>
+#include <array>
+#include <utility>
+#include <vector>
+
+#include "engine/layer.h"
+
+namespace whittle {
+
+// The roles of those linears that write to the residual stream.
+inline constexpr std::array<Role, 2> half_ends = {Role::o, Role::down};
+
+// Attention, MLP; empty where the layer has none.
+using Halves = std::array<DecoderLayer, 2>;
+inline Halves halves_of(DecoderLayer layer) {
+  Halves halves;
+  DecoderLayer& mlp = halves[1];
+  mlp.mlp_norm = std::exchange(layer.mlp_norm, {});
+  mlp.gate = std::exchange(layer.gate, {});
+  mlp.up = std::exchange(layer.up, {});
+  mlp.down = std::exchange(layer.down, {});
+  halves[0] = std::move(layer);
+  return halves;
+}
+
+// The values of a matrix of floats, row by row.
+inline std::vector<float> float_values(const WeightSource& source, const Module& module, const Team& team) {
+  std::vector<float> values(static_cast<size_t>(module.rows * module.cols));
+  const WeightMatrix matrix = source.matrix(module);
+  team.for_each(module.rows, [&](int64_t row) { matrix.decode_row(row, values.data() + row * module.cols); });
+  source.release(matrix);
+  return values;
+}
+
+// Of so many windows of calibration text, those that weights are fitted on: the last eighth judges.
+inline size_t learned_windows(size_t windows) {
+  return windows - (windows > 1 ? std::max<size_t>(1, windows / 8) : 0);
+}
+
+}  // namespace whittle

@@ -1,0 +1,236 @@
+#include "quant/structure/prune.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+
+#include "engine/files/float_tensor.h"
+#include "engine/files/json_file.h"
+#include "engine/files/output_folder.h"
+#include "engine/files/safetensors_writer.h"
+#include "engine/kv_cache.h"
+#include "kernels/error.h"
+#include "quant/judge.h"
+#include "quant/recipe_file.h"
+#include "quant/structure/shape_search.h"
+#include "quant/weight_checks.h"
+
+namespace whittle {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Linears of the layers are floats: codes cannot be fitted.
+void require_floats(const FolderWeights& source) {
+  for (const Module& module : source.inventory().modules())
+    if (module.matrix() && source.file().is_quantized(module.name))
+      fail("{}: {} is quantized: what is pruned are floats, and quantized afterwards",
+           source.file().folder().string(), quote(module.name));
+}
+
+class PruneRun {
+ public:
+  PruneRun(const fs::path& source, const PruneRecipe& recipe, const Team& team, const PruneOptions& options,
+           const Progress& progress)
+      : source_(source), recipe_(recipe), team_(team), options_(options), progress_(progress) {
+    require_floats(source_);
+    if (!recipe.layers.empty()) check_kept(source_.spec(), recipe.layers);
+    report_.before = shapes_of(source_.spec());
+  }
+
+  PruneReport run(const fs::path& folder, OutputFolder& out) {
+    spill_ = folder;
+    stage("check", [&](const StageProgress&) { require_finite_model(source_, team_); });
+    draw_text();
+    stage("held-out text", [&](const StageProgress& progress) {
+      if (text_.held_out.ids.empty()) return;
+      judge_.emplace(source_, text_.held_out,
+                     spill_folder(source_.spec(), text_.held_out_tokens(), options_.memory, spill_), team_,
+                     progress);
+    });
+    if (recipe_.max_kl && !judge_)
+      fail("{}: text of one window, where one more is needed to judge the result by", text_.from);
+    if (recipe_.layers.empty())
+      recipe_.layers = search_shapes({source_, recipe_, text_, options_.memory, spill_, team_,
+                                      [this](const Shapes& shapes) { return judged(shapes); },
+                                      [this](const std::string& name) { return watched(name); }});
+    if (!best_ || best_->weights.shapes() != recipe_.layers) judged(recipe_.layers);
+    end_stage();
+    write(folder);
+    out.commit(best_->weights.config());
+    return std::move(report_);
+  }
+
+ private:
+  template <class Body>
+  void stage(const std::string& name, Body body) {
+    body(watched(name));
+    end_stage();
+  }
+  // Progress of a stage that begins, which ends with the next.
+  StageProgress watched(const std::string& name) {
+    end_stage();
+    stage_ = name;
+    began_ = std::chrono::steady_clock::now();
+    return [this, name](int64_t done, int64_t total, const std::string& what) {
+      if (progress_) progress_(name, done, total, what);
+    };
+  }
+  void end_stage() {
+    if (stage_.empty()) return;
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - began_;
+    report_.stages.push_back({stage_, taken.count()});
+    stage_.clear();
+  }
+
+  void draw_text() {
+    stage("calibration text", [&](const StageProgress& progress) {
+      text_ = calibration_text(recipe_.calibration, source_, options_.memory, team_,
+                               [&](int64_t done, int64_t total) { progress(done, total, "tokens"); });
+      if (!recipe_.calibration.held_out.empty()) text_.held_out = held_out_text(recipe_.calibration, source_);
+    });
+    const auto seen = [&](const std::vector<int32_t>& window) {
+      return std::ranges::find(text_.windows, window) != text_.windows.end();
+    };
+    if (std::ranges::any_of(text_.held_out.ids, seen))
+      fail("{}: text to judge by, of which {} has seen a part", recipe_.calibration.held_out, text_.from);
+  }
+
+  // Makes the model of these shapes, which is kept while it is the smallest within the limit.
+  double judged(const Shapes& shapes) {
+    const StageProgress progress = watched("layers");
+    RestoredModel model =
+        restore(source_, shapes, text_.windows,
+                {.fitted = recipe_.fitted, .memory = options_.memory, .spill = spill_}, team_, progress);
+    std::optional<DriftReport> drift;
+    if (judge_) {
+      judge_->begin(model.weights);
+      for (int64_t i = 0; i < model.weights.spec().num_hidden_layers; ++i)
+        judge_->pass(load_layer(model.weights, i, team_), i);
+      drift = judge_->end(model.weights);
+    }
+    const double kl = drift ? drift->kl.mean : 0;
+    if (!recipe_.max_kl || kl <= *recipe_.max_kl) {
+      best_.emplace(std::move(model));
+      report_.held_out = drift;
+    }
+    return kl;
+  }
+
+  std::map<std::string, std::string> provenance() const {
+    std::map<std::string, std::string> metadata = {
+        {"format", "pt"},
+        {"whittle.version", options_.version},
+        {"whittle.recipe", recipe_.text()},
+        {"whittle.method", "structured pruning; calibration: " + text_.source()}};
+    if (const auto& held_out = report_.held_out)
+      metadata["whittle.held_out"] =
+          fmt::format("mean KL {:.6f}, perplexity {:.4f} from {:.4f}, over {} tokens in {} windows",
+                      held_out->kl.mean, held_out->model_perplexity(), held_out->baseline_perplexity(),
+                      held_out->tokens_scored, held_out->windows);
+    return metadata;
+  }
+
+  struct Part {
+    const Module* module;
+    bool bias;
+    TensorInfo info;
+  };
+  std::vector<Part> parts() const {
+    std::vector<Part> parts;
+    const PrunedWeights& model = best_->weights;
+    for (const Module& module : model.inventory().modules()) {
+      const std::string origin = model.origin(module).name;
+      std::vector<int64_t> shape = {module.cols};
+      if (module.matrix()) shape.insert(shape.begin(), module.rows);
+      if (module.transposed) std::ranges::reverse(shape);
+      parts.push_back(
+          {&module, false, {module.name + ".weight", source_.file().get(origin + ".weight").dtype, shape}});
+      if (module.bias)
+        parts.push_back({&module,
+                         true,
+                         {module.name + ".bias",
+                          source_.file().get(origin + ".bias").dtype,
+                          {module.matrix() ? module.rows : module.cols}}});
+    }
+    return parts;
+  }
+
+  void write(const fs::path& folder) {
+    const StageProgress progress = watched("writing");
+    const PrunedWeights& model = best_->weights;
+    const std::vector<Part> parts = this->parts();
+    std::vector<TensorInfo> tensors;
+    for (const Part& part : parts) tensors.push_back(part.info);
+    const fs::path path = folder / "model.safetensors";
+    SafetensorsWriter writer(path, tensors, provenance());
+    for (size_t i = 0; i < parts.size(); ++i) {
+      check_interrupted();
+      const auto& [module, bias, info] = parts[i];
+      progress(static_cast<int64_t>(i), std::ssize(parts), info.name);
+      if (bias || !module->matrix()) {
+        writer.write(info.name,
+                     float_bytes(bias ? model.bias(*module) : model.weight_vector(*module), info.dtype));
+        continue;
+      }
+      const WeightMatrix matrix = model.matrix(*module);
+      writer.write(info.name, module->transposed ? transpose(matrix).codes : matrix.codes);
+      model.release(matrix);
+    }
+    writer.finish();
+    source_.file().check_unchanged();
+    std::ofstream stream(folder / recipe_file_name);
+    stream << prune_recipe_json(recipe_).dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
+           << '\n';
+    stream.close();
+    if (!stream) fail("{}: cannot write", (folder / recipe_file_name).string());
+    end_stage();
+    fill_report(path);
+  }
+
+  void fill_report(const fs::path& path) {
+    const ModelSpec &before = source_.spec(), &after = best_->weights.spec();
+    report_.recipe = recipe_;
+    report_.fitted = best_->fitted;
+    report_.source_bytes = source_.file().disk_bytes();
+    report_.written_bytes = static_cast<int64_t>(fs::file_size(path));
+    report_.weights_before = layer_weights(before, report_.before);
+    report_.weights = layer_weights(before, recipe_.layers);
+    report_.cache_before = KvCache::bytes(before, KvFormat::f16, 1);
+    report_.cache = KvCache::bytes(after, KvFormat::f16, 1);
+    report_.own_fields = !after.layers.empty();
+    report_.notes.push_back(
+        report_.own_fields
+            ? fmt::format(
+                  "layers differ in what they have, which only the field \"{}\" of config.json says: "
+                  "other programs cannot read this model, and may fill what is gone with random numbers",
+                  layer_shapes_field)
+            : "config.json says all in the fields of the model's own family: any program reads this model");
+  }
+
+  const FolderWeights source_;
+  PruneRecipe recipe_;
+  const Team& team_;
+  const PruneOptions& options_;
+  const Progress& progress_;
+  fs::path spill_;
+  CalibrationText text_;
+  std::optional<Judge> judge_;
+  std::optional<RestoredModel> best_;
+  std::string stage_;
+  std::chrono::steady_clock::time_point began_;
+  PruneReport report_;
+};
+
+}  // namespace
+
+PruneReport prune(const fs::path& source, const fs::path& out, const PruneRecipe& recipe, const Team& team,
+                  const PruneOptions& options, const Progress& progress) {
+  check_free_folder(final_path_of(out));
+  PruneRun run(source, recipe, team, options, progress);
+  OutputFolder folder(out);  // holds signals back until all below is gone
+  folder.copy_side_files(source);
+  return run.run(folder.path(), folder);
+}
+
+}  // namespace whittle

@@ -1,0 +1,30 @@
+#pragma once
+// How much of each layer stays, for what a recipe asks.
+
+#include <filesystem>
+#include <functional>
+
+#include "engine/weight_source.h"
+#include "quant/method.h"
+#include "quant/structure/prune_recipe.h"
+#include "quant/structure/structure.h"
+
+namespace whittle {
+
+struct ShapeSearch {
+  const FolderWeights& source;
+  const PruneRecipe& recipe;
+  const CalibrationText& text;
+  int64_t memory;
+  std::filesystem::path spill;
+  const Team& team;
+  // Mean KL on held-out text of what becomes of these shapes.
+  std::function<double(const Shapes&)> judge;
+  // Tells how far a stage of this name is.
+  std::function<StageProgress(const std::string& stage)> stage;
+};
+
+// Throws Error where so much cannot go, or no shapes stay within the limit.
+Shapes search_shapes(const ShapeSearch& search);
+
+}  // namespace whittle
