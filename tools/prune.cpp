@@ -3,46 +3,32 @@
 #include <fmt/format.h>
 
 #include "bench/reports/json_report.h"
-#include "engine/files/name_pattern.h"
-#include "kernels/error.h"
+#include "quant/recipe_file.h"
 #include "quant/structure/prune_report.h"
 #include "tools/commands.h"
 #include "tools/model_options.h"
+#include "tools/offline_run.h"
 #include "tools/options.h"
-#include "tools/progress.h"
-#include "tools/streams.h"
-#include "tools/version.h"
+#include "tools/pruning_options.h"
 
 namespace whittle {
 namespace {
 
-struct PruneCommand {
-  std::string source, out, json, recipe, parts = "all";
+struct PruneCommand : OfflineRun {
+  PruningOptions pruning;  // of single weights
+  std::string effort = "good", parts = "all";
   PruneRecipe wanted;
   bool unfitted = false;
-  PruneOptions run;
-  int threads = 0;
 };
 
 // What a recipe says already.
 constexpr std::initializer_list<const char*> recipe_flags = {
-    "--parts", "--alike", "--no-fit", "--exclude", "--calibration", "--calibration-tokens", "--held-out"};
+    "--parts",    "--alike",  "--no-fit", "--exclude", "--calibration", "--calibration-tokens",
+    "--held-out", "--method", "--effort"};
 
-std::string wrong_regex(const std::string& pattern) {
-  try {
-    NamePattern("re:" + pattern, "expected a regular expression");
-    return pattern.empty() ? "expected a regular expression, found \"\"" : "";
-  } catch (const Error& error) {
-    return error.what();
-  }
-}
+constexpr int64_t most_recipe_bytes = int64_t{64} << 20;
 
-PruneRecipe recipe_of(const PruneCommand& options, const CLI::App& command) {
-  if (!options.recipe.empty()) {
-    refuse_void(command, recipe_flags, "--recipe says what is done");
-    constexpr int64_t most = int64_t{64} << 20;
-    return read_prune_recipe(read_json(options.recipe, most), options.recipe);
-  }
+PruneRecipe recipe_of_parts(const PruneCommand& options, const CLI::App& command) {
   PruneRecipe recipe = options.wanted;
   recipe.parts = *pruned_parts_named(options.parts);
   recipe.fitted = !options.unfitted;
@@ -52,42 +38,69 @@ PruneRecipe recipe_of(const PruneCommand& options, const CLI::App& command) {
   return recipe;
 }
 
-void run(PruneCommand& options, const CLI::App& command) {
-  if (!options.json.empty()) check_report_path(options.json);
-  if (!options.json.empty() && same_path(options.json, options.out))
-    throw CLI::ValidationError("--json", "is the same as OUT");
-  const PruneRecipe recipe = recipe_of(options, command);
-  if ((options.recipe == "-") + (recipe.calibration.source == "-") + (recipe.calibration.held_out == "-") > 1)
-    throw CLI::ValidationError(options.recipe == "-" ? "--recipe" : "--held-out",
-                               "standard input can be read only once");
-  options.run.version = WHITTLE_VERSION;
+Recipe recipe_of_weights(const PruneCommand& options, const CLI::App& command) {
+  refuse_void(command, {"--parts", "--alike", "--no-fit"}, "single weights become zero");
+  Recipe recipe;
+  recipe.weights.reset();
+  apply_effort(options.effort, recipe);
+  if (!options.pruning.method.empty()) {
+    refuse_void(command, {"--effort"}, "--method names one method alone");
+    if (options.pruning.method == "magnitude") recipe.method = MethodName::rtn;
+  }
+  if (recipe.method == MethodName::rtn)
+    refuse_void(command, {"--calibration", "--calibration-tokens", "--held-out", "--memory", "--resume"},
+                "magnitude looks at the weights alone");
+  recipe.exclude = options.wanted.exclude;
+  recipe.calibration = options.wanted.calibration;
+  apply_pruning(options.pruning, command, "--method", recipe);
+  return recipe;
+}
+
+void prune_parts(const PruneCommand& options, const PruneRecipe& recipe, const CLI::App& command) {
+  refuse_void(command, {"--method", "--effort", "--resume"}, "whole parts of the model go");
+  check_offline_run(options, recipe.calibration);
   const Team team(options.threads);
-  std::string stage;
-  std::optional<ProgressLine> line;
-  const PruneReport report =
-      prune(options.source, options.out, recipe, team, options.run,
-            [&](const std::string& name, int64_t done, int64_t total, const std::string& what) {
-              if (name != stage) line.emplace(stage = name);
-              line->update(done, total, what);
-            });
-  line.reset();
+  StageLines lines;
+  const PruneReport report = prune(options.source, options.out, recipe, team,
+                                   {options.run.version, options.run.memory}, lines.progress());
+  lines.finish();
   for (const std::string& note : report.notes) fmt::print(stderr, "whittle: {}\n", note);
   if (options.json != "-")
     fmt::print("{}: {}\n{}", options.out, printable(recipe.text()), prune_text(report));
   if (!options.json.empty()) write_json(options.json, prune_json(report));
 }
 
+void prune_weights(const PruneCommand& options, const Recipe& recipe) {
+  check_offline_run(options, recipe.calibration);
+  carry_out(options, recipe);
+}
+
+// Those of both kinds are objects that say which they are.
+void prune_by_recipe(const PruneCommand& options, const CLI::App& command) {
+  refuse_void(command, recipe_flags, "--recipe says what is done");
+  const nlohmann::json json = read_json(options.recipe, most_recipe_bytes);
+  if (json.is_object() && json.contains("whittle_recipe"))
+    prune_weights(options, read_recipe(json, options.recipe));
+  else
+    prune_parts(options, read_prune_recipe(json, options.recipe), command);
+}
+
+void run(const PruneCommand& options, const CLI::App& command) {
+  if (!options.recipe.empty()) return prune_by_recipe(options, command);
+  if (!options.pruning.pattern.empty() || options.pruning.sparsity > 0)
+    prune_weights(options, recipe_of_weights(options, command));
+  else
+    prune_parts(options, recipe_of_parts(options, command), command);
+}
+
 }  // namespace
 
 void add_prune(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
-      "prune", "Write a smaller dense copy of a Hugging Face model, without the parts that matter least");
+      "prune", "Write a copy of a Hugging Face model without the weights or parts that matter least");
   static PruneCommand options;
-  command->add_option("SRC", options.source, "Folder of the original model (F16, BF16 or F32)")
-      ->required()
-      ->check(not_empty());
-  command->add_option("OUT", options.out, "Folder to write; must not exist")->required()->check(not_empty());
   CLI::Option_group* amount = command->add_option_group("Amount", "How much goes: one of");
+  add_sparsity(*amount, options.pruning);
   amount
       ->add_option("--mlp-width", options.wanted.mlp_width,
                    "Keep this fraction of all neurons of the MLPs, in each layer as many as matter")
@@ -125,48 +138,25 @@ void add_prune(CLI::App& app) {
       "--no-fit", options.unfitted,
       "Leave what stays as it was; else the last linears of attention and MLP are fitted so that "
       "the stream comes back to the original's");
-  command
-      ->add_option(
-          "--exclude", options.wanted.exclude,
-          "Drop nothing of an attention or MLP with a module whose name REGEX matches; may be repeated")
-      ->type_name("REGEX")
-      ->check(CLI::Validator(wrong_regex, ""))
-      ->allow_extra_args(false);
-  command
-      ->add_option(
-          "--calibration", options.wanted.calibration.source,
-          "self: text that the model itself writes; or a text file, or a .json file of windows of ids")
-      ->type_name("self|FILE")
-      ->capture_default_str()
-      ->check(not_empty());
-  command
-      ->add_option(
-          "--calibration-tokens", options.wanted.calibration.tokens,
-          "Tokens that choices are made by; unless --held-out names text for that, an eighth more is "
-          "held out to judge the result")
-      ->capture_default_str()
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24).description(""));
-  command
-      ->add_option(
-          "--held-out", options.wanted.calibration.held_out,
-          "Text to judge the result by: a text file, or a .json file of windows of ids; its first 16 "
-          "windows count")
-      ->type_name("FILE")
-      ->check(not_empty());
-  command
-      ->add_option("--memory", options.run.memory,
-                   "What calibration may take beside the model, such as 4G: tokens then wait in a file")
-      ->type_name("SIZE")
-      ->default_str("4G")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(int64_t{1} << 20, int64_t{1} << 50).description(""));
+  add_pruning_method(*command, options.pruning, "--method");
+  add_effort(*command, options.effort);
+  add_exclude(*command, options.wanted.exclude,
+              "Keep modules whose name REGEX matches, and with them all parts that they belong to; may be "
+              "repeated");
+  add_calibration(*command, options.wanted.calibration);
+  add_offline_run(*command, options);
   add_allow_field(*command);
-  add_threads(*command, options.threads);
-  add_json(*command, options.json);
   command->footer(
-      "What is written is a model folder of the source's float type: quantize it afterwards. Where layers "
-      "differ in what they have, only Whittle reads it (--alike avoids that).\n"
+      "What is written is a model folder of the source's float type. Single weights become exact zeros, "
+      "which "
+      "every program reads; to quantize as well, in one pass, give quantize the same flags. Without whole "
+      "parts "
+      "the model is a smaller dense one: quantize it afterwards. Where layers then differ, only Whittle "
+      "reads it "
+      "(--alike avoids that).\n"
       "Examples:\n"
+      "  whittle prune llama llama-half --sparsity 0.5\n"
+      "  whittle prune llama llama-sparse --pattern 2:4 --effort best\n"
       "  whittle prune llama llama-narrow --mlp-width 0.8\n"
       "  whittle prune llama llama-short --drop-blocks 2 --alike\n"
       "  whittle prune llama llama-small-cache --drop-kv-heads 1\n"

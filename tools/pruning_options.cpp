@@ -4,23 +4,24 @@
 
 namespace whittle {
 
-void add_pruning(CLI::App& command, PruningOptions& options, const char* method_flag) {
-  CLI::Option_group* amount = command.add_option_group("Pruning", "Weights that become zero: at most one of");
-  amount
-      ->add_option("--sparsity", options.sparsity,
-                   "This part of each linear's weights, wherever it costs least")
+void add_sparsity(CLI::App& command, PruningOptions& options) {
+  command
+      .add_option("--sparsity", options.sparsity,
+                  "This part of each linear's weights, wherever it costs least")
       ->type_name("PART")
-      ->check(number(0, 1, "0 to 1"));
-  amount
-      ->add_option("--pattern", options.pattern,
-                   "All but N of every M inputs that lie side by side, such as 2:4 or 4:8; M up to 16")
+      ->check(number(1e-9, 1, "more than 0, up to 1"));
+  command
+      .add_option("--pattern", options.pattern,
+                  "All but N of every M inputs that lie side by side, such as 2:4 or 4:8; M up to 16")
       ->type_name("N:M")
       ->check(CLI::Validator(
           [](const std::string& text) {
             return pattern_named(text) ? "" : "expected N:M with 0 < N < M ≤ 16, found " + text;
           },
           ""));
-  amount->require_option(0, 1);
+}
+
+void add_pruning_method(CLI::App& command, PruningOptions& options, const char* method_flag) {
   const std::vector<std::string> methods(pruning_method_names().begin(), pruning_method_names().end());
   command
       .add_option(method_flag, options.method,

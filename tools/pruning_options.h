@@ -13,8 +13,10 @@ struct PruningOptions {
   std::string pattern, method;
 };
 
+// --sparsity and --pattern, of which one can be given; `command` may be a group of options.
+void add_sparsity(CLI::App& command, PruningOptions& options);
 // method_flag: "--method", or what else it is called beside other methods.
-void add_pruning(CLI::App& command, PruningOptions& options, const char* method_flag);
+void add_pruning_method(CLI::App& command, PruningOptions& options, const char* method_flag);
 // Into a recipe whose method is decided: one that looks at the weights alone prunes by magnitude.
 void apply_pruning(const PruningOptions& options, const CLI::App& command, const char* method_flag,
                    Recipe& recipe);
