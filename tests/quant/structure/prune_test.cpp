@@ -238,9 +238,8 @@ TEST_CASE("A pruned model is quantized and exported like any other") {
                     Catch::Contains("is quantized"));
   CHECK(export_gguf(folder.path() / "alike", folder.path() / "alike.gguf", GgufType::f16, team, "test", {})
             .tensors > 0);
-  CHECK_THROWS_WITH(
-      export_gguf(folder.path() / "narrow", folder.path() / "narrow.gguf", GgufType::f16, team, "test", {}),
-      Catch::Contains("layers that differ"));
+  CHECK(export_gguf(folder.path() / "narrow", folder.path() / "narrow.gguf", GgufType::f16, team, "test", {})
+            .tensors > 0);
 }
 
 TEST_CASE("A recipe that fits no model, and one that says what it cannot, are refused by name of the field") {
