@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <set>
 
 #include "bench/layer_drift.h"
 #include "bench/reports/figures.h"
@@ -65,8 +66,10 @@ nlohmann::json layer_drift_json(const LayerDriftReport& report) {
 
 std::string layer_drift_text(const LayerDriftReport& report) {
   std::vector<Column> columns = {{"layer"}, {"stream"}, {"alone"}};
-  for (const LinearDrift& linear : report.layers.front().linears)
-    columns.push_back({std::string(info(linear.role).name)});
+  std::set<Role> roles;  // that some layer has
+  for (const LayerDrift& layer : report.layers)
+    for (const LinearDrift& linear : layer.linears) roles.insert(linear.role);
+  for (const Role role : roles) columns.push_back({std::string(info(role).name)});
   Table table(columns);
   std::vector<Named> layers, linears;
   std::vector<std::string> first = {"–", percent_text(report.embedding)};
@@ -77,9 +80,11 @@ std::string layer_drift_text(const LayerDriftReport& report) {
     std::vector<std::string> row = {fmt::format("{}", i), percent_text(layer.stream),
                                     percent_text(layer.alone)};
     layers.push_back({fmt::format("layer {}", i), &layer.alone});
-    for (const LinearDrift& linear : layer.linears) {
-      row.push_back(percent_text(linear.output));
-      linears.push_back({fmt::format("layer {} {}", i, info(linear.role).name), &linear.output});
+    for (const Role role : roles) {
+      const auto linear = std::ranges::find(layer.linears, role, &LinearDrift::role);
+      row.push_back(linear == layer.linears.end() ? "–" : percent_text(linear->output));
+      if (linear != layer.linears.end())
+        linears.push_back({fmt::format("layer {} {}", i, info(role).name), &linear->output});
     }
     table.add_row(std::move(row));
   }

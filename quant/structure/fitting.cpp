@@ -109,6 +109,7 @@ Fit fit_stream(const StreamStatistics& statistics, std::span<const float> weight
   Fit fit;
   fit.weights = part(before, cols, up_to(rows), kept);
   if (statistics.bias()) fit.bias.resize(static_cast<size_t>(rows));
+  if (!fitted || tokens == 0) return fit;
   // What the stream lacks without what is gone: of the mean, and token by token.
   std::vector<float> lacking = part(statistics.lacking(), inputs, up_to(rows), all),
                      lacks = statistics.judged().e;
@@ -121,7 +122,7 @@ Fit fit_stream(const StreamStatistics& statistics, std::span<const float> weight
         1);
   }
   fit.before = fit.after = square(lacks);
-  if (!fitted || fit.before == 0) return fit;
+  if (fit.before == 0) return fit;
 
   const std::vector<float> h = part(statistics.h(), inputs, all, all),
                            x = part(statistics.judged().x, inputs, up_to(tokens), all);

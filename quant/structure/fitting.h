@@ -50,7 +50,7 @@ class StreamStatistics {
 struct Fit {
   std::vector<float> weights;  // [rows, kept]
   std::vector<float> bias;     // [rows], what is added to it; or none
-  // Σ|e|² of the judged tokens, with the weights as they were and as they are.
+  // Σ|e|² of the judged tokens, with the weights as they were and as they are; 0 where nothing was tried.
   double before = 0, after = 0;
 };
 // weights [rows, cols]: as they were, for all inputs; kept: those that are read from now on, ascending.

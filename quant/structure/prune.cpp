@@ -34,7 +34,7 @@ class PruneRun {
            const Progress& progress)
       : source_(source), recipe_(recipe), team_(team), options_(options), progress_(progress) {
     require_floats(source_);
-    if (!recipe.layers.empty()) check_kept(source_.spec(), recipe.layers);
+    check_recipe(source_, recipe_);
     report_.before = shapes_of(source_.spec());
   }
 
@@ -199,13 +199,11 @@ class PruneRun {
     report_.cache_before = KvCache::bytes(before, KvFormat::f16, 1);
     report_.cache = KvCache::bytes(after, KvFormat::f16, 1);
     report_.own_fields = !after.layers.empty();
-    report_.notes.push_back(
-        report_.own_fields
-            ? fmt::format(
-                  "layers differ in what they have, which only the field \"{}\" of config.json says: "
-                  "other programs cannot read this model, and may fill what is gone with random numbers",
-                  layer_shapes_field)
-            : "config.json says all in the fields of the model's own family: any program reads this model");
+    if (report_.own_fields)
+      report_.notes.push_back(fmt::format(
+          "layers differ in what they have, which only the field \"{}\" of config.json says: other "
+          "programs cannot read this model, and may fill what is gone with random numbers",
+          layer_shapes_field));
   }
 
   const FolderWeights source_;

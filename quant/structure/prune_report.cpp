@@ -48,6 +48,8 @@ std::string prune_text(const PruneReport& report) {
                         format_bytes(static_cast<double>(report.cache_before)),
                         format_bytes(static_cast<double>(report.cache)));
   if (report.held_out) text += held_out_text(*report.held_out);
+  text += report.own_fields ? "only Whittle reads this model: its layers differ\n"
+                            : "any program that reads the original reads this model\n";
 
   Table table({{"layer"}, {"neurons"}, {"key/value heads"}, {"stream, as it was"}, {"fitted"}});
   int64_t place = 0;

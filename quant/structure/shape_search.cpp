@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/files/json_file.h"
 #include "engine/files/name_pattern.h"
 #include "kernels/error.h"
 #include "kernels/option_error.h"
@@ -14,12 +15,36 @@ namespace {
 
 // Windows that every change is measured on: differences between two runs of one text settle soon.
 constexpr size_t measured_windows = 8;
+// Before the whole model is made good, a state is up to so many times as far away as it will be.
+constexpr double far = 8;
+
+bool may_lose_heads(const ModelSpec& spec) { return spec.positions != Positions::alibi; }
+
+// Of each half, whether one of its linears is excluded.
+std::vector<bool> excluded_halves(const FolderWeights& source, const std::vector<std::string>& exclude) {
+  std::vector<bool> halves(static_cast<size_t>(2 * source.spec().num_hidden_layers));
+  for (const std::string& pattern : exclude) {
+    const NamePattern names("re:.*(?:" + pattern + ")", "exclude");
+    bool found = false;
+    for (const Module& module : source.inventory().modules()) {
+      if (module.layer < 0 || module.kind() != ModuleKind::linear || !names.matches(module.name)) continue;
+      halves[static_cast<size_t>(2 * module.layer + (module.role >= Role::mlp_norm))] = found = true;
+    }
+    if (!found)
+      fail_option("exclude", "no linear of a layer of {} matches {}", source.file().folder().string(),
+                  quote(pattern));
+  }
+  return halves;
+}
 
 class Searcher {
  public:
   explicit Searcher(const ShapeSearch& search)
-      : search_(search), recipe_(search.recipe), spec_(search.source.spec()), whole_(shapes_of(spec_)) {
-    for (int64_t half = 0; half < 2 * spec_.num_hidden_layers; ++half) fixed_.push_back(excluded(half));
+      : search_(search),
+        recipe_(search.recipe),
+        spec_(search.source.spec()),
+        whole_(shapes_of(spec_)),
+        fixed_(excluded_halves(search.source, recipe_.exclude)) {
     for (const std::vector<int32_t>& window : search.text.windows)
       if (windows_.ids.size() < measured_windows) windows_.ids.push_back(window);
     windows_.first_scored = 1;
@@ -35,23 +60,11 @@ class Searcher {
   }
 
  private:
-  // A half is excluded where one of its linears is.
-  bool excluded(int64_t half) const {
-    return std::ranges::any_of(recipe_.exclude, [&](const std::string& pattern) {
-      const NamePattern of_names("re:.*(?:" + pattern + ")", "exclude");
-      return std::ranges::any_of(search_.source.inventory().layer(half / 2), [&](const Module& module) {
-        return module.kind() == ModuleKind::linear && (module.role >= Role::mlp_norm) == (half % 2 == 1) &&
-               of_names.matches(module.name);
-      });
-    });
-  }
-
   int64_t& size(Shapes& shapes, int64_t half) const {
     LayerShape& shape = shapes[static_cast<size_t>(half / 2)];
     return half % 2 ? shape.intermediate_size : shape.num_key_value_heads;
   }
   bool fixed(int64_t half) const { return fixed_[static_cast<size_t>(half)]; }
-  bool may_lose_heads() const { return spec_.positions != Positions::alibi; }
 
   MeasuredModel measured_model() const {
     return {search_.source, windows_, search_.memory, search_.spill, search_.team, search_.stage("original")};
@@ -65,13 +78,7 @@ class Searcher {
     return shapes;
   }
 
-  Shapes fewer_heads(int64_t count) const {
-    if (!may_lose_heads())
-      fail("{} cannot lose some heads of a layer: ALiBi's slopes are those of all", spec_.model_type);
-    if (count >= spec_.num_key_value_heads)
-      fail("{} key/value heads fewer in each layer: there are {}", count, spec_.num_key_value_heads);
-    return each(0, spec_.num_key_value_heads - count);
-  }
+  Shapes fewer_heads(int64_t count) const { return each(0, spec_.num_key_value_heads - count); }
 
   // Widths are multiples of a step; what is asked for is reached to the nearest.
   Shapes of_width(double fraction) {
@@ -90,8 +97,6 @@ class Searcher {
   }
 
   Shapes fewer_blocks(int64_t count) {
-    if (count >= spec_.num_hidden_layers)
-      fail("{} layers to drop: the model has {}", count, spec_.num_hidden_layers);
     MeasuredModel model = measured_model();
     const int64_t weights = layer_weights(spec_, whole_) * count / spec_.num_hidden_layers;
     return without(whole_,
@@ -116,7 +121,7 @@ class Searcher {
     for (const PartCosts& costs : costs_) {
       Tensor& tensor = tensors.emplace_back(Tensor{fmt::format("half {}", costs.half), {}});
       std::vector<int64_t>& kept = kept_.emplace_back();
-      const bool whole = costs.half % 2 == 0 && !may_lose_heads();
+      const bool whole = costs.half % 2 == 0 && !may_lose_heads(spec_);
       const int64_t step = whole ? costs.parts : part_step(costs.parts);
       for (int64_t count = costs.parts; count >= 0;
            count = count % step ? count - count % step : count - step) {
@@ -149,14 +154,12 @@ class Searcher {
     return states[good - 1];
   }
 
-  // Without anything made good, a state is several times as far away as it will be.
   Shapes blocks_within() {
-    constexpr double made_good = 8;
     MeasuredModel model = measured_model();
     std::vector<Shapes> states;
     for (const DroppedHalves& state : drop_greedily(
              model, spec_, block_options(),
-             [&](const DroppedHalves& now) { return now.kl < made_good * *recipe_.max_kl; },
+             [&](const DroppedHalves& now) { return now.kl < far * *recipe_.max_kl; },
              search_.stage("blocks")))
       states.push_back(without(whole_, state.halves));
     return furthest(states);
@@ -179,10 +182,10 @@ class Searcher {
       return recipe_.parts == PrunedParts::all ||
              (recipe_.parts == PrunedParts::mlp_width) == (half % 2 == 1);
     };
-    if (recipe_.parts == PrunedParts::kv_heads && !may_lose_heads()) fewer_heads(1);
     const std::vector<Tensor> tensors = costs(wanted, recipe_.parts == PrunedParts::all);
     std::vector<Shapes> states;
     for (const Allocation& allocation : frontier(tensors)) {
+      if (allocation.loss > far * *recipe_.max_kl) continue;
       Shapes shapes = carried_out(allocation);
       if (shapes != whole_ && std::ranges::count(shapes, LayerShape{}) != std::ssize(shapes))
         states.push_back(std::move(shapes));
@@ -202,6 +205,21 @@ class Searcher {
 };
 
 }  // namespace
+
+void check_recipe(const FolderWeights& source, const PruneRecipe& recipe) {
+  const ModelSpec& spec = source.spec();
+  if (!recipe.layers.empty()) check_kept(spec, recipe.layers);
+  excluded_halves(source, recipe.exclude);
+  const bool heads = recipe.kv_heads || (recipe.max_kl && recipe.parts == PrunedParts::kv_heads);
+  if (heads && !may_lose_heads(spec))
+    fail("{} cannot lose some heads of a layer: ALiBi's slopes are those of all", spec.model_type);
+  if (recipe.kv_heads >= spec.num_key_value_heads)
+    fail_option("drop_kv_heads", "expected less than the {} of a layer, found {}", spec.num_key_value_heads,
+                recipe.kv_heads);
+  if (recipe.blocks >= spec.num_hidden_layers)
+    fail_option("drop_blocks", "expected less than the {} of the model, found {}", spec.num_hidden_layers,
+                recipe.blocks);
+}
 
 Shapes search_shapes(const ShapeSearch& search) { return Searcher(search).run(); }
 

@@ -24,6 +24,9 @@ struct ShapeSearch {
   std::function<StageProgress(const std::string& stage)> stage;
 };
 
+// Throws Error where the recipe asks for what the model has not; before any text is drawn.
+void check_recipe(const FolderWeights& source, const PruneRecipe& recipe);
+
 // Throws Error where so much cannot go, or no shapes stay within the limit.
 Shapes search_shapes(const ShapeSearch& search);
 

@@ -6,6 +6,7 @@
 
 #include "engine/decoder.h"
 #include "tests/support/paths.h"
+#include "tests/support/pruned_folders.h"
 #include "tests/support/quantized_folders.h"
 #include "tests/support/tiny_families.h"
 
@@ -268,4 +269,34 @@ TEST_CASE("Errors by layer that are no numbers are said so in text and JSON") {
   CHECK(json["layers"][1]["stream_error_percent"].is_null());
   CHECK(json["layers"][1]["alone_error_percent"].is_null());
   CHECK(json["layers"][1]["linears"]["up"]["output_error_percent"].is_null());
+}
+
+TEST_CASE("Layers are compared by what they have, and only with layers that have the same") {
+  const TemporaryFolder folder;
+  write_tiny_model(folder.path(), tiny_llama());
+  std::vector<int64_t> some;
+  for (int64_t i = 0; i < 72; i += 2) some.push_back(i);
+  const auto pruned = [&](const char* name, const std::vector<Kept>& kept) {
+    return write_pruned(folder.path(), folder.path() / name, kept, false);
+  };
+  const std::filesystem::path model = pruned("a", {{some, {1}}, {some, {}}, {{}, {0, 1}}});
+  const LayerDriftReport same = measure(model, model, some_windows());
+  REQUIRE(same.layers.size() == 3);
+  const size_t linears[] = {7, 3, 4};
+  for (size_t i = 0; i < 3; ++i) {
+    CHECK(same.layers[i].stream.value() == 0);
+    CHECK(same.layers[i].stream.power > 0);
+    REQUIRE(same.layers[i].linears.size() == linears[i]);
+    for (const LinearDrift& linear : same.layers[i].linears) {
+      CHECK(linear.output.value() == 0);
+      CHECK(linear.output.power > 0);
+      CHECK(linear.input.power > 0);
+    }
+  }
+  CHECK(same.layers[2].linears[0].role == Role::q);
+  CHECK(layer_drift_text(same).find("–") != std::string::npos);
+  CHECK(same.layers[1].linears[0].role == Role::gate);
+  CHECK_THROWS_WITH(measure(folder.path(), model, some_windows()), Catch::Contains("shapes"));
+  CHECK_THROWS_WITH(measure(pruned("b", {{some, {1}}, {some, {}}, {some, {0, 1}}}), model, some_windows()),
+                    Catch::Contains("shapes"));
 }

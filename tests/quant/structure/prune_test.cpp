@@ -275,6 +275,41 @@ TEST_CASE("A recipe that fits no model, and one that says what it cannot, are re
   CHECK(!fs::exists(folder.path() / "out"));
 }
 
+TEST_CASE("What a model has not is refused before any text is drawn") {
+  const TemporaryFolder folder;
+  const fs::path model = write_models(folder.path()).front();
+  const auto refused = [&](const PruneRecipe& wrong, const std::string& part) {
+    CHECK_THROWS_WITH(pruned(model, folder.path() / "out", wrong), Catch::Contains(part));
+    CHECK(!fs::exists(folder.path() / "out"));
+  };
+  PruneRecipe wrong = recipe(folder.path() / "no such text.json");
+  wrong.kv_heads = 2;
+  refused(wrong, "drop_kv_heads");
+  wrong.kv_heads = 0;
+  wrong.blocks = 3;
+  refused(wrong, "drop_blocks");
+  wrong.blocks = 1;
+  wrong.exclude = {"no_such_proj"};
+  refused(wrong, "no_such_proj");
+}
+
+TEST_CASE("Text of a single window prunes, and fits nothing") {
+  const TemporaryFolder folder;
+  const fs::path model = write_models(folder.path()).front();
+  json window = json::array({json::array()});
+  for (int i = 0; i < 40; ++i) window[0].push_back(i);
+  write_text(folder.path() / "window.json", window.dump());
+  PruneRecipe narrow = recipe(folder.path() / "window.json");
+  narrow.mlp_width = 0.5;
+  const PruneReport report = pruned(model, folder.path() / "narrow", narrow);
+  CHECK(report.fitted.empty());
+  CHECK(!report.held_out);
+  CHECK(neurons(report.recipe.layers) < neurons(report.before));
+  PruneRecipe within = recipe(folder.path() / "window.json");
+  within.max_kl = 0.1;
+  CHECK_THROWS_WITH(pruned(model, folder.path() / "within", within), Catch::Contains("one window"));
+}
+
 TEST_CASE("Nothing goes of what is excluded") {
   const TemporaryFolder folder;
   const fs::path windows = write_windows(folder.path()), model = write_models(folder.path()).front();
