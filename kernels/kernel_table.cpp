@@ -6,6 +6,7 @@
 
 namespace whittle {
 
+extern const KernelTable avx512_vbmi2_kernels;
 extern const KernelTable avx512_vnni_kernels;
 extern const KernelTable avx512_kernels;
 extern const KernelTable avx2_kernels;
@@ -23,9 +24,11 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512cd");
 }
 bool has_avx512_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+bool has_avx512_vbmi2() { return has_avx512_vnni() && __builtin_cpu_supports("avx512vbmi2"); }
 bool always() { return true; }
 
-constexpr std::array<InstructionSet, 4> sets = {{
+constexpr std::array<InstructionSet, 5> sets = {{
+    {&avx512_vbmi2_kernels, has_avx512_vbmi2, "AVX-512 F, BW, DQ, VL, CD, VNNI and VBMI2"},
     {&avx512_vnni_kernels, has_avx512_vnni, "AVX-512 F, BW, DQ, VL, CD and VNNI"},
     {&avx512_kernels, has_avx512, "AVX-512 F, BW, DQ, VL and CD"},
     {&avx2_kernels, has_avx2, "AVX2, FMA and F16C"},

@@ -73,10 +73,13 @@ struct KernelTable {
   // Products of unsigned and signed bytes are summed exactly by this instruction set, in oneDNN too.
   // (Elsewhere two of them saturate in 16 bits.)
   bool exact_u8s8;
+  // Masked panels are read by instructions made for them; elsewhere slowly.
+  bool reads_masks;
 
   // y[m, n] = sum over k of x[m, k] · w[n, k] for the outputs of `panels`. Quantized weights: integer sums
   // within a group, then in group order y += float(sum) · (weight scale · activation scale). x.group_size
   // must be the weight's group size, or any group_multiple(w.format) when the weight has one scale a row.
+  // A sparse weight gives the bits of the same weight packed dense.
   void (*matmul_quantized)(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y);
   // Float weights: one chain of fused multiply-adds in order of k.
   void (*matmul_float)(const PackedWeight& w, const FloatRows& x, Range panels, MatmulOutput y);
@@ -84,6 +87,9 @@ struct KernelTable {
   // one panel.
   void (*scale_sums)(const PackedWeight& w, const QuantizedRows& x, int64_t panel, const int32_t* sums,
                      int64_t sums_stride, MatmulOutput y);
+  // expand_codes() of sparse_weight.h, for expand_panels(): what meets sparse weights with many rows.
+  const std::byte* (*expand_codes)(WeightFormat format, Packing packing, const std::byte* codes,
+                                   int64_t inputs, std::byte* dense);
 
   // y = x / sqrt(mean(x²) + eps) · weight, over n values.
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* y);

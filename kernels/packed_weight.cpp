@@ -9,6 +9,7 @@
 #include "kernels/error.h"
 #include "kernels/float16.h"
 #include "kernels/packed_units.h"
+#include "kernels/sparse_weight.h"
 
 namespace whittle {
 namespace {
@@ -48,10 +49,18 @@ bool packable_group_size(WeightFormat format, int64_t group_size) {
          group_size <= longest_sum(format, true);
 }
 
-Packer::Packer(const WeightMatrix& weight) : weight_(weight) {
+Packer::Packer(const WeightMatrix& weight, Packing packing) : weight_(weight) {
   PackedWeight& p = packed_;
   p.format = weight.format;
-  p.code_bits = info(weight.format).bits;
+  p.packing = packing;
+  p.half_bits =
+      packing == Packing::dense ? 2 * info(weight.format).bits : sparse_half_bits(p.format, packing);
+  if (packing != Packing::dense && !sparse_packable(weight, packing))
+    fail(
+        "{} packing: expected int8 codes, or int4 ones but for masked packing, without zero points, in whole "
+        "rows or groups of a multiple of 16 inputs; found {}{} in groups of {}",
+        name(packing), info(p.format).name, weight.zero_points.empty() ? "" : " with zero points",
+        weight.group_size);
   p.rows = weight.rows;
   p.cols = weight.cols;
   if (!info(p.format).quantized) {
@@ -71,16 +80,48 @@ Packer::Packer(const WeightMatrix& weight) : weight_(weight) {
       p.panel_bytes += p.groups() * p.header_bytes();
     }
   }
-  p.panels = Buffer<std::byte>(p.panel_count() * p.panel_bytes, true);
+  if (packing == Packing::masked) place_panels();
+  // Kernels read a whole line where a masked panel's last codes stand.
+  const int64_t bytes = packing == Packing::masked ? p.panel_starts[p.panel_count()] + sparse_block
+                                                   : p.panel_count() * p.panel_bytes;
+  p.panels = Buffer<std::byte>(bytes, true);
+}
+
+// Masked panels are as long as their codes are many.
+void Packer::place_panels() {
+  PackedWeight& p = packed_;
+  const int64_t besides =
+      p.padded_cols * panel_rows / 8 + (p.row_scaled() ? 0 : p.groups() * p.header_bytes());
+  p.panel_starts = Buffer<int64_t>(p.panel_count() + 1);
+  for (int64_t panel = 0; panel < p.panel_count(); ++panel) {
+    const auto begin = static_cast<size_t>(panel * panel_rows * p.cols),
+               end = std::min(begin + static_cast<size_t>(panel_rows * p.cols), weight_.codes.size());
+    const auto codes = weight_.codes.subspan(begin, end - begin);
+    p.panel_starts[panel + 1] =
+        p.panel_starts[panel] + besides + std::ssize(codes) - std::ranges::count(codes, std::byte{0});
+  }
 }
 
 void Packer::pack(int64_t panel) {
   const PackedWeight& p = packed_;
   const int64_t group = p.quantized() ? p.group_size : p.padded_cols;
+  auto* at = const_cast<std::byte*>(p.panel(panel));
+  std::byte dense[panel_rows * sparse_block];
   for (int64_t g = 0, k0 = 0; k0 < p.padded_cols; ++g, k0 += group) {
-    const auto* codes = p.quantized() ? p.codes(panel, g) : p.panels.data() + panel * p.panel_bytes;
-    pack_codes(panel, k0, std::min(group, p.padded_cols - k0), const_cast<std::byte*>(codes));
-    if (p.quantized()) pack_header(panel, g);
+    const int64_t inputs = std::min(group, p.padded_cols - k0);
+    if (p.quantized())
+      pack_header(panel, g, p.row_scaled() ? const_cast<std::byte*>(p.header(panel, g)) : at);
+    if (p.quantized() && !p.row_scaled()) at += p.header_bytes();
+    if (p.packing == Packing::dense) {
+      pack_codes(panel, k0, inputs, at);
+      at += p.code_bytes(inputs);
+      continue;
+    }
+    for (int64_t k = 0; k < inputs; k += sparse_block) {
+      const int64_t part = std::min(sparse_block, inputs - k);
+      pack_codes(panel, k0 + k, part, dense);
+      at = pack_sparse(p.format, p.packing, dense, part, at);
+    }
   }
   if (p.row_sums.size()) sum_rows(panel);
 }
@@ -114,8 +155,7 @@ void Packer::pack_codes(int64_t panel, int64_t k0, int64_t inputs, std::byte* co
   }
 }
 
-void Packer::pack_header(int64_t panel, int64_t g) {
-  auto* scales = const_cast<std::byte*>(packed_.header(panel, g));
+void Packer::pack_header(int64_t panel, int64_t g, std::byte* scales) {
   std::byte* zero_points = scales + panel_rows * (packed_.f16_scales ? 2 : 4);
   if (g >= weight_.groups()) return;  // nothing but padding: scales of zero
   for (int64_t r = 0; r < std::min(panel_rows, packed_.rows - panel * panel_rows); ++r) {
@@ -137,8 +177,8 @@ void Packer::sum_rows(int64_t panel) {
   }
 }
 
-PackedWeight pack(const WeightMatrix& weight) {
-  Packer packer(weight);
+PackedWeight pack(const WeightMatrix& weight, Packing packing) {
+  Packer packer(weight, packing);
   for (int64_t p = 0; p < packer.panel_count(); ++p) packer.pack(p);
   return packer.take();
 }
@@ -146,11 +186,12 @@ PackedWeight pack(const WeightMatrix& weight) {
 void PackedWeight::decode_row(int64_t row, float* out) const {
   const int64_t panel = row / panel_rows, r = row % panel_rows;
   const int64_t group = quantized() ? group_size : padded_cols;
+  const std::byte* at = this->panel(panel);
+  std::vector<int8_t> sparse(static_cast<size_t>(packing == Packing::dense ? 0 : group));
   for (int64_t g = 0, k0 = 0; k0 < cols; ++g, k0 += group) {
-    const std::byte* group_codes = quantized() ? codes(panel, g) : panels.data() + panel * panel_bytes;
     float scale = 1, zero_point = 0;
     if (quantized()) {
-      const std::byte* head = header(panel, g);
+      const std::byte* head = row_scaled() ? header(panel, g) : at;
       uint16_t half;
       if (f16_scales) {
         std::memcpy(&half, head + r * 2, 2);
@@ -160,8 +201,14 @@ void PackedWeight::decode_row(int64_t row, float* out) const {
       }
       if (has_zero_points) zero_point = static_cast<int8_t>(head[panel_rows * (f16_scales ? 2 : 4) + r]);
     }
+    if (quantized() && !row_scaled()) at += header_bytes();
+    const std::byte* group_codes = at;
+    const int64_t inputs = std::min(group, padded_cols - k0);
+    at = packing == Packing::dense ? at + code_bytes(inputs)
+                                   : sparse_row(format, packing, at, inputs, r, sparse.data());
     for (int64_t k = 0; k < std::min(group, cols - k0); ++k) {
-      const float code = packed_units(format).code(group_codes, r, k);
+      const float code = packing == Packing::dense ? packed_units(format).code(group_codes, r, k)
+                                                   : sparse[static_cast<size_t>(k)];
       out[k0 + k] = quantized() ? (code - zero_point) * scale : code;
     }
   }

@@ -24,12 +24,15 @@
 //
 // With one scale a row, scales and zero points stand apart, and int8 panels are exactly the blocked layout
 // BA16a64b4a that oneDNN chooses for the weights of an int8 matmul: both read the same bytes.
+//
+// A panel whose codes are mostly zeros may keep the others alone: see sparse_weight.h.
 
 #include <cstddef>
 #include <cstdint>
 #include <utility>
 
 #include "kernels/buffer.h"
+#include "kernels/threads.h"
 #include "kernels/weight_matrix.h"
 
 namespace whittle {
@@ -42,19 +45,25 @@ inline int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
+// What a panel keeps of the codes: all, or, of the other kinds, those that are not zero and their places.
+enum class Packing : uint8_t { dense, two_of_four, four_of_eight, masked };
+
 struct PackedWeight {
   WeightFormat format = WeightFormat::f32;
+  Packing packing = Packing::dense;
   int64_t rows = 0, cols = 0;  // N and K as the model knows them
   int64_t padded_cols = 0;     // K as stored
-  int code_bits = 0;           // of the format; here because kernels ask for it at every group
-  int64_t group_size = 0;      // inputs that share a scale; padded_cols: all of a row; 0 for floats
-  bool f16_scales = false;     // scales are f16, else f32
+  // Twice the bits that an input of a row takes in a panel, without scales; not for masked panels.
+  int half_bits = 0;
+  int64_t group_size = 0;   // inputs that share a scale; padded_cols: all of a row; 0 for floats
+  bool f16_scales = false;  // scales are f16, else f32
   bool has_zero_points = false;
   Buffer<std::byte> panels;  // panel_count() × panel_bytes
   // Scales and zero points a row, when they stand apart: panel_count() × header_bytes().
   Buffer<std::byte> row_header;
   Buffer<int32_t> row_sums;  // sum of a row's codes, [panel_count() × 64]; int8 with one scale a row only
-  int64_t panel_bytes = 0;
+  int64_t panel_bytes = 0;   // masked panels differ: those lie between
+  Buffer<int64_t> panel_starts;  // these, panel_count() + 1 of them
 
   int64_t panel_count() const { return (rows + panel_rows - 1) / panel_rows; }
   int64_t padded_rows() const { return panel_count() * panel_rows; }
@@ -62,23 +71,35 @@ struct PackedWeight {
   bool row_scaled() const { return quantized() && group_size == padded_cols; }
   int64_t groups() const { return (padded_cols + group_size - 1) / group_size; }
   int64_t header_bytes() const { return panel_rows * ((f16_scales ? 2 : 4) + (has_zero_points ? 1 : 0)); }
-  // Bytes of the codes of `cols` inputs of a panel.
-  int64_t code_bytes(int64_t inputs) const { return panel_rows * inputs * code_bits / 8; }
-  // Where the scales and the codes of group `g` of panel `p` lie; for row_scaled weights there is one group.
+  // Where panel `p` begins.
+  const std::byte* panel(int64_t p) const { return panels.data() + panel_start(p); }
+  // Bytes of some panels, with what stands apart from them.
+  int64_t bytes_of(Range some) const {
+    return panel_start(some.end) - panel_start(some.begin) +
+           (row_scaled() ? some.size() * header_bytes() : 0);
+  }
+  // Bytes of the codes of `inputs` inputs of a panel; not of a masked one.
+  int64_t code_bytes(int64_t inputs) const { return panel_rows * inputs * half_bits / 16; }
+  // Where the scales and the codes of group `g` of panel `p` lie; for row_scaled weights there is one group,
+  // and of a masked panel's only the first is found so.
   const std::byte* header(int64_t p, int64_t g) const {
     return row_scaled() ? row_header.data() + p * header_bytes()
-                        : panels.data() + p * panel_bytes + g * (header_bytes() + code_bytes(group_size));
+                        : panel(p) + g * (header_bytes() + code_bytes(group_size));
   }
   const std::byte* codes(int64_t p, int64_t g) const {
-    return row_scaled() ? panels.data() + p * panel_bytes : header(p, g) + header_bytes();
+    return row_scaled() ? panel(p) : header(p, g) + header_bytes();
   }
   // Everything that this weight keeps in memory.
   int64_t bytes() const {
-    return static_cast<int64_t>(panels.bytes() + row_header.bytes() + row_sums.bytes());
+    return static_cast<int64_t>(panels.bytes() + row_header.bytes() + row_sums.bytes() +
+                                panel_starts.bytes());
   }
 
   // Row `row` as floats: out[cols].
   void decode_row(int64_t row, float* out) const;
+
+ private:
+  int64_t panel_start(int64_t p) const { return panel_starts.size() ? panel_starts[p] : p * panel_bytes; }
 };
 
 // The most inputs whose products kernels sum in one int32, which are those of one scale: of a group, or of a
@@ -97,26 +118,28 @@ int64_t group_multiple(WeightFormat format);
 // one scale may have any number of inputs up to longest_sum. Floats have no groups.)
 bool packable_group_size(WeightFormat format, int64_t group_size);
 
-// Reorders `weight`. Throws Error where the weight's group size is not packable, or a row's one scale has
-// more inputs than longest_sum; whoever knows the weight's name catches that earlier, or adds it. Called by
-// one thread: tensors are packed in parallel, each by one, or panel range by panel range through Packer.
+// Reorders `weight`. Throws Error where the weight's group size is not packable, a row's one scale has more
+// inputs than longest_sum, or a sparse packing does not fit the weight (sparse_packable) or its codes;
+// whoever knows the weight's name catches that earlier, or adds it. Called by one thread: tensors are packed
+// in parallel, each by one, or panel range by panel range through Packer.
 class Packer {
  public:
-  explicit Packer(const WeightMatrix& weight);
+  explicit Packer(const WeightMatrix& weight, Packing packing = Packing::dense);
   int64_t panel_count() const { return packed_.panel_count(); }
   // Panels are independent: any thread may pack any panel.
   void pack(int64_t panel);
   PackedWeight take() { return std::move(packed_); }
 
  private:
+  void place_panels();
   void pack_codes(int64_t panel, int64_t k0, int64_t inputs, std::byte* codes);
-  void pack_header(int64_t panel, int64_t g);
+  void pack_header(int64_t panel, int64_t g, std::byte* scales);
   void sum_rows(int64_t panel);
 
   const WeightMatrix& weight_;
   PackedWeight packed_;
 };
 
-PackedWeight pack(const WeightMatrix& weight);
+PackedWeight pack(const WeightMatrix& weight, Packing packing = Packing::dense);
 
 }  // namespace whittle

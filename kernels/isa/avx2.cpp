@@ -5,6 +5,7 @@
 #include <xsimd/xsimd.hpp>
 
 #include "kernels/kernel_table.h"
+#include "kernels/sparse_weight.h"
 
 namespace whittle {
 namespace {
@@ -98,8 +99,50 @@ inline Bytes multiply_add_unsigned_at(Bytes sum, Bytes u, const int8_t* s) {
       : "x"(u), "m"(*reinterpret_cast<const int32_t*>(s)), "x"(_mm256_set1_epi16(1)));
   return sum;
 }
+// words − 8 · (low + high), in pairs.
+inline Bytes subtract_eights(Bytes words, Bytes low, Bytes high) {
+  Bytes eights;
+  asm("vpmaddubsw %2, %4, %1\n\tvpsubw %1, %0, %0\n\tvpmaddubsw %3, %4, %1\n\tvpsubw %1, %0, %0"
+      : "+x"(words), "=&x"(eights)
+      : "x"(low), "x"(high), "x"(_mm256_set1_epi8(8)));
+  return words;
+}
 inline I add_pairs(I sum, Bytes words) {
   return I(_mm256_add_epi32(sum, _mm256_madd_epi16(words, _mm256_set1_epi16(1))));
+}
+
+// What sparse.inl needs, of eight of the sixteen rows whose places lie together.
+inline Bytes splat_qword(const void* p) { return _mm256_set1_epi64x(*static_cast<const int64_t*>(p)); }
+inline Bytes low_places(const std::byte* places, int part) {
+  const __m256i shifts =
+      part ? _mm256_setr_epi32(4, 4, 4, 4, 6, 6, 6, 6) : _mm256_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2);
+  const __m256i all = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(places)));
+  return _mm256_srlv_epi32(all, shifts) & _mm256_set1_epi8(3);
+}
+inline Bytes places_2_4(const std::byte* places, int part) {
+  return low_places(places, part) | _mm256_set1_epi32(0x04040000);
+}
+inline Bytes places_4_8(const std::byte* places, const std::byte* uppers, int part) {
+  const __m256i bits =
+      part ? _mm256_setr_epi32(0x10101010, 0x10101010, 0x20202020, 0x20202020, 0x40404040, 0x40404040,
+                               static_cast<int>(0x80808080), static_cast<int>(0x80808080))
+           : _mm256_setr_epi32(0x01010101, 0x01010101, 0x02020202, 0x02020202, 0x04040404, 0x04040404,
+                               0x08080808, 0x08080808);
+  const __m256i upper = _mm256_cmpeq_epi8(splat_qword(uppers) & bits, bits);
+  return low_places(places, part) | (upper & _mm256_set1_epi8(4));
+}
+inline Bytes pick(Bytes eight, Bytes places) { return _mm256_shuffle_epi8(eight, places); }
+inline Bytes keep_equal(Bytes a, Bytes b, Bytes codes) { return _mm256_cmpeq_epi8(a, b) & codes; }
+template <int slot>
+inline Bytes repeat_slot(Bytes slots) {
+  constexpr int first = slot * 0x01010101;
+  return _mm256_shuffle_epi8(
+      slots, _mm256_setr_epi32(first, first + 0x04040404, first + 0x08080808, first + 0x0c0c0c0c, first,
+                               first + 0x04040404, first + 0x08080808, first + 0x0c0c0c0c));
+}
+template <int first>
+inline Bytes slot_numbers() {
+  return _mm256_set1_epi32(0x03020100 + first * 0x01010101);
 }
 
 // Register tiles of rows of x by registers of rows of the weight: what sixteen registers hold.
@@ -113,6 +156,9 @@ constexpr int64_t prefetch_distance = 1024, nibbles_prefetch_distance = 2048;
 #include "kernels/isa/blocking.inl"
 #include "kernels/isa/maddubs.inl"
 #include "kernels/isa/narrow_codes.inl"
+#include "kernels/isa/dot_row.inl"
+#include "kernels/isa/sparse_expanded.inl"
+#include "kernels/isa/sparse.inl"
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"
 #include "kernels/isa/matmul_quantized.inl"
@@ -125,6 +171,7 @@ constinit const KernelTable avx2_kernels = {
     .name = "avx2",
     .int8_instruction = "vpmaddubsw, vpmaddwd",
     .exact_u8s8 = false,
+    .reads_masks = false,
 #include "kernels/isa/table.inl"
 };
 

@@ -5,6 +5,7 @@
 #include <xsimd/xsimd.hpp>
 
 #include "kernels/kernel_table.h"
+#include "kernels/sparse_weight.h"
 
 namespace whittle {
 namespace {
@@ -31,6 +32,10 @@ inline Bytes multiply_add_unsigned(Bytes sum, Bytes u, Bytes s) {
 inline Bytes multiply_add_unsigned_at(Bytes sum, Bytes u, const int8_t* s) {
   return multiply_add_unsigned(sum, u, splat_dword(s));
 }
+inline Bytes subtract_eights(Bytes words, Bytes low, Bytes high) {
+  const Bytes eights = _mm512_set1_epi8(8);
+  return _mm512_sub_epi16(_mm512_sub_epi16(words, multiply_words(eights, low)), multiply_words(eights, high));
+}
 inline I add_pairs(I sum, Bytes words) {
   return I(_mm512_add_epi32(sum, _mm512_madd_epi16(words, _mm512_set1_epi16(1))));
 }
@@ -43,6 +48,9 @@ constexpr int64_t prefetch_distance = 1024, nibbles_prefetch_distance = 2048;
 #include "kernels/isa/blocking.inl"
 #include "kernels/isa/maddubs.inl"
 #include "kernels/isa/narrow_codes.inl"
+#include "kernels/isa/dot_row.inl"
+#include "kernels/isa/sparse_expanded.inl"
+#include "kernels/isa/sparse.inl"
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"
 #include "kernels/isa/matmul_quantized.inl"
@@ -55,6 +63,7 @@ constinit const KernelTable avx512_kernels = {
     .name = "avx512",
     .int8_instruction = "vpmaddubsw, vpmaddwd (512 bits)",
     .exact_u8s8 = false,
+    .reads_masks = false,
 #include "kernels/isa/table.inl"
 };
 

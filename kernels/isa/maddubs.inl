@@ -60,3 +60,31 @@ struct UnsignedDot {
   static Sum dot_at(Sum sum, Line w, const int8_t* x) { return multiply_add_unsigned_at(sum, w, x); }
   static I collect(I sum, Sum products) { return sum + I(products); }
 };
+
+// Slots of sparse rows, of two times four inputs, by the inputs picked for them.
+struct SparseInt8Dot {
+  static constexpr int code_lines = 2;
+  static constexpr int64_t longest = int64_t{1} << 18;
+  using Sum = Bytes;
+
+  static Sum zero() { return Bytes{}; }
+  static Bytes inputs(const int8_t* x) { return splat_qword(x); }
+  static Sum dot(Sum sum, const std::byte* codes, Bytes x) {
+    return multiply_add_signed(sum, codes, magnitudes_of(load_bytes(codes)), x);
+  }
+  static I collect(I sum, Sum products) { return sum + I(products); }
+};
+
+// (nibble − 8) · x: 32 products, 32 · 8 · 127 = 32512, fit into 16 bits together; on the way they may wrap.
+struct SparseInt4Dot {
+  static constexpr int code_lines = 1;
+  static constexpr int64_t longest = 128;
+  using Sum = Bytes;
+
+  static Sum zero() { return Bytes{}; }
+  static Bytes inputs(const int8_t* x) { return splat_qword(x); }
+  static Sum dot_nibbles(Sum words, const std::byte* codes, Bytes first, Bytes second) {
+    return subtract_eights(multiply_add_nibbles(words, load_bytes(codes), first, second), first, second);
+  }
+  static I collect(I sum, Sum words) { return add_pairs(sum, words); }
+};

@@ -1,6 +1,6 @@
 // Matrix products over packed panels of codes. Included like elementwise.inl, after the instruction set's
 // `Int8Dot`, `Int6Dot`, `Int5Dot` and `Int4Dot`: how a register of codes (four inputs of each of some rows of
-// the weight) is multiplied by four inputs of x.
+// the weight) is multiplied by four inputs of x; and after dot_row.inl and what reads sparse panels.
 //
 // One row (decode) goes straight over the packed stream: memory is the limit. Several rows share a block of
 // it in cache; arithmetic is the limit. Both sum integers exactly within a group and share `scaled`, so that
@@ -37,96 +37,15 @@ inline I shift_of(const GroupHeader& header, int64_t row, int32_t offset, int32_
   return header.has_zero_points ? shift + header.zero_point(row) * splat_int(x_sum) : shift;
 }
 
-// The products of one row of x with `cols` inputs of a panel.
-inline void dot_row_int8(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[panel_vectors]) {
-  Int8Dot::Sum products[panel_vectors];
-#pragma GCC unroll 16
-  for (int v = 0; v < panel_vectors; ++v) products[v] = Int8Dot::zero();
-  for (int64_t k = 0; k < cols; k += 4, codes += 256) {
-    prefetch_stream<256>(codes);
-    const Bytes input = splat_dword(x + k);
-#pragma GCC unroll 16
-    for (int v = 0; v < panel_vectors; ++v)
-      products[v] = Int8Dot::dot(products[v], Int8Dot::line(codes + v * 4 * lanes), input);
-  }
-#pragma GCC unroll 16
-  for (int v = 0; v < panel_vectors; ++v) sums[v] = Int8Dot::collect(zero_int(), products[v]);
-}
-
-// A function of its own, so that all registers are its own.
-[[gnu::noinline, gnu::flatten]] void dot_row_int4(const std::byte* codes, const int8_t* x, int64_t cols,
-                                                  I (&sums)[panel_vectors]) {
-  constexpr int64_t longest = 4 * Int4Dot::most_steps;
-#pragma GCC unroll 16
-  for (int v = 0; v < panel_vectors; ++v) sums[v] = zero_int();
-  for (int64_t begin = 0; begin < cols; begin += longest) {
-    const int64_t end = min_of(cols, begin + longest);
-    Int4Dot::Sum products[panel_vectors];
-#pragma GCC unroll 16
-    for (int v = 0; v < panel_vectors; ++v) products[v] = Int4Dot::zero();
-    for (int64_t k = begin; k < end; k += 8, codes += 256) {
-      prefetch_stream<256, nibbles_prefetch_distance>(codes);
-      const Bytes low = splat_dword(x + k), high = splat_dword(x + k + 4);
-#pragma GCC unroll 16
-      for (int v = 0; v < panel_vectors; ++v)
-        products[v] = Int4Dot::dot_nibbles(products[v], load_bytes(codes + v * 4 * lanes), low, high);
-    }
-#pragma GCC unroll 16
-    for (int v = 0; v < panel_vectors; ++v) sums[v] = Int4Dot::collect(sums[v], products[v]);
-  }
-}
-
-// sum + four inputs of a single row, where they lie, by their codes.
-template <class Dot>
-[[gnu::always_inline]] inline typename Dot::Sum add_products_at(typename Dot::Sum sum, const Bytes& line,
-                                                                const int8_t* x) {
-  if constexpr (requires { Dot::dot_at(sum, line, x); })
-    return Dot::dot_at(sum, line, x);
-  else
-    return Dot::dot(sum, line, splat_dword(x));
-}
-
-template <class Dot>
-[[gnu::noinline, gnu::flatten]] void dot_row_narrow(const std::byte* codes, const int8_t* x, int64_t cols,
-                                                    I (&sums)[panel_vectors]) {
-  using Stored = typename Dot::Stored;
-  typename Dot::Sum products[panel_vectors];
-#pragma GCC unroll 16
-  for (int v = 0; v < panel_vectors; ++v) products[v] = Dot::zero();
-  for (int64_t k = 0; k < cols; k += 4 * Stored::lines, codes += 256 * Stored::stored) {
-    prefetch_stream<256 * Stored::stored>(codes);
-#pragma GCC unroll 16
-    for (int v = 0; v < panel_vectors; ++v) {
-      ByteShifts line[Stored::lines];
-      Stored::unpack(codes + v * 4 * lanes, line);
-#pragma GCC unroll 8
-      for (int i = 0; i < Stored::lines; ++i)
-        products[v] = add_products_at<Dot>(products[v], __builtin_bit_cast(Bytes, line[i]), x + k + 4 * i);
-    }
-  }
-#pragma GCC unroll 16
-  for (int v = 0; v < panel_vectors; ++v) sums[v] = Dot::collect(zero_int(), products[v]);
-}
-
-// The products of one row with codes smaller than bytes, and what the codes are shifted by.
-struct DotRow {
-  void (*dot)(const std::byte* codes, const int8_t* x, int64_t cols, I (&sums)[panel_vectors]);
-  int32_t offset;
-};
-inline DotRow dot_row_of(WeightFormat format) {
-  if (format == WeightFormat::int6) return {dot_row_narrow<Int6Dot>, Int6Dot::offset};
-  if (format == WeightFormat::int5) return {dot_row_narrow<Int5Dot>, Int5Dot::offset};
-  return {dot_row_int4, Int4Dot::offset};
-}
-
 void multiply_row_quantized(const PackedWeight& w, const QuantizedRows& x, Range panels, float* y) {
-  const bool int8 = w.format == WeightFormat::int8, row_scaled = w.row_scaled();
+  const bool sparse = w.packing != Packing::dense, row_scaled = w.row_scaled(),
+             int8 = w.format == WeightFormat::int8 && !sparse;
   const int64_t group = row_scaled ? x.group_size : w.group_size,
                 header_bytes = row_scaled ? 0 : w.header_bytes();
-  const DotRow dot_row = dot_row_of(w.format);
+  const DotRow dot_row = sparse ? sparse_dot_row(w.format, w.packing) : dot_row_of(w.format);
   const int32_t offset = int8 ? Int8Dot::offset : dot_row.offset;
   for (int64_t p = panels.begin; p < panels.end; ++p) {
-    const std::byte* stream = w.panels.data() + p * w.panel_bytes;
+    const std::byte* stream = w.panel(p);
     F total[panel_vectors];
 #pragma GCC unroll 16
     for (int v = 0; v < panel_vectors; ++v) total[v] = splat(0);
@@ -136,15 +55,14 @@ void multiply_row_quantized(const PackedWeight& w, const QuantizedRows& x, Range
       const int64_t cols = min_of(group, w.padded_cols - k);
       I sums[panel_vectors];
       if (int8)
-        dot_row_int8(codes, x.codes + k, cols, sums);
+        stream = dot_row_int8(codes, x.codes + k, cols, sums);
       else
-        dot_row.dot(codes, x.codes + k, cols, sums);
+        stream = dot_row.dot(codes, x.codes + k, cols, sums);
       const F x_scale = splat(x.scales[g]);
 #pragma GCC unroll 16
       for (int v = 0; v < panel_vectors; ++v)
         total[v] = scaled(total[v], sums[v], shift_of(header, v * lanes, offset, x.sums[g]),
                           header.scale(v * lanes), x_scale);
-      stream = codes + w.code_bytes(cols);
     }
 #pragma GCC unroll 16
     for (int v = 0; v < panel_vectors; ++v) store(y + p * panel_rows + v * lanes, total[v]);
@@ -444,8 +362,27 @@ void multiply_rows_quantized(const PackedWeight& w, const QuantizedRows& x, Rang
     }
 }
 
+void matmul_quantized(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y);
+
+// A sparse weight by way of dense panels, as many at a time as rows of x are copied for.
+void multiply_expanded(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y) {
+  constexpr int64_t most_panels = 2;
+  for (int64_t p = panels.begin, count; p < panels.end; p += count) {
+    count = min_of(most_panels, panels.end - p);
+    const PackedWeight& dense = expand_panels(w, {p, p + count}, expand);
+    matmul_quantized(dense, x, {0, count}, {y.values + p * panel_rows, y.stride});
+  }
+}
+
+// Whether the groups that x has in a row of one scale are such as sparse panels can be read in.
+inline bool reads_sparse(const PackedWeight& w, const QuantizedRows& x) {
+  return !w.row_scaled() || x.group_size >= w.padded_cols || x.group_size % sparse_block == 0;
+}
+
 [[gnu::flatten]] void matmul_quantized(const PackedWeight& w, const QuantizedRows& x, Range panels,
                                        MatmulOutput y) {
+  if (w.packing != Packing::dense && (x.rows > 1 || !reads_sparse(w, x)))
+    return multiply_expanded(w, x, panels, y);
   if (x.rows == 1) return multiply_row_quantized(w, x, panels, y.values);
   if (w.format == WeightFormat::int8) return multiply_rows_quantized<Int8Dot>(w, x, panels, y);
   if (w.format == WeightFormat::int6) return multiply_rows_quantized<Int6Dot>(w, x, panels, y);

@@ -2,6 +2,7 @@
 
 #include "kernels/float16.h"
 #include "kernels/kernel_table.h"
+#include "kernels/sparse_weight.h"
 
 namespace whittle {
 namespace {
@@ -154,6 +155,23 @@ using UnsignedDot = Int8Dot;
 constexpr int float_tile = 1, float_vectors = 4;
 
 #include "kernels/isa/narrow_codes.inl"
+#include "kernels/isa/dot_row.inl"
+#include "kernels/isa/sparse_expanded.inl"
+
+template <Packing packing>
+DotRow expanded_dot_row(WeightFormat format) {
+  if (format == WeightFormat::int8) return {dot_row_expanded<WeightFormat::int8, packing>, Int8Dot::offset};
+  return {dot_row_expanded<WeightFormat::int4, packing>, Int4Dot::offset};
+}
+DotRow sparse_dot_row(WeightFormat format, Packing packing) {
+  switch (packing) {
+    case Packing::two_of_four: return expanded_dot_row<Packing::two_of_four>(format);
+    case Packing::four_of_eight: return expanded_dot_row<Packing::four_of_eight>(format);
+    default: return expanded_dot_row<Packing::masked>(format);
+  }
+}
+constexpr auto expand = expand_codes;
+
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"
 #include "kernels/isa/matmul_quantized.inl"
@@ -166,6 +184,7 @@ constinit const KernelTable scalar_kernels = {
     .name = "scalar",
     .int8_instruction = "plain C++",
     .exact_u8s8 = false,
+    .reads_masks = false,
 #include "kernels/isa/table.inl"
 };
 

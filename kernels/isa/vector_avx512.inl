@@ -50,5 +50,39 @@ inline Bits select_bits(Bits mask, Bits a, Bits b) {
 }
 inline Bytes low_nibbles(Bytes v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
 inline Bytes high_nibbles(Bytes v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
+
+// What sparse.inl needs, of the sixteen rows whose places lie together.
+inline Bytes splat_qword(const void* p) { return _mm512_set1_epi64(*static_cast<const int64_t*>(p)); }
+inline Bytes shifted_places(const std::byte* places) {
+  const __m512i shifts = _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6);
+  return _mm512_srlv_epi32(_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(places))),
+                           shifts);
+}
+inline Bytes places_2_4(const std::byte* places, int) {
+  return _mm512_ternarylogic_epi32(shifted_places(places), _mm512_set1_epi8(3), _mm512_set1_epi32(0x04040000),
+                                   0xea);  // a & b | c
+}
+inline Bytes places_4_8(const std::byte* places, const std::byte* uppers, int) {
+  const __m512i bits = _mm512_setr_epi32(
+      0x01010101, 0x01010101, 0x02020202, 0x02020202, 0x04040404, 0x04040404, 0x08080808, 0x08080808,
+      0x10101010, 0x10101010, 0x20202020, 0x20202020, 0x40404040, 0x40404040, -0x7f7f7f80, -0x7f7f7f80);
+  const __m512i low = shifted_places(places) & _mm512_set1_epi8(3);
+  return _mm512_mask_add_epi8(low, _mm512_test_epi8_mask(splat_qword(uppers), bits), low,
+                              _mm512_set1_epi8(4));
+}
+inline Bytes pick(Bytes eight, Bytes places) { return _mm512_shuffle_epi8(eight, places); }
+inline Bytes keep_equal(Bytes a, Bytes b, Bytes codes) {
+  return _mm512_maskz_mov_epi8(_mm512_cmpeq_epi8_mask(a, b), codes);
+}
+template <int slot>
+inline Bytes repeat_slot(Bytes slots) {
+  return _mm512_shuffle_epi8(slots,
+                             _mm512_set4_epi32(0x0c0c0c0c + slot * 0x01010101, 0x08080808 + slot * 0x01010101,
+                                               0x04040404 + slot * 0x01010101, slot * 0x01010101));
+}
+template <int first>
+inline Bytes slot_numbers() {
+  return _mm512_set1_epi32(0x03020100 + first * 0x01010101);
+}
 // Register tiles of rows of x by registers of rows of the weight: what 32 registers hold.
 constexpr int float_tile = 6, float_vectors = 4;
