@@ -59,6 +59,7 @@ class Subject {
     report.has_tokenizer = tokenizer_.has_value();
     report.weights_bytes = model_.weight_bytes();
     report.kv_cache_bytes = options_.sequences * KvCache::bytes(spec, options_.kv_cache, context());
+    report.packings = model_.packings();
     report.load_seconds = load_seconds_;
     report.int8 = int8();
     const bool head_counts = !int8() || model_.head().quantized();  // it runs for the last token alone

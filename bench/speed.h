@@ -12,6 +12,7 @@
 
 #include "bench/model_size.h"
 #include "bench/reports/profile_report.h"
+#include "engine/packing_choice.h"
 #include "kernels/kernel_table.h"
 #include "kernels/threads.h"
 
@@ -55,9 +56,10 @@ struct SpeedReport {
   std::string name;  // the folder's own, or its path where names are not unique
   ModelSize size;
   bool has_tokenizer = false;
-  int64_t weights_bytes = 0;   // packed, in memory
-  int64_t kv_cache_bytes = 0;  // of prompt_tokens + gen_tokens positions of every sequence
-  double load_seconds = 0;     // reading and packing, from whatever of the files the system had cached
+  int64_t weights_bytes = 0;           // packed, in memory
+  int64_t kv_cache_bytes = 0;          // of prompt_tokens + gen_tokens positions of every sequence
+  std::vector<PackingCount> packings;  // of weights that are mostly zeros
+  double load_seconds = 0;  // reading and packing, from whatever of the files the system had cached
   // Multiplies and adds of the prompt: those on int8 where the model has any, else those of the float
   // matrices.
   bool int8 = false;

@@ -5,10 +5,12 @@
 namespace whittle {
 namespace {
 
-PackedWeight pack(const WeightMatrix& matrix, const Team& team) {
-  Packer packer(matrix);
+Linear pack(const WeightMatrix& matrix, std::vector<float> bias, const WeightSource& source,
+            const Module& module, const Team& team) {
+  const PackingChoice choice = choose_packing(source, module, matrix, team);
+  Packer packer(matrix, choice.taken);
   team.for_each(packer.panel_count(), [&](int64_t panel) { packer.pack(panel); });
-  return packer.take();
+  return {packer.take(), std::move(bias), source.activation_group_size(module), choice};
 }
 
 // q, k and v out of a projection that holds all three.
@@ -21,7 +23,7 @@ void load_fused(const WeightSource& source, const Module& module, DecoderLayer& 
     std::vector<float> bias;
     for (const int64_t row : rows)
       if (module.bias) bias.push_back(biases[static_cast<size_t>(row)]);
-    *linear = {pack(take_rows(matrix, rows), team), std::move(bias), source.activation_group_size(module)};
+    *linear = pack(take_rows(matrix, rows), std::move(bias), source, module, team);
   }
   source.release(matrix);
 }
@@ -30,10 +32,10 @@ void load_fused(const WeightSource& source, const Module& module, DecoderLayer& 
 
 Linear load_linear(const WeightSource& source, const Module& module, const Team& team) {
   const WeightMatrix matrix = source.matrix(module);
-  PackedWeight weight = pack(matrix, team);
+  Linear linear =
+      pack(matrix, module.bias ? source.bias(module) : std::vector<float>(), source, module, team);
   source.release(matrix);
-  return {std::move(weight), module.bias ? source.bias(module) : std::vector<float>(),
-          source.activation_group_size(module)};
+  return linear;
 }
 
 Norm load_norm(const WeightSource& source, const Module& module) {

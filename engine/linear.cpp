@@ -18,10 +18,12 @@ int64_t group_size_of(const PackedWeight& weight, int64_t asked) {
 
 }  // namespace
 
-Linear::Linear(PackedWeight weight, std::vector<float> bias, int64_t activation_group_size)
+Linear::Linear(PackedWeight weight, std::vector<float> bias, int64_t activation_group_size,
+               const PackingChoice& choice)
     : weight_(std::move(weight)),
       bias_(std::move(bias)),
-      activation_group_size_(group_size_of(weight_, activation_group_size)) {
+      activation_group_size_(group_size_of(weight_, activation_group_size)),
+      choice_(choice) {
   if (!bias_.empty()) bias_.resize(static_cast<size_t>(weight_.padded_rows()));
 }
 
@@ -65,8 +67,7 @@ void Linear::prepare(int64_t rows) const {
 }
 
 Work Linear::work(int64_t rows, Range panels) const {
-  const int64_t header = weight_.row_scaled() ? weight_.header_bytes() : 0;
-  const int64_t bytes = panels.size() * (weight_.panel_bytes + header);
+  const int64_t bytes = weight_.bytes_of(panels);
   const int64_t operations = 2 * rows * panels.size() * panel_rows * weight_.cols;
   return quantized() ? Work{bytes, operations, 0} : Work{bytes, 0, operations};
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/packing_choice.h"
 #include "engine/profile.h"
 #include "kernels/buffer.h"
 #include "kernels/kernel_table.h"
@@ -20,8 +21,9 @@ class Linear {
   Linear() = default;  // no layer: the model has none
   // `bias` has `weight.rows` values or none. activation_group_size: inputs that share an activation scale at
   // run time, rounded up to a group_multiple() of the weight's format; 0: all of a token. A weight with
-  // scales in groups uses its own groups.
-  Linear(PackedWeight weight, std::vector<float> bias, int64_t activation_group_size);
+  // scales in groups uses its own groups. `choice`: why the weight is packed as it is.
+  Linear(PackedWeight weight, std::vector<float> bias, int64_t activation_group_size,
+         const PackingChoice& choice = {});
 
   explicit operator bool() const { return weight_.rows != 0; }
   int64_t rows() const { return weight_.rows; }
@@ -29,6 +31,7 @@ class Linear {
   bool quantized() const { return weight_.quantized(); }
   // Inputs that share an activation scale; 0 for float weights, whose inputs stay float32.
   int64_t activation_group_size() const { return activation_group_size_; }
+  const PackingChoice& packing_choice() const { return choice_; }
 
   // Outputs are computed in panels of `panel_rows`; any thread may compute any.
   int64_t panels() const { return weight_.panel_count(); }
@@ -51,6 +54,7 @@ class Linear {
   PackedWeight weight_;
   std::vector<float> bias_;  // padded to whole panels; empty: none
   int64_t activation_group_size_ = 0;
+  PackingChoice choice_;
 };
 
 // The same rows for every linear that reads them: as floats, and as int8 codes once for each group size in

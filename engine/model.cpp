@@ -54,6 +54,7 @@ Model::Model(std::shared_ptr<const WeightSource> source, const Team& team) : sou
 void Model::count(const Linear& linear) {
   if (std::ranges::find(group_sizes_, linear.activation_group_size()) == group_sizes_.end())
     group_sizes_.push_back(linear.activation_group_size());
+  count_packing(packings_, linear.packing_choice());
   weight_bytes_ += linear.bytes();
   decode_bytes_ += linear.weight_bytes();
 }

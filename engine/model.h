@@ -42,6 +42,8 @@ class Model {
   // head.
   int64_t int8_macs() const { return int8_macs_; }
   int64_t macs() const { return macs_; }
+  // How weights are packed of which many are zero, and why.
+  const std::vector<PackingCount>& packings() const { return packings_; }
 
  private:
   void count(const Linear& linear);
@@ -55,6 +57,7 @@ class Model {
   Norm final_norm_;
   Linear head_;
   std::vector<int64_t> group_sizes_;
+  std::vector<PackingCount> packings_;
   int64_t weight_bytes_ = 0, decode_bytes_ = 0, int8_macs_ = 0, macs_ = 0;
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "bench/reports/packing_report.h"
 #include "bench/reports/table.h"
 #include "engine/files/float_tensor.h"
 #include "engine/files/json_file.h"
@@ -69,6 +70,14 @@ InspectedTensor inspect_vector(const TensorView& tensor) {
   return out;
 }
 
+// Of a linear or head, packed as it would be loaded.
+int64_t packed_bytes(const WeightSource& source, const Module& module, const WeightMatrix& matrix,
+                     const Team& team, std::vector<PackingCount>& packings) {
+  const PackingChoice choice = choose_packing(source, module, matrix, team);
+  count_packing(packings, choice);
+  return Packer(matrix, choice.taken).take().bytes();
+}
+
 // Where the number of a layer ends, as in "model.layers.0" of "model.layers.0.mlp.up_proj.weight"; else 0.
 size_t layer_end(std::string_view name) {
   for (size_t dot = name.find('.'); dot != name.npos; dot = name.find('.', dot + 1)) {
@@ -107,7 +116,7 @@ Inspection inspect(const std::filesystem::path& folder, int64_t context, KvForma
     // An embedding of its own stays in the file, of which only the rows of the tokens in use are read, unless
     // it lies there otherwise. A table of positions is unpacked.
     if (module.kind() == ModuleKind::linear || &module == &inventory.head())
-      out.packed_bytes += Packer(matrix).take().bytes();
+      out.packed_bytes += packed_bytes(weights, module, matrix, team, out.packings);
     else if (module.role == Role::position_embedding)
       out.packed_bytes += module.rows * module.cols * static_cast<int64_t>(sizeof(float));
     else if (matrix.owned)
@@ -164,6 +173,7 @@ nlohmann::json inspection_json(const Inspection& inspection) {
            {{"context", inspection.context},
             {"weights_bytes", inspection.packed_bytes},
             {"kv_cache_bytes", inspection.kv_cache_bytes}}},
+          {"packings", packings_json(inspection.packings)},
           {"notes", inspection.notes}};
 }
 
@@ -201,6 +211,7 @@ std::string inspection_text(const Inspection& inspection) {
                              format_bytes(static_cast<double>(inspection.packed_bytes)),
                              format_bytes(static_cast<double>(inspection.kv_cache_bytes)),
                              inspection.context));
+  for (const PackingCount& count : inspection.packings) table.add_note(packing_text(count));
   for (const std::string& note : inspection.notes) table.add_note(printable(note));
   return table.text();
 }

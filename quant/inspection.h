@@ -9,6 +9,7 @@
 
 #include "bench/model_size.h"
 #include "engine/model_spec.h"
+#include "engine/packing_choice.h"
 #include "kernels/kernel_table.h"
 #include "kernels/threads.h"
 
@@ -32,6 +33,7 @@ struct Inspection {
   std::vector<InspectedTensor> tensors;  // by name
   int64_t context = 0;                   // for which memory is estimated
   int64_t packed_bytes = 0;              // linears and head as the kernels want them
+  std::vector<PackingCount> packings;    // of those that are mostly zeros
   int64_t kv_cache_bytes = 0;
   std::vector<std::string> notes;  // what the engine does otherwise than the files ask
 };

@@ -46,6 +46,7 @@ std::vector<std::string> memory_child(const BenchFlags& flags, const std::filesy
                                       std::to_string(flags.threads)};
   for (const std::string& field : allowed_fields()) command.insert(command.end(), {"--allow-field", field});
   if (float_inputs_kept()) command.push_back("--float-inputs");
+  command.insert(command.end(), {"--sparse", std::string(name(sparse_use()))});
   command.insert(command.end(), {"--", model.string()});
   return command;
 }
@@ -152,6 +153,7 @@ void add_bench(CLI::App& app) {
   add_kv_cache(*command, flags.speed.kv_cache);
   add_allow_field(*command);
   add_float_inputs(*command);
+  add_sparse(*command);
   add_threads(*command, flags.threads);
   add_json(*command, flags.json);
   command->footer(

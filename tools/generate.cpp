@@ -135,6 +135,7 @@ void add_generate(CLI::App& app) {
   add_kv_cache(*command, options.kv_cache);
   add_allow_field(*command);
   add_float_inputs(*command);
+  add_sparse(*command);
   add_threads(*command, options.threads);
   add_json(*command, options.json);
   command->footer(

@@ -20,6 +20,7 @@ void add_inspect(CLI::App& app) {
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 30).description(""));
   add_kv_cache(*command, kv_cache);
   add_allow_field(*command);
+  add_sparse(*command);
   add_threads(*command, threads);
   add_json(*command, json);
   command->footer(

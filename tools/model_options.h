@@ -34,6 +34,16 @@ inline void add_float_inputs(CLI::App& command) {
       "decoded; else inputs are rounded to int8");
 }
 
+inline void add_sparse(CLI::App& command) {
+  command
+      .add_option_function<std::string>(
+          "--sparse", [](const std::string& name) { use_sparse(*sparse_use_named(name)); },
+          "Pack weights that are mostly zeros without these: where a probe finds that faster, or as asked "
+          "(default: auto)")
+      ->type_name("auto|never|always")
+      ->check(CLI::IsMember({"auto", "never", "always"}).description(""));
+}
+
 // Says on standard error what is done otherwise than the model's files ask.
 inline void print_notes(const std::filesystem::path& model) {
   for (const std::string& note : ModelFile(model).notes())

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "bench/reports/figures.h"
+#include "bench/reports/packing_report.h"
 #include "bench/statistics.h"
 #include "engine/kv_cache.h"
 
@@ -54,6 +55,7 @@ nlohmann::json speed_json(const SpeedReport& report) {
       {"weights", report.size.weights},
       {"disk_bytes", report.size.disk_bytes},
       {"weights_bytes", report.weights_bytes},
+      {"packings", packings_json(report.packings)},
       {"kv_cache_bytes", report.kv_cache_bytes},
       {"load_seconds", report.load_seconds},
       {"decode_bytes_per_token", report.decode_bytes},

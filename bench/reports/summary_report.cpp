@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "bench/reports/figures.h"
+#include "bench/reports/packing_report.h"
 #include "bench/reports/speed_report.h"
 #include "bench/reports/table.h"
 #include "bench/reports/trace.h"
@@ -112,6 +113,9 @@ void add_notes(Table& table, const BenchReport& report) {
     table.add_note(
         fmt::format("weights that fit into the last-level cache ({}) can be read faster than memory",
                     format_bytes(as_double(cache))));
+  for (const ModelSummary& model : report.models)
+    for (const PackingCount& count : model.speed.packings)
+      table.add_note(fmt::format("{}: {}", model.speed.name, packing_text(count)));
   if (report.has_baseline)
     table.add_note(
         "×: how many times as fast, or as large, as the baseline (first column), from pairs of repeats");
