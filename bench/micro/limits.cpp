@@ -35,19 +35,27 @@ void register_kernel(const std::string& name, std::function<void(benchmark::Stat
       ->Unit(benchmark::kMillisecond);
 }
 
-void measure_against_limit(benchmark::State& state, const Work& work, const std::function<void()>& body) {
+void measure_against_limit(benchmark::State& state, const Work& work, const std::function<void()>& body,
+                           const std::function<void()>& dense) {
   using Clock = std::chrono::steady_clock;
-  std::vector<double> least, taken;
+  std::vector<double> least, taken, by_dense;
+  const auto time = [](const std::function<void()>& run, std::vector<double>& seconds) {
+    const auto start = Clock::now();
+    run();
+    seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+  };
   for (auto _ : state) {
     const ProfileLimits before = probe(work);
-    const auto start = Clock::now();
-    body();
-    taken.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    const bool dense_first = taken.size() % 2;
+    if (dense && dense_first) time(dense, by_dense);
+    time(body, taken);
+    if (dense && !dense_first) time(dense, by_dense);
     const ProfileLimits after = probe(work);
     least.push_back((limit_seconds(work, before) + limit_seconds(work, after)) / 2);
     state.SetIterationTime(taken.back());
   }
   state.counters["%limit"] = 100 * median_ratio(least, taken);
+  if (dense) state.counters["x dense"] = median_ratio(by_dense, taken);
   state.counters["GB/s"] = static_cast<double>(work.bytes) / median(taken) / 1e9;
   state.counters["GOPS"] =
       static_cast<double>(work.int8_operations + work.float_operations) / median(taken) / 1e9;

@@ -17,8 +17,10 @@ namespace whittle {
 void register_kernel(const std::string& name, std::function<void(benchmark::State&)> run);
 
 // Times `body` once an iteration; counters are GB/s, GOPS and, of what `work` must take at least, the
-// percentage.
-void measure_against_limit(benchmark::State& state, const Work& work, const std::function<void()>& body);
+// percentage. `dense`: what does the same otherwise, timed just before or after; "x dense" says how many
+// times as long that takes, from pairs.
+void measure_against_limit(benchmark::State& state, const Work& work, const std::function<void()>& body,
+                           const std::function<void()>& dense = {});
 
 // What each file measures, of one instruction set.
 void register_matmul(const KernelTable& table);

@@ -1,5 +1,8 @@
 // One matrix product, for every format, shape and number of rows.
 
+#include <algorithm>
+#include <functional>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -12,15 +15,31 @@ namespace {
 struct Format {
   const char* name;
   WeightFormat format;
-  int64_t group_size;  // of weights and activations; 0: one scale a row and a token
+  int64_t group_size;                // of weights and activations; 0: one scale a row and a token
+  Packing packing = Packing::dense;  // a sparse one is measured beside the dense one, of half the codes
 };
-constexpr Format formats[] = {{"f16", WeightFormat::f16, 0},          {"bf16", WeightFormat::bf16, 0},
-                              {"int8_row", WeightFormat::int8, 0},    {"int8_g128", WeightFormat::int8, 128},
-                              {"int8_g32", WeightFormat::int8, 32},   {"int6_row", WeightFormat::int6, 0},
-                              {"int6_g128", WeightFormat::int6, 128}, {"int6_g32", WeightFormat::int6, 32},
-                              {"int5_row", WeightFormat::int5, 0},    {"int5_g128", WeightFormat::int5, 128},
-                              {"int5_g32", WeightFormat::int5, 32},   {"int4_row", WeightFormat::int4, 0},
-                              {"int4_g128", WeightFormat::int4, 128}, {"int4_g32", WeightFormat::int4, 32}};
+constexpr Format formats[] = {{"f16", WeightFormat::f16, 0},
+                              {"bf16", WeightFormat::bf16, 0},
+                              {"int8_row", WeightFormat::int8, 0},
+                              {"int8_g128", WeightFormat::int8, 128},
+                              {"int8_g32", WeightFormat::int8, 32},
+                              {"int6_row", WeightFormat::int6, 0},
+                              {"int6_g128", WeightFormat::int6, 128},
+                              {"int6_g32", WeightFormat::int6, 32},
+                              {"int5_row", WeightFormat::int5, 0},
+                              {"int5_g128", WeightFormat::int5, 128},
+                              {"int5_g32", WeightFormat::int5, 32},
+                              {"int4_row", WeightFormat::int4, 0},
+                              {"int4_g128", WeightFormat::int4, 128},
+                              {"int4_g32", WeightFormat::int4, 32},
+                              {"int8_row_2:4", WeightFormat::int8, 0, Packing::two_of_four},
+                              {"int8_row_4:8", WeightFormat::int8, 0, Packing::four_of_eight},
+                              {"int8_row_masked", WeightFormat::int8, 0, Packing::masked},
+                              {"int8_g128_2:4", WeightFormat::int8, 128, Packing::two_of_four},
+                              {"int8_g128_masked", WeightFormat::int8, 128, Packing::masked},
+                              {"int4_g128_2:4", WeightFormat::int4, 128, Packing::two_of_four},
+                              {"int4_g32_2:4", WeightFormat::int4, 32, Packing::two_of_four},
+                              {"int4_g128_4:8", WeightFormat::int4, 128, Packing::four_of_eight}};
 
 struct Shape {
   int64_t rows, cols;  // N, K
@@ -28,7 +47,34 @@ struct Shape {
 constexpr Shape shapes[] = {{2048, 2048}, {5632, 2048}, {2048, 5632}};
 constexpr int64_t row_counts[] = {1, 2, 4, 8, 16, 32, 128, 512};  // M
 
-PackedWeight random_weight(const Format& format, const Shape& shape, std::mt19937& random) {
+// Half of the codes at random, as the packing wants them.
+void zero_codes(const Format& format, std::vector<std::byte>& codes, std::mt19937& random) {
+  const bool int8 = format.format == WeightFormat::int8;
+  const auto zero = [&](size_t i) {
+    std::byte& byte = codes[int8 ? i : i / 2];
+    byte = int8    ? std::byte{0}
+           : i % 2 ? (byte & std::byte{0x0f}) | std::byte{0x80}
+                   : (byte & std::byte{0xf0}) | std::byte{8};
+  };
+  const size_t count = codes.size() * (int8 ? 1 : 2);
+  if (format.packing == Packing::masked) {
+    for (size_t i = 0; i < count; ++i)
+      if (random() % 2) zero(i);
+    return;
+  }
+  std::vector<size_t> places(format.packing == Packing::two_of_four ? 4 : 8);
+  std::iota(places.begin(), places.end(), size_t{0});
+  for (size_t i = 0; i < count; i += places.size()) {
+    std::ranges::shuffle(places, random);
+    for (size_t j = 0; j < places.size() / 2; ++j) zero(i + places[j]);
+  }
+}
+
+struct Weights {
+  std::vector<PackedWeight> packed, dense;  // dense: beside sparse ones
+};
+
+void add_random_weight(const Format& format, const Shape& shape, std::mt19937& random, Weights& weights) {
   WeightMatrix weight{format.format, shape.rows, shape.cols};
   std::vector<std::byte> codes(static_cast<size_t>(shape.rows * row_bytes(format.format, shape.cols)));
   if (info(format.format).quantized) {
@@ -44,8 +90,10 @@ PackedWeight random_weight(const Format& format, const Shape& shape, std::mt1993
       codes[i + 1] = static_cast<std::byte>(value >> 8);
     }
   }
+  if (format.packing != Packing::dense) zero_codes(format, codes, random);
   weight.codes = codes;
-  return pack(weight);
+  weights.packed.push_back(pack(weight, format.packing));
+  if (format.packing != Packing::dense) weights.dense.push_back(pack(weight));
 }
 
 // The inputs of a product, as floats and quantized.
@@ -81,20 +129,20 @@ void measure(benchmark::State& state, const KernelTable& table, const Format& fo
   std::mt19937 random(1);
   // A single row meets its weights in memory, as in decode: so many copies that the caches hold none from one
   // pass to the next.
-  std::vector<PackedWeight> weights;
+  Weights weights;
   const int64_t least_bytes = rows < 32 ? 4 * read_machine().last_level_cache_bytes() : 0;
   int64_t bytes = 0;
   do {
-    weights.push_back(random_weight(format, shape, random));
-    bytes += weights.back().bytes();
+    add_random_weight(format, shape, random, weights);
+    bytes += weights.packed.back().bytes();
   } while (bytes < least_bytes);
+  const PackedWeight& first = weights.packed.front();
   const Rows x(table, rows, shape.cols, format.group_size, random);
-  std::vector<float> y(static_cast<size_t>(rows * weights[0].padded_rows()));
-  const bool quantized = weights[0].quantized();
-  const int64_t operations = 2 * rows * shape.rows * shape.cols * std::ssize(weights);
-
-  measure_against_limit(state, quantized ? Work{bytes, operations, 0} : Work{bytes, 0, operations}, [&] {
-    for (const PackedWeight& weight : weights) {
+  std::vector<float> y(static_cast<size_t>(rows * first.padded_rows()));
+  const bool quantized = first.quantized();
+  const int64_t operations = 2 * rows * shape.rows * shape.cols * std::ssize(weights.packed);
+  const auto multiply_by = [&](const std::vector<PackedWeight>& all) {
+    for (const PackedWeight& weight : all) {
       const Range panels{0, weight.panel_count()};
       const MatmulOutput output{y.data(), weight.padded_rows()};
       if (quantized)
@@ -103,13 +151,19 @@ void measure(benchmark::State& state, const KernelTable& table, const Format& fo
         table.matmul_float(weight, x.whole, panels, output);
     }
     benchmark::DoNotOptimize(y.data());
-  });
+  };
+  std::function<void()> dense;
+  if (!weights.dense.empty()) dense = [&] { multiply_by(weights.dense); };
+  measure_against_limit(
+      state, quantized ? Work{bytes, operations, 0} : Work{bytes, 0, operations},
+      [&] { multiply_by(weights.packed); }, dense);
 }
 
 }  // namespace
 
 void register_matmul(const KernelTable& table) {
-  for (const Format& format : formats)
+  for (const Format& format : formats) {
+    if (format.packing == Packing::masked && !table.reads_masks) continue;
     for (const Shape& shape : shapes)
       for (const int64_t rows : row_counts)
         register_kernel(
@@ -117,6 +171,7 @@ void register_matmul(const KernelTable& table) {
             [&table, &format, &shape, rows](benchmark::State& state) {
               measure(state, table, format, shape, rows);
             });
+  }
 }
 
 }  // namespace whittle
