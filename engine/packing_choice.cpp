@@ -22,14 +22,14 @@ using Reason = PackingChoice::Reason;
 constexpr double most_of_dense = 0.92;
 
 // Bits of a code as packed, of those of a dense one.
-double size_of_dense(const WeightMatrix& matrix, Packing packing, const Sparsity& sparsity) {
+double size_of_dense(const WeightMatrix& matrix, Packing packing, const CodeSparsity& sparsity) {
   const double bits = info(matrix.format).bits;
   if (packing == Packing::masked) return 1 / bits + sparsity.density();
   return sparse_half_bits(matrix.format, packing) / (2 * bits);
 }
 
 // The packing that takes the fewest bytes; of those that take about the same the first, whose work is least.
-Packing smallest_packing(const WeightMatrix& matrix, const Sparsity& sparsity) {
+Packing smallest_packing(const WeightMatrix& matrix, const CodeSparsity& sparsity) {
   const std::pair<Packing, bool> candidates[] = {{Packing::two_of_four, sparsity.two_of_four},
                                                  {Packing::four_of_eight, sparsity.four_of_eight},
                                                  {Packing::masked, true}};
@@ -63,7 +63,7 @@ int64_t probe_bytes(const WeightMatrix& matrix, const Inventory& inventory) {
   return std::clamp(std::min(model_weights * info(matrix.format).bits / 8, 2 * cache), mib, 128 * mib);
 }
 
-double probed_speedup(const WeightMatrix& matrix, Packing packing, const Sparsity& sparsity,
+double probed_speedup(const WeightMatrix& matrix, Packing packing, const CodeSparsity& sparsity,
                       int64_t activation_group_size, int64_t bytes, const Team& team) {
   const int64_t twentieths = packing == Packing::masked ? std::lround(20 * sparsity.density()) : 0;
   static std::mutex mutex;
@@ -85,7 +85,7 @@ PackingChoice choose_packing(const WeightSource& source, const Module& module, c
     return choice;
   // Of dense weights a few rows tell.
   if (smallest_packing(matrix, sparsity_of(first_rows(matrix), nullptr)) == Packing::dense) return choice;
-  const Sparsity sparsity = sparsity_of(matrix, &team);
+  const CodeSparsity sparsity = sparsity_of(matrix, &team);
   choice.fits = smallest_packing(matrix, sparsity);
   if (choice.fits == Packing::dense) return choice;
   if (choice.fits == Packing::masked && !kernels().reads_masks) {

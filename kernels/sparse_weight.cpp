@@ -175,7 +175,7 @@ bool sparse_packable(const WeightMatrix& weight, Packing packing) {
   return weight.groups() == 1 || weight.group_size % step_inputs == 0;
 }
 
-Sparsity sparsity_of(const WeightMatrix& weight, const Team* team) {
+CodeSparsity sparsity_of(const WeightMatrix& weight, const Team* team) {
   std::atomic<bool> two_of_four = true, four_of_eight = true;
   std::atomic<int64_t> kept = 0;
   const int64_t stride = row_bytes(weight.format, weight.cols);

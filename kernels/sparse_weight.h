@@ -37,13 +37,13 @@ namespace whittle {
 std::string_view name(Packing packing);  // "dense", "2:4", "4:8", "masked"
 
 // How many of a weight's codes are zero, and where.
-struct Sparsity {
+struct CodeSparsity {
   bool two_of_four = true, four_of_eight = true;  // whether all of its codes fit
   int64_t kept = 0, codes = 0;                    // codes that are not zero, of how many
   double density() const { return codes ? static_cast<double>(kept) / static_cast<double>(codes) : 0; }
 };
 // Of int8 and int4, by all threads of `team`.
-Sparsity sparsity_of(const WeightMatrix& weight, const Team* team);
+CodeSparsity sparsity_of(const WeightMatrix& weight, const Team* team);
 
 // Whether the format, zero points and groups of `weight` allow `packing`; its codes are not looked at.
 bool sparse_packable(const WeightMatrix& weight, Packing packing);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/files/json_file.h"
+#include "engine/weight_source.h"
 #include "kernels/error.h"
 #include "kernels/threads.h"
 #include "kernels/weight_matrix.h"
@@ -28,6 +29,13 @@ inline WeightMatrix borrowed_floats(std::span<const float> values, int64_t rows,
 inline std::vector<float> float_values(const WeightMatrix& matrix, const Team& team) {
   std::vector<float> values(static_cast<size_t>(matrix.rows * matrix.cols));
   team.for_each(matrix.rows, [&](int64_t row) { matrix.decode_row(row, values.data() + row * matrix.cols); });
+  return values;
+}
+
+inline std::vector<float> float_values(const WeightSource& source, const Module& module, const Team& team) {
+  const WeightMatrix matrix = source.matrix(module);
+  std::vector<float> values = float_values(matrix, team);
+  source.release(matrix);
   return values;
 }
 

@@ -28,8 +28,8 @@ Buffer<float> RowBatch::transposed(const Team& team) const {
 
 namespace {
 
-// sums [outputs, cols] += left · rightᵀ, [outputs, rows] and [cols, rows]. upper: of each panel's columns only
-// the rows up to its last one. products: room for it, taken at the first call.
+// sums [outputs, cols] += left · rightᵀ, [outputs, rows] and [cols, rows]. upper: of each panel's columns
+// only the rows up to its last one. products: room for it, taken at the first call.
 void add_products(const Team& team, const Buffer<float>& left, const Buffer<float>& right, int64_t rows,
                   bool upper, Buffer<float>& products, std::vector<double>& sums) {
   const int64_t outputs = left.size() / rows, cols = right.size() / rows;

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::string_view methods[] = {"rtn", "gptq", "awq", "smoothquant"};     // by MethodName
 constexpr std::string_view rotation_names[] = {"none", "values", "all", "auto"};  // by RotationName
+constexpr std::string_view allocations[] = {"uniform", "owl", "kl"};              // by SparsityAllocation
 
 template <class Name>
 std::optional<Name> find_name(std::span<const std::string_view> names, std::string_view name) {
@@ -63,6 +64,14 @@ std::optional<RotationName> rotation_named(std::string_view name) {
   return find_name<RotationName>(rotation_names, name);
 }
 
+std::string_view name(SparsityAllocation allocation) { return allocations[static_cast<size_t>(allocation)]; }
+
+std::optional<SparsityAllocation> sparsity_allocation_named(std::string_view name) {
+  return find_name<SparsityAllocation>(allocations, name);
+}
+
+std::span<const std::string_view> sparsity_allocations() { return allocations; }
+
 bool Recipe::prunes() const {
   return sparsity || std::ranges::any_of(modules, [](const auto& module) {
            return module.second && module.second->sparsity;
@@ -79,6 +88,7 @@ std::string Recipe::text() const {
                        : activation_group_size ? scale_text(activation_group_size)
                                                : "token");
   if (sparsity) text += fmt::format(", pruned {} by {}", sparsity.text(), name(pruning));
+  if (allocation != SparsityAllocation::uniform) text += fmt::format(", shared by {}", name(allocation));
   text += fmt::format(", lm_head {}, embedding {}", part(lm_head), part(embedding));
   if (method != MethodName::rtn) text += fmt::format(", {}", name(method));
   if (block_steps) text += fmt::format(", layers tuned in {} steps", block_steps);
@@ -114,6 +124,14 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
   if (recipe.method == MethodName::rtn && recipe.pruning != PruningMethod::magnitude && recipe.prunes())
     fail("the recipe prunes by {}, which looks at inputs; its method, {}, looks at the weights alone",
          name(recipe.pruning), name(recipe.method));
+  if (recipe.allocation != SparsityAllocation::uniform) {
+    if (recipe.sparsity.of || !recipe.sparsity)
+      fail_option("allocate", "a part of the weights can be shared among linears, {} cannot",
+                  recipe.sparsity ? "a pattern" : "nothing");
+    if (recipe.method == MethodName::rtn)
+      fail_option("allocate", "{} looks at what linears read; the method, {}, at the weights alone",
+                  name(recipe.allocation), name(recipe.method));
+  }
   if (recipe.weights && bit_packed(*recipe.weights) && recipe.group_size == 0)
     fail_option("group_size", "{} needs groups; expected 32, 64 or 128, found a whole row",
                 info(*recipe.weights).name);

@@ -41,6 +41,17 @@ std::optional<RotationName> rotation_named(std::string_view name);
 // All names, in the order of RotationName.
 std::span<const std::string_view> rotation_choices();
 
+// How a part of all weights is shared among linears (pruning/allocation.h).
+enum class SparsityAllocation : uint8_t {
+  uniform,  // each loses that part
+  owl,      // layers with more outliers lose less
+  kl,       // what costs most when it is pruned alone loses less
+};
+std::string_view name(SparsityAllocation allocation);
+std::optional<SparsityAllocation> sparsity_allocation_named(std::string_view name);
+// All of them, in the order of SparsityAllocation.
+std::span<const std::string_view> sparsity_allocations();
+
 // The formats of codes, as a recipe names them.
 std::vector<std::string> code_format_names();
 
@@ -61,6 +72,7 @@ struct Recipe {
   int64_t group_size = 0;                                    // inputs that share a scale; 0: a row
   Sparsity sparsity;                                         // of the same linears
   PruningMethod pruning = PruningMethod::alps;
+  SparsityAllocation allocation = SparsityAllocation::uniform;  // of a sparsity that is no pattern
   bool symmetric = true;
   int64_t activation_group_size = 0;  // inputs that share an activation scale at run time; 0: a token
   std::vector<std::string> exclude;   // regular expressions; a module whose name one matches anywhere is kept

@@ -14,10 +14,10 @@ constexpr int64_t version = 1;
 constexpr int64_t most_tokens = int64_t{1} << 24, most_steps = 100000, most_seed = int64_t{1} << 53;
 constexpr int64_t group_sizes[] = {0, 32, 64, 128};
 
-const char* const known_fields[] = {"whittle_recipe", "method",      "rotation",      "weights",
-                                    "group_size",     "asymmetric",  "activations",   "sparsity",
-                                    "pruning",        "exclude",     "lm_head",       "embedding",
-                                    "calibration",    "block_steps", "tuning_tokens", "modules"};
+const char* const known_fields[] = {
+    "whittle_recipe", "method",      "rotation",    "weights",       "group_size", "asymmetric",
+    "activations",    "sparsity",    "pruning",     "allocation",    "exclude",    "lm_head",
+    "embedding",      "calibration", "block_steps", "tuning_tokens", "modules"};
 const char* const calibration_fields[] = {"source", "tokens", "seed", "held_out"};
 const char* const module_fields[] = {"weights", "group_size", "sparsity"};
 
@@ -89,6 +89,7 @@ nlohmann::ordered_json recipe_json(const Recipe& recipe) {
                            {"held_out", recipe.calibration.held_out}};
   if (recipe.sparsity) json["sparsity"] = sparsity_json(recipe.sparsity);
   if (recipe.prunes()) json["pruning"] = name(recipe.pruning);
+  if (recipe.allocation != SparsityAllocation::uniform) json["allocation"] = name(recipe.allocation);
   if (recipe.block_steps) json["block_steps"] = recipe.block_steps;
   if (recipe.tuning_tokens) json["tuning_tokens"] = recipe.tuning_tokens;
   for (const auto& [module, format] : recipe.modules) {
@@ -128,6 +129,12 @@ Recipe read_recipe(const nlohmann::json& json, const std::string& what) {
     fields.reject("pruning", fmt::format("expected {}, found {}", fmt::join(pruning_method_names(), ", "),
                                          quote(pruning)));
   recipe.pruning = *pruner;
+  const std::string shared = fields.string("allocation", std::string(name(recipe.allocation)));
+  const std::optional<SparsityAllocation> allocation = sparsity_allocation_named(shared);
+  if (!allocation)
+    fields.reject("allocation", fmt::format("expected {}, found {}", fmt::join(sparsity_allocations(), ", "),
+                                            quote(shared)));
+  recipe.allocation = *allocation;
   if (fields.has("lm_head")) recipe.lm_head = code_format(fields, "lm_head", "");
   if (fields.has("embedding")) recipe.embedding = code_format(fields, "embedding", "");
   if (recipe.embedding && *recipe.embedding != WeightFormat::int8)

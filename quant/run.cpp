@@ -12,6 +12,7 @@
 #include "kernels/option_error.h"
 #include "quant/format_times.h"
 #include "quant/large_model.h"
+#include "quant/pruning/allocation.h"
 #include "quant/recipe_file.h"
 #include "quant/rounded.h"
 #include "quant/run_identity.h"
@@ -214,7 +215,33 @@ void Run::begin(WorkFolder& work) {
                      spill_folder(source_.spec(), text_.held_out_tokens(), options_.memory, work.path()),
                      team_, progress);
     });
+  if (recipe_.allocation != SparsityAllocation::uniform) share_sparsity();
   if (const std::optional<ScaleRule> rule = scale_rule(recipe_.method)) scale(*rule);
+}
+
+// From here on the recipe says of each linear what it loses.
+void Run::share_sparsity() {
+  constexpr const char* name = "sparsities";
+  std::map<std::string, double> zeros;
+  if (const std::optional<SafetensorsFile> saved = work_->open(name)) {
+    zeros = WorkFolder::facts(*saved).at(name).get<std::map<std::string, double>>();
+  } else {
+    stage(name, [&](const StageProgress& progress) {
+      const AllocationTask task{.source = unscaled(),
+                                .plan = plan_,
+                                .text = text_,
+                                .zeros = recipe_.sparsity.zeros,
+                                .memory = options_.memory,
+                                .spill = work_->path()};
+      zeros = allocate_sparsity(recipe_.allocation, task, team_, progress);
+    });
+    work_->save(name, {}, {{name, zeros}});
+  }
+  Recipe recipe = recipe_;
+  recipe.allocation = SparsityAllocation::uniform;
+  for (const auto& [module, part] : zeros)
+    recipe.modules.try_emplace(module, ModuleFormat{recipe.weights, recipe.group_size, {.zeros = part}});
+  use(recipe);
 }
 
 BudgetSolver Run::measure() {

@@ -69,6 +69,7 @@ class Run {
   std::function<float(const Module&, float)> stored() const;
   void scale(ScaleRule rule);
   void fit_tuning();
+  void share_sparsity();
   GptqOptions gptq_options() const;
   std::vector<std::vector<int64_t>> format_times(const Sensitivity& sensitivity,
                                                  const StageProgress& progress);

@@ -29,14 +29,24 @@ void add_pruning_method(CLI::App& command, PruningOptions& options, const char* 
                   "inputs; sparsegpt: column by column, the others make good for it; alps, the default: "
                   "searched and then fitted")
       ->check(CLI::IsMember(methods));
+  command
+      .add_option(
+          "--allocate", options.allocation,
+          "How linears share --sparsity. uniform: each loses that part; owl: layers with more outliers "
+          "lose less; kl: what costs more KL when it is pruned alone loses less")
+      ->capture_default_str()
+      ->check(CLI::IsMember(
+          std::vector<std::string>(sparsity_allocations().begin(), sparsity_allocations().end())));
 }
 
 void apply_pruning(const PruningOptions& options, const CLI::App& command, const char* method_flag,
                    Recipe& recipe) {
   recipe.sparsity =
       options.pattern.empty() ? Sparsity{.zeros = options.sparsity} : pattern_named(options.pattern).value();
-  if (!recipe.sparsity) refuse_void(command, {method_flag}, "nothing is pruned");
+  if (!recipe.sparsity) refuse_void(command, {method_flag, "--allocate"}, "nothing is pruned");
+  if (recipe.sparsity.of) refuse_void(command, {"--allocate"}, "every group loses the same");
   const bool alone = recipe.method == MethodName::rtn;
+  recipe.allocation = *sparsity_allocation_named(options.allocation);
   recipe.pruning = alone ? PruningMethod::magnitude : PruningMethod::alps;
   if (options.method.empty()) return;
   recipe.pruning = *pruning_method_named(options.method);

@@ -10,7 +10,7 @@ namespace whittle {
 
 struct PruningOptions {
   double sparsity = 0;
-  std::string pattern, method;
+  std::string pattern, method, allocation = "uniform";
 };
 
 // --sparsity and --pattern, of which one can be given; `command` may be a group of options.

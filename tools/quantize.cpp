@@ -28,9 +28,9 @@ struct QuantizeOptions : OfflineRun {
 
 // What a recipe says already.
 constexpr std::initializer_list<const char*> recipe_flags = {
-    "--weights",   "--group-size", "--asymmetric", "--activations", "--exclude",     "--lm-head",
-    "--embedding", "--effort",     "--method",     "--rotate",      "--calibration", "--calibration-tokens",
-    "--held-out",  "--sparsity",   "--pattern",    "--prune-method"};
+    "--weights",   "--group-size", "--asymmetric", "--activations",  "--exclude",     "--lm-head",
+    "--embedding", "--effort",     "--method",     "--rotate",       "--calibration", "--calibration-tokens",
+    "--held-out",  "--sparsity",   "--pattern",    "--prune-method", "--allocate"};
 
 constexpr const char* rounding_alone = "rounding looks at the weights alone";
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/layer.h"
+#include "quant/float_matrix.h"
 
 namespace whittle {
 
@@ -25,15 +26,6 @@ inline Halves halves_of(DecoderLayer layer) {
   mlp.down = std::exchange(layer.down, {});
   halves[0] = std::move(layer);
   return halves;
-}
-
-// The values of a matrix of floats, row by row.
-inline std::vector<float> float_values(const WeightSource& source, const Module& module, const Team& team) {
-  std::vector<float> values(static_cast<size_t>(module.rows * module.cols));
-  const WeightMatrix matrix = source.matrix(module);
-  team.for_each(module.rows, [&](int64_t row) { matrix.decode_row(row, values.data() + row * module.cols); });
-  source.release(matrix);
-  return values;
 }
 
 // Of so many windows of calibration text, those that weights are fitted on: the last eighth judges.

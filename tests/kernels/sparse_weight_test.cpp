@@ -196,7 +196,7 @@ TEST_CASE("sparsity is counted, and says which patterns fit") {
         if (form.format != format) continue;
         OwnedWeight weight = make_sparse(form, {format, shape.rows, shape.cols}, 10, random);
         const auto check = [&] {
-          Sparsity expected;
+          CodeSparsity expected;
           const auto fits = [&](const std::vector<float>& codes, size_t kept, size_t of) {
             for (size_t k = 0; k < codes.size(); k += of) {
               const size_t end = std::min(k + of, codes.size());
@@ -216,7 +216,7 @@ TEST_CASE("sparsity is counted, and says which patterns fit") {
           }
           const Team team(2);
           for (const Team* by : {static_cast<const Team*>(nullptr), &team}) {
-            const Sparsity found = sparsity_of(weight.matrix, by);
+            const CodeSparsity found = sparsity_of(weight.matrix, by);
             CHECK(found.kept == expected.kept);
             CHECK(found.codes == shape.rows * shape.cols);
             CHECK(found.two_of_four == expected.two_of_four);
@@ -225,7 +225,7 @@ TEST_CASE("sparsity is counted, and says which patterns fit") {
           return expected;
         };
         INFO(form.name() << ' ' << shape.rows << 'x' << shape.cols);
-        const Sparsity fitting = check();
+        const CodeSparsity fitting = check();
         if (form.packing == Packing::two_of_four) CHECK(fitting.two_of_four);
         if (form.of) CHECK(fitting.four_of_eight);
         if (shape.cols < 33) continue;
@@ -235,7 +235,7 @@ TEST_CASE("sparsity is counted, and says which patterns fit") {
         change_codes(weight, [&](int64_t row, std::vector<float>& codes) {
           for (size_t k = first; row == n && k < first + 5; ++k) codes[k] = 1;
         });
-        const Sparsity violated = check();
+        const CodeSparsity violated = check();
         CHECK_FALSE(violated.four_of_eight);
         CHECK_FALSE(violated.two_of_four);
         if (form.of) CHECK_THROWS_WITH(pack(weight.matrix, form.packing), Catch::Contains("not zero"));
