@@ -379,10 +379,23 @@ inline bool reads_sparse(const PackedWeight& w, const QuantizedRows& x) {
   return !w.row_scaled() || x.group_size >= w.padded_cols || x.group_size % sparse_block == 0;
 }
 
+// Rows up to which a sparse panel is read from cache again for each, which takes less than making it dense.
+constexpr int64_t few_rows = 4;
+
+void multiply_few_rows(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y) {
+  for (int64_t p = panels.begin; p < panels.end; ++p)
+    for (int64_t m = 0; m < x.rows; ++m) {
+      const int64_t at = m * x.groups();
+      multiply_row_quantized(w, {1, x.cols, x.group_size, x.codes + m * x.cols, x.scales + at, x.sums + at},
+                             {p, p + 1}, y.values + m * y.stride);
+    }
+}
+
 [[gnu::flatten]] void matmul_quantized(const PackedWeight& w, const QuantizedRows& x, Range panels,
                                        MatmulOutput y) {
-  if (w.packing != Packing::dense && (x.rows > 1 || !reads_sparse(w, x)))
+  if (w.packing != Packing::dense && (x.rows > few_rows || !reads_sparse(w, x)))
     return multiply_expanded(w, x, panels, y);
+  if (w.packing != Packing::dense && x.rows > 1) return multiply_few_rows(w, x, panels, y);
   if (x.rows == 1) return multiply_row_quantized(w, x, panels, y.values);
   if (w.format == WeightFormat::int8) return multiply_rows_quantized<Int8Dot>(w, x, panels, y);
   if (w.format == WeightFormat::int6) return multiply_rows_quantized<Int6Dot>(w, x, panels, y);
