@@ -66,6 +66,8 @@ class Measurement {
     std::map<int64_t, double> measured = {{costs.parts, 0}};
     for (const double fraction : measured_fractions) {
       const auto kept = static_cast<int64_t>(fraction * static_cast<double>(costs.parts));
+      // ALiBi's heads go together.
+      if (kept && half % 2 == 0 && spec.positions == Positions::alibi) continue;
       if (!measured.contains(kept)) measured[kept] = kl(half, statistics, weights, gone, kept);
     }
     for (int64_t kept = 0; kept <= costs.parts; ++kept) {

@@ -208,6 +208,22 @@ TEST_CASE("What goes stays within the limit, and what a run decided can be done 
   CHECK(!fs::exists(folder.path() / "nothing"));
 }
 
+TEST_CASE("Of every family as much goes as a limit allows") {
+  const TemporaryFolder folder;
+  const fs::path windows = write_windows(folder.path());
+  for (const fs::path& model : write_models(folder.path())) {
+    CAPTURE(model.filename());
+    PruneRecipe within = recipe(windows);
+    within.max_kl = 0.02;
+    const fs::path out = folder.path() / (model.filename().string() + "-small");
+    const PruneReport report = pruned(model, out, within);
+    CHECK(report.held_out->kl.mean <= 0.02);
+    CHECK(report.weights < report.weights_before);
+    CHECK(shapes_of(FolderWeights(out).spec()).size() <= 3);
+    CHECK(logits(out).size() == logits(model).size());
+  }
+}
+
 TEST_CASE("A pruned model is quantized and exported like any other") {
   const TemporaryFolder folder;
   const fs::path windows = write_windows(folder.path()), model = write_models(folder.path()).front();
