@@ -122,7 +122,6 @@ Recipe read_recipe(const nlohmann::json& json, const std::string& what) {
   recipe.symmetric = !fields.boolean("asymmetric", false);
   recipe.activation_group_size = group_size(fields, "activations");
   recipe.sparsity = read_sparsity(fields);
-  if (recipe.method == MethodName::rtn) recipe.pruning = PruningMethod::magnitude;
   const std::string pruning = fields.string("pruning", std::string(name(recipe.pruning)));
   const std::optional<PruningMethod> pruner = pruning_method_named(pruning);
   if (!pruner)
@@ -171,6 +170,8 @@ Recipe read_recipe(const nlohmann::json& json, const std::string& what) {
       format = {format_or_floats(own, ""), group_size(own, "group_size"), read_sparsity(own)};
     }
   }
+  if (recipe.method == MethodName::rtn && recipe.prunes() && !fields.has("pruning"))
+    recipe.pruning = PruningMethod::magnitude;
   return recipe;
 }
 
