@@ -12,6 +12,7 @@
 #include "engine/weight_source.h"
 #include "kernels/kernel_table.h"
 #include "kernels/packing_probe.h"
+#include "kernels/sparse_weight.h"
 
 namespace whittle {
 namespace {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/sparse_weight.h"
+#include "kernels/packed_weight.h"
 
 namespace whittle {
 

@@ -6,8 +6,7 @@
 // points:
 //
 //   2:4, 4:8   Of every 4 inputs at most 2 have codes other than zero, or of every 8 at most 4. So of 8
-//   inputs
-//              of a row four *slots* are kept; kernels gather the inputs of x that belong to them, and
+//              inputs of a row four *slots* are kept; kernels gather the inputs of x that belong to them, and
 //              multiply as if the row were half as long. In 2:4 slots 0 and 1 are of the first 4 inputs, 2
 //              and 3 of the others. Slots left over hold zero. Sixteen inputs of 64 rows are a step:
 //
@@ -20,13 +19,12 @@
 //              in the low nibbles, the next 8 in the high ones
 //
 //   masked     Anywhere. A block of 8 inputs has 8 lines of a dense panel (four inputs of 16 rows each):
-//   first
-//              64 bits for each line, from the lowest on one for each code that is not zero, then these
+//              first 64 bits for each line, from the lowest on one for each code that is not zero, then these
 //              codes.
 //
 // Bits a weight at half of the codes: int8 5, 5.5 and 5; int4 3 and 3.5. Everything else (groups, scales,
-// order of panels) is as in dense panels, and products are the same bits. More rows of x meet panels that
-// were made dense in cache.
+// order of panels) is as in dense panels, and products are the same bits. Few rows of x go over this stream
+// one by one; more meet panels that were made dense in cache.
 
 #include <string_view>
 
@@ -48,8 +46,8 @@ CodeSparsity sparsity_of(const WeightMatrix& weight, const Team* team);
 // Whether the format, zero points and groups of `weight` allow `packing`; its codes are not looked at.
 bool sparse_packable(const WeightMatrix& weight, Packing packing);
 
-// Inputs of x, with a scale of their own, that kernels take of a sparse row at once: where a row has one
-// scale and x has scales in groups that are no multiple of this, panels are made dense for a single row, too.
+// Inputs that are packed, or made dense, at once. Where a row has one scale, but x has scales in groups that
+// are no multiple of this, panels are made dense for a single row, too.
 inline constexpr int64_t sparse_block = 64;
 
 // What Packer and kernels are made of. `inputs` are those of a group, or of a part of it that begins at a

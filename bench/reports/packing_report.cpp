@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "kernels/sparse_weight.h"
+
 namespace whittle {
 
 using Reason = PackingChoice::Reason;
