@@ -60,8 +60,9 @@ int64_t probe_bytes(const WeightMatrix& matrix, const Inventory& inventory) {
   for (const Module& module : inventory.modules())
     if (module.kind() == ModuleKind::linear || &module == &inventory.head())
       model_weights += module.rows * module.cols;
-  const int64_t cache = std::max<int64_t>(sysconf(_SC_LEVEL3_CACHE_SIZE), 0);
-  return std::clamp(std::min(model_weights * info(matrix.format).bits / 8, 2 * cache), mib, 128 * mib);
+  const int64_t cache = sysconf(_SC_LEVEL3_CACHE_SIZE);  // not known in many virtual machines
+  const int64_t bytes = model_weights * info(matrix.format).bits / 8;
+  return std::clamp(cache > 0 ? std::min(bytes, 2 * cache) : bytes, mib, 128 * mib);
 }
 
 double probed_speedup(const WeightMatrix& matrix, Packing packing, const CodeSparsity& sparsity,
@@ -71,10 +72,10 @@ double probed_speedup(const WeightMatrix& matrix, Packing packing, const CodeSpa
   static std::map<std::tuple<WeightFormat, Packing, int64_t, int64_t, int64_t, int64_t, int64_t, int>, double>
       probed;
   const std::lock_guard lock(mutex);
-  const auto [found, fresh] = probed.try_emplace({matrix.format, packing, matrix.cols, matrix.group_size,
-                                                  activation_group_size, twentieths, bytes, team.size()});
-  if (fresh) found->second = probe_packing(matrix, packing, activation_group_size, bytes, team);
-  return found->second;
+  const std::tuple of(matrix.format, packing, matrix.cols, matrix.group_size, activation_group_size,
+                      twentieths, bytes, team.size());
+  if (const auto found = probed.find(of); found != probed.end()) return found->second;
+  return probed[of] = probe_packing(matrix, packing, activation_group_size, bytes, team);
 }
 
 }  // namespace

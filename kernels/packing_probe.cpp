@@ -73,9 +73,10 @@ double probe_packing(const WeightMatrix& matrix, Packing packing, int64_t activa
   const PackedWeight dense = repeat(dense_panel, times, team),
                      sparse = repeat(pack(first, packing), times, team);
 
-  const int64_t group = !dense.row_scaled()     ? dense.group_size
-                        : activation_group_size ? activation_group_size
-                                                : dense.padded_cols;
+  const int64_t group = !dense.row_scaled() ? dense.group_size
+                        : activation_group_size
+                            ? round_up(activation_group_size, group_multiple(dense.format))
+                            : dense.padded_cols;
   std::vector<int8_t> codes(static_cast<size_t>(dense.padded_cols), 1);
   QuantizedRows x{1, dense.padded_cols, group, codes.data()};
   std::vector<float> scales(static_cast<size_t>(x.groups()), 1.0f),

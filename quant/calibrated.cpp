@@ -38,15 +38,21 @@ CalibratedMethod::CalibratedMethod(const WeightSource& source, const Quantizatio
 }
 
 std::string CalibratedMethod::text() const {
-  if (options_.rounding == LayerRounding::blocks)
-    return "round to nearest, scales by what the inputs' products cost; calibration: " + text_.source();
-  std::string method = "GPTQ, scales by the inputs' squares and fitted again";
-  if (options_.gptq.beta != 0) method += ", FOEM";
-  if (options_.gptq.repair_inputs) method += ", Qronos";
+  std::vector<std::string> parts;
+  if (std::ranges::any_of(plan_.modules, [](const PlannedModule& module) { return bool(module.sparsity); }))
+    parts.push_back(fmt::format("pruned by {}", name(options_.pruning)));
+  if (std::ranges::any_of(plan_.modules, &PlannedModule::quantized)) {
+    parts.emplace_back(options_.rounding == LayerRounding::blocks
+                           ? "round to nearest, scales by what the inputs' products cost"
+                           : "GPTQ, scales by the inputs' squares and fitted again");
+    if (options_.rounding == LayerRounding::feedback && options_.gptq.beta != 0) parts.emplace_back("FOEM");
+  }
+  if (options_.rounding == LayerRounding::feedback && options_.gptq.repair_inputs)
+    parts.emplace_back("Qronos");
   if (options_.block_tuning.steps)
-    method += fmt::format(", {} steps of tuning for the roundings of each layer, kept where they gain",
-                          options_.block_tuning.steps);
-  return method + "; calibration: " + text_.source();
+    parts.push_back(
+        fmt::format("{} steps of tuning for each layer, kept where they gain", options_.block_tuning.steps));
+  return fmt::format("{}; calibration: {}", fmt::join(parts, ", "), text_.source());
 }
 
 void CalibratedMethod::prepare(const StageProgress& progress) {
@@ -130,7 +136,7 @@ QuantizedMatrix CalibratedMethod::change(const WeightMatrix& weights, const Plan
                          .inputs = &inputs};
   const std::vector<float> pruned = prune(options_.pruning, task, team_);
   QuantizedMatrix out = plan.quantized() ? round(weights, plan.scheme, inputs, pruned)
-                                         : as_floats(weights, pruned, plan.scheme.format, team_);
+                                         : as_floats(plan.name, weights, pruned, plan.scheme.format, team_);
   const OutputError error = output_error(weights, out.matrix, inputs, team_);
   out.output_error = error.relative();
   out.output_power = error.power;

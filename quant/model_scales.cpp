@@ -66,7 +66,7 @@ class ScaleFinder {
       Channels found{.producer = producer};
       for (const Module& module : source_.inventory().layer(layer))
         if (module.kind() == ModuleKind::linear && info(module.role).input == producer &&
-            plan_.find(module.name))
+            plan_.find(module.name) && plan_.find(module.name)->quantized())
           found.readers.push_back(&module);
       if (found.readers.empty()) continue;
       const int64_t inputs = found.readers.front()->cols;

@@ -1,10 +1,13 @@
 #include "quant/quantized_matrix.h"
 
+#include <cmath>
 #include <memory>
 #include <vector>
 
 #include "engine/files/compressed_tensors.h"
 #include "engine/files/interrupts.h"
+#include "engine/files/json_file.h"
+#include "kernels/error.h"
 
 namespace whittle {
 
@@ -65,8 +68,8 @@ QuantizedMatrix round_to_nearest(const WeightSource& source, const Module& modul
   return matrix;
 }
 
-QuantizedMatrix as_floats(const WeightMatrix& weights, std::span<const float> values, WeightFormat format,
-                          const Team& team) {
+QuantizedMatrix as_floats(const std::string& module, const WeightMatrix& weights,
+                          std::span<const float> values, WeightFormat format, const Team& team) {
   QuantizationScheme scheme;
   scheme.format = format;
   QuantizedMatrix out = empty_matrix(scheme, weights.rows, weights.cols, DType::F32);
@@ -75,6 +78,8 @@ QuantizedMatrix as_floats(const WeightMatrix& weights, std::span<const float> va
   });
   measure(weights, out, team);
   out.loss = out.error;
+  if (!std::isfinite(out.error))
+    fail("{}: pruned, a value is no finite {}", quote(module), info(format).name);
   return out;
 }
 

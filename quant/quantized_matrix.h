@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 
 #include "engine/files/quantization_config.h"
 #include "engine/files/safetensors.h"
@@ -40,9 +41,10 @@ QuantizedMatrix round_to_nearest(const WeightMatrix& weights, const Quantization
 QuantizedMatrix round_to_nearest(const WeightSource& source, const Module& module,
                                  const QuantizationScheme& scheme, const Team& team);
 
-// Values [rows, cols] as floats of that format; error and power are against `weights`.
-QuantizedMatrix as_floats(const WeightMatrix& weights, std::span<const float> values, WeightFormat format,
-                          const Team& team);
+// Values [rows, cols] of a module as floats of that format; error and power are against `weights`. Throws
+// Error that names the module where one is not finite then.
+QuantizedMatrix as_floats(const std::string& module, const WeightMatrix& weights,
+                          std::span<const float> values, WeightFormat format, const Team& team);
 
 // Sets error and power: summed row by row and then in order, so that they do not depend on the threads.
 void measure(const WeightMatrix& weights, QuantizedMatrix& quantized, const Team& team);

@@ -124,6 +124,12 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
   if (recipe.method == MethodName::rtn && recipe.pruning != PruningMethod::magnitude && recipe.prunes())
     fail("the recipe prunes by {}, which looks at inputs; its method, {}, looks at the weights alone",
          name(recipe.pruning), name(recipe.method));
+  for (const auto& [module, format] : recipe.modules) {
+    const Module* found = inventory.find(module);
+    const bool linear = found && found->layer >= 0 && found->kind() == ModuleKind::linear;
+    if (format && format->sparsity && !linear)
+      fail("the recipe's {}: only linears of the layers are pruned", quote(module));
+  }
   if (recipe.allocation != SparsityAllocation::uniform) {
     if (recipe.sparsity.of || !recipe.sparsity)
       fail_option("allocate", "a part of the weights can be shared among linears, {} cannot",
@@ -214,6 +220,9 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
   for (size_t i = 0; i < used.size(); ++i)
     if (!used[i])
       fail_option("exclude", "no module of {} matches {}", file.folder().string(), quote(recipe.exclude[i]));
+  if ((recipe.method == MethodName::awq || recipe.method == MethodName::smoothquant) &&
+      plan.quantized().empty())
+    fail("{} scales channels for codes: the recipe makes none", name(recipe.method));
   if (plan.modules.empty())
     fail_option("exclude", "keeps every module of {}: nothing is left to change", file.folder().string());
   return plan;

@@ -1,8 +1,18 @@
 #include "quant/rounded.h"
 
+#include <algorithm>
+
 #include "quant/float_matrix.h"
 
 namespace whittle {
+
+std::string RoundedMethod::text() const {
+  const auto pruned = [](const PlannedModule& module) { return bool(module.sparsity); };
+  std::string text = std::ranges::any_of(plan_.modules, pruned) ? "pruned by magnitude" : "";
+  if (std::ranges::any_of(plan_.modules, &PlannedModule::quantized))
+    text += std::string(text.empty() ? "" : ", ") + "round to nearest, scales by least squared error";
+  return text;
+}
 
 QuantizedMatrix RoundedMethod::quantize(const Module& module, const QuantizationScheme& scheme) {
   const PlannedModule* plan = plan_.find(module.name);
@@ -18,7 +28,7 @@ QuantizedMatrix RoundedMethod::quantize(const Module& module, const Quantization
                               team_);
     });
   else
-    out = as_floats(weights, pruned, scheme.format, team_);
+    out = as_floats(module.name, weights, pruned, scheme.format, team_);
   measure(weights, out, team_);
   source_.release(weights);
   return out;

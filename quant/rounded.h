@@ -15,7 +15,7 @@ class RoundedMethod final : public Method {
   RoundedMethod(const WeightSource& source, const QuantizationPlan& plan,
                 std::function<bool(const Module&)> changed, const Team& team)
       : source_(source), plan_(plan), changed_(std::move(changed)), team_(team) {}
-  std::string text() const override { return "round to nearest, scales by least squared error"; }
+  std::string text() const override;
   const WeightSource* changed(const Module& module) const override {
     return changed_ && changed_(module) ? &source_ : nullptr;
   }

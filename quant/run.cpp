@@ -6,6 +6,7 @@
 
 #include "bench/reports/table.h"
 #include "engine/files/float_tensor.h"
+#include "engine/files/json_file.h"
 #include "engine/files/name_pattern.h"
 #include "engine/files/safetensors_writer.h"
 #include "kernels/error.h"
@@ -224,7 +225,12 @@ void Run::share_sparsity() {
   constexpr const char* name = "sparsities";
   std::map<std::string, double> zeros;
   if (const std::optional<SafetensorsFile> saved = work_->open(name)) {
-    zeros = WorkFolder::facts(*saved).at(name).get<std::map<std::string, double>>();
+    const nlohmann::json facts = WorkFolder::facts(*saved);
+    const JsonFields found = JsonFields(facts, saved->path().string()).object(name);
+    for (const auto& [module, part] : found.object().items()) {
+      if (!part.is_number()) found.reject(module.c_str(), "expected a number");
+      zeros[module] = part.get<double>();
+    }
   } else {
     stage(name, [&](const StageProgress& progress) {
       const AllocationTask task{.source = unscaled(),

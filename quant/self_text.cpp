@@ -85,7 +85,8 @@ SelfText self_text(const WeightSource& source, int64_t memory, const Team& team,
   text.windows.context = context;
   text.windows.protocol = "token ids";
   const int64_t count = std::max<int64_t>(1, (tokens + context - 1) / context),
-                caches = most_cache_bytes / KvCache::bytes(spec, KvFormat::f16, context),
+                caches =
+                    most_cache_bytes / std::max<int64_t>(1, KvCache::bytes(spec, KvFormat::f16, context)),
                 most = std::clamp(caches, int64_t{1}, most_sequences), batches = (count + most - 1) / most,
                 together = (count + batches - 1) / batches;
   const auto decoder = std::make_shared<Decoder>(model, team, together, context);

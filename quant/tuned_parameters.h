@@ -13,10 +13,14 @@
 
 namespace whittle {
 
-//   scale of a group   its logarithm, from the given one's on: the sign stays
-//   code of a weight   a place on the grid, from where the original weight lies on it: rounded, it is the
-//   code weight, a float    as a multiple of its row's root mean square weight of a norm   a factor, from 1
-//   on
+//   scale of a group: its logarithm, from the given one's on, so that the sign stays
+//
+//   code of a weight: a place on the grid, from where the original weight lies on it; rounded, it is the code
+//
+//   weight that is a float: as a multiple of its row's root mean square
+//
+//   weight of a norm: a factor, from 1 on
+//
 // What is pruned has no parameter: it stays zero.
 class TunedParameters {
  public:

@@ -2,6 +2,7 @@
 
 #include "bench/reports/json_report.h"
 #include "engine/files/name_pattern.h"
+#include "engine/files/open_options.h"
 #include "kernels/error.h"
 #include "quant/quantization_report.h"
 #include "tools/options.h"
@@ -113,6 +114,7 @@ void check_offline_run(const OfflineRun& options, const CalibrationChoice& calib
 }
 
 void carry_out(const OfflineRun& options, const Recipe& recipe) {
+  use_sparse(SparseUse::never);  // no run is so long that finding out what is faster would pay
   const Team team(options.threads);
   StageLines lines;
   const QuantizationReport report =

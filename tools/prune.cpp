@@ -75,12 +75,21 @@ void prune_weights(const PruneCommand& options, const Recipe& recipe) {
   carry_out(options, recipe);
 }
 
+Recipe recipe_of_file(const nlohmann::json& json, const PruneCommand& options, const CLI::App& command) {
+  const Recipe recipe = read_recipe(json, options.recipe);
+  if (recipe.weights || !recipe.prunes())
+    throw CLI::ValidationError("--recipe", "makes codes, or prunes nothing: for whittle quantize");
+  if (recipe.method == MethodName::rtn)
+    refuse_void(command, {"--memory", "--resume"}, "magnitude looks at the weights alone");
+  return recipe;
+}
+
 // Those of both kinds are objects that say which they are.
 void prune_by_recipe(const PruneCommand& options, const CLI::App& command) {
   refuse_void(command, recipe_flags, "--recipe says what is done");
   const nlohmann::json json = read_json(options.recipe, most_recipe_bytes);
   if (json.is_object() && json.contains("whittle_recipe"))
-    prune_weights(options, read_recipe(json, options.recipe));
+    prune_weights(options, recipe_of_file(json, options, command));
   else
     prune_parts(options, read_prune_recipe(json, options.recipe), command);
 }

@@ -15,6 +15,7 @@ namespace {
 
 constexpr double outlier = 5, owl_reach = 0.08;  // as its authors have them
 constexpr double kl_reach = 0.25, kl_step = 0.025;
+constexpr double most_kl = 1e3;  // of one linear: more than any model's
 constexpr size_t measured_windows = 8;
 
 class Shares {
@@ -22,11 +23,13 @@ class Shares {
   Shares(const AllocationTask& task, const Team& team) : task_(task), team_(team) {
     for (const Module& module : task.source.inventory().modules()) {
       const PlannedModule* plan = task.plan.find(module.name);
-      if (plan && plan->sparsity == Sparsity{.zeros = task.zeros}) modules_.push_back(&module);
+      if (plan && module.layer >= 0 && plan->sparsity == Sparsity{.zeros = task.zeros})
+        modules_.push_back(&module);
     }
   }
 
   std::map<std::string, double> owl(const StageProgress& progress) {
+    if (modules_.empty()) return {};
     const Squares squares = squares_of_inputs(progress);
     std::map<int64_t, double> ratios;  // of each layer: the part of its weights that are outliers
     std::map<int64_t, int64_t> weights;
@@ -49,6 +52,7 @@ class Shares {
   }
 
   std::map<std::string, double> kl(const StageProgress& progress) {
+    if (modules_.empty()) return {};
     const Squares squares = squares_of_inputs([](int64_t, int64_t, const std::string&) {});
     Windows windows;
     windows.first_scored = 1;
@@ -123,23 +127,24 @@ class Shares {
     return scores;
   }
 
-  // Between the least and the most ratio as much as is allowed, around the mean of all weights.
+  // Around the mean of all weights; the layer whose ratio is furthest from the mean goes as far as is
+  // allowed.
   std::map<std::string, double> by_ratios(const std::map<int64_t, double>& ratios,
                                           const std::map<int64_t, int64_t>& weights) const {
-    const auto [least, most] = std::ranges::minmax(ratios | std::views::values);
     const double room = std::min({owl_reach, task_.zeros, 1 - task_.zeros});
-    double mean = 0, all = 0;
-    std::map<int64_t, double> raised;
+    double mean = 0, all = 0, furthest = 0;
     for (const auto& [layer, ratio] : ratios) {
-      raised[layer] = most > least ? 2 * room * (ratio - least) / (most - least) : 0;
       const auto count = static_cast<double>(weights.at(layer));
-      mean += count * raised[layer];
+      mean += count * ratio;
       all += count;
     }
     mean /= all;
+    for (const auto& [layer, ratio] : ratios) furthest = std::max(furthest, std::abs(ratio - mean));
     std::map<std::string, double> zeros;
-    for (const Module* module : modules_)
-      zeros[module->name] = std::clamp(task_.zeros - (raised.at(module->layer) - mean), 0.0, 1.0);
+    for (const Module* module : modules_) {
+      const double more = furthest > 0 ? (ratios.at(module->layer) - mean) / furthest : 0;
+      zeros[module->name] = std::clamp(task_.zeros - room * more, 0.0, 1.0);
+    }
     return zeros;
   }
 
@@ -149,7 +154,7 @@ class Shares {
     const auto steps = static_cast<int64_t>(kl_reach / kl_step);
     for (int64_t i = steps; i >= -steps; --i) {
       const double part = task_.zeros + static_cast<double>(i) * kl_step;
-      if (part > 0 && part < 1) parts.push_back(part);
+      if (part > 0 && part <= 1) parts.push_back(part);
     }
     return parts;
   }
@@ -170,8 +175,11 @@ class Shares {
     };
     const double unit = lost_at(task_.zeros);
     Tensor tensor{module.name, {}};
+    // Where what goes at first costs nothing, nobody knows what more would cost: weights that do are kept.
     for (const double part : candidates())
-      tensor.candidates.push_back({kept(module, part), unit > 0 ? cost * lost_at(part) / unit : 0});
+      tensor.candidates.push_back({kept(module, part), unit > 0            ? cost * lost_at(part) / unit
+                                                       : lost_at(part) > 0 ? most_kl
+                                                                           : 0});
     return tensor;
   }
 

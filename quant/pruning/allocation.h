@@ -25,9 +25,9 @@ struct AllocationTask {
 
 // owl: layers with more outliers, weights whose |w| · √(mean x²) is above five times their layer's mean, lose
 // less (Yin et al., arXiv 2310.05175): up to 0.08 more or less than the mean.
-// kl: each linear is pruned alone, by Wanda, and the KL divergence says what that costs. How the cost grows
-// is taken from the sum of w² · mean(x²) of what goes; the least sum of costs wins, within 0.25 of the mean.
-// By module. The same for any number of threads.
+// kl: each linear is pruned alone, of its weights those of the least w² · mean(x²), and the KL divergence
+// says what that costs. How the cost grows is taken from the sum of w² · mean(x²) of what goes; the least sum
+// of costs wins, within 0.25 of the mean. By module. The same for any number of threads.
 std::map<std::string, double> allocate_sparsity(SparsityAllocation allocation, const AllocationTask& task,
                                                 const Team& team, const StageProgress& progress);
 

@@ -99,9 +99,12 @@ class PruneRun {
   // Makes the model of these shapes, which is kept while it is the smallest within the limit.
   double judged(const Shapes& shapes) {
     const StageProgress progress = watched("layers");
-    RestoredModel model =
-        restore(source_, shapes, text_.windows,
-                {.fitted = recipe_.fitted, .memory = options_.memory, .spill = spill_}, team_, progress);
+    RestoredModel model = restore(source_, shapes, text_.windows,
+                                  {.fitted = recipe_.fitted,
+                                   .memory = options_.memory,
+                                   .spill = spill_,
+                                   .fixed = excluded_halves(source_, recipe_.exclude)},
+                                  team_, progress);
     std::optional<DriftReport> drift;
     if (judge_) {
       judge_->begin(model.weights);

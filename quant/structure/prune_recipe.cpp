@@ -13,7 +13,8 @@ constexpr int64_t version = 1;
 constexpr int64_t most_layers = 10000, most_size = 1 << 22, most_tokens = int64_t{1} << 24,
                   most_seed = int64_t{1} << 53;
 constexpr std::array<std::string_view, 4> names = {"mlp-width", "blocks", "kv-heads", "all"};
-constexpr std::string_view known_fields[] = {"whittle_prune_recipe", "layers", "fitted", "calibration"};
+constexpr std::string_view known_fields[] = {"whittle_prune_recipe", "layers", "fitted", "calibration",
+                                             "exclude"};
 constexpr std::string_view layer_fields[] = {"intermediate_size", "num_key_value_heads"};
 constexpr std::string_view calibration_fields[] = {"source", "tokens", "seed", "held_out"};
 
@@ -46,7 +47,8 @@ std::string PruneRecipe::text() const {
 }
 
 nlohmann::ordered_json prune_recipe_json(const PruneRecipe& recipe) {
-  nlohmann::ordered_json json = {{"whittle_prune_recipe", version}, {"fitted", recipe.fitted}};
+  nlohmann::ordered_json json = {
+      {"whittle_prune_recipe", version}, {"fitted", recipe.fitted}, {"exclude", recipe.exclude}};
   json["calibration"] = {{"source", recipe.calibration.source},
                          {"tokens", recipe.calibration.tokens},
                          {"seed", recipe.calibration.seed},
@@ -64,6 +66,13 @@ PruneRecipe read_prune_recipe(const nlohmann::json& json, const std::string& wha
   fields.integer("whittle_prune_recipe", version, version);
   PruneRecipe recipe;
   recipe.fitted = fields.boolean("fitted", true);
+  if (fields.has("exclude")) {
+    const nlohmann::json& exclude = fields.at("exclude");
+    const auto text = [](const nlohmann::json& pattern) { return pattern.is_string(); };
+    if (!exclude.is_array() || !std::ranges::all_of(exclude, text))
+      fields.reject("exclude", "expected an array of regular expressions");
+    recipe.exclude = exclude.get<std::vector<std::string>>();
+  }
   if (fields.has("calibration")) {
     const JsonFields calibration = fields.object("calibration");
     refuse_unknown(calibration, calibration_fields);

@@ -54,7 +54,9 @@ class Restoration {
     changed_ = true;
     original_.pass(half, layer, KvFormat::f32, true);
     if (count == 0) return;
-    if (count == all && !options_.fitted) return ours_.pass(half, layer, KvFormat::f32, true);
+    const auto at = static_cast<size_t>(2 * layer + (end == Role::down));
+    const bool fixed = !options_.fitted || (!options_.fixed.empty() && options_.fixed[at]);
+    if (count == all && fixed) return ours_.pass(half, layer, KvFormat::f32, true);
     before_.copy(ours_);
     if (!refit(layer, half, end, all, count)) return;
     ours_.copy(before_);

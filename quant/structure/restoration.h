@@ -16,6 +16,8 @@ struct RestorationOptions {
   bool fitted = true;                 // else what stays is as it was
   int64_t memory = int64_t{4} << 30;  // as of RunOptions
   std::filesystem::path spill;        // where streams lie that are too large
+  // Of each half of a layer, attention first, whether it stays as it was; empty: none.
+  std::vector<bool> fixed;
 };
 
 // Of one linear that was fitted: √(Σ|e|² / Σ|x|²) of the judged tokens, e what the stream behind it lacked.

@@ -20,23 +20,6 @@ constexpr double far = 8;
 
 bool may_lose_heads(const ModelSpec& spec) { return spec.positions != Positions::alibi; }
 
-// Of each half, whether one of its linears is excluded.
-std::vector<bool> excluded_halves(const FolderWeights& source, const std::vector<std::string>& exclude) {
-  std::vector<bool> halves(static_cast<size_t>(2 * source.spec().num_hidden_layers));
-  for (const std::string& pattern : exclude) {
-    const NamePattern names("re:.*(?:" + pattern + ")", "exclude");
-    bool found = false;
-    for (const Module& module : source.inventory().modules()) {
-      if (module.layer < 0 || module.kind() != ModuleKind::linear || !names.matches(module.name)) continue;
-      halves[static_cast<size_t>(2 * module.layer + (module.role >= Role::mlp_norm))] = found = true;
-    }
-    if (!found)
-      fail_option("exclude", "no linear of a layer of {} matches {}", source.file().folder().string(),
-                  quote(pattern));
-  }
-  return halves;
-}
-
 class Searcher {
  public:
   explicit Searcher(const ShapeSearch& search)
@@ -205,6 +188,22 @@ class Searcher {
 };
 
 }  // namespace
+
+std::vector<bool> excluded_halves(const FolderWeights& source, const std::vector<std::string>& exclude) {
+  std::vector<bool> halves(static_cast<size_t>(2 * source.spec().num_hidden_layers));
+  for (const std::string& pattern : exclude) {
+    const NamePattern names("re:.*(?:" + pattern + ")", "exclude");
+    bool found = false;
+    for (const Module& module : source.inventory().modules()) {
+      if (module.layer < 0 || module.kind() != ModuleKind::linear || !names.matches(module.name)) continue;
+      halves[static_cast<size_t>(2 * module.layer + (module.role >= Role::mlp_norm))] = found = true;
+    }
+    if (!found)
+      fail_option("exclude", "no linear of a layer of {} matches {}", source.file().folder().string(),
+                  quote(pattern));
+  }
+  return halves;
+}
 
 void check_recipe(const FolderWeights& source, const PruneRecipe& recipe) {
   const ModelSpec& spec = source.spec();

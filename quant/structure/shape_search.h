@@ -24,6 +24,10 @@ struct ShapeSearch {
   std::function<StageProgress(const std::string& stage)> stage;
 };
 
+// Of each half of a layer, attention first, whether one of its linears is excluded: then it stays as it was.
+// Throws Error where a pattern matches none.
+std::vector<bool> excluded_halves(const FolderWeights& source, const std::vector<std::string>& exclude);
+
 // Throws Error where the recipe asks for what the model has not; before any text is drawn.
 void check_recipe(const FolderWeights& source, const PruneRecipe& recipe);
 

@@ -106,6 +106,30 @@ TEST_CASE("A linear that says nothing loses most by kl") {
   CHECK(zeros.at(silent) > 0.7);
 }
 
+TEST_CASE("What is zero already is no reason to lose more by kl") {
+  Setting setting;
+  for (const PlannedModule& module : setting.plan.modules)
+    setting.scale(module.name, [](size_t i) { return i % 2 ? 0.0f : 1.0f; });
+  for (const auto& [name, part] : setting.share(SparsityAllocation::kl)) {
+    CAPTURE(name);
+    CHECK(part == Approx(half));
+  }
+}
+
+TEST_CASE("Layers that differ much stay near the part that was asked for by owl") {
+  Setting setting;
+  setting.scale("model.layers.1.mlp.up_proj", [](size_t i) { return i % 50 == 0 ? 90.0f : 1.0f; });
+  for (const auto& [name, part] : setting.share(SparsityAllocation::owl))
+    CHECK(std::abs(part - half) <= 0.08 + 1e-9);
+}
+
+TEST_CASE("Where nothing is to be shared nothing is") {
+  Setting setting;
+  setting.plan.modules.clear();
+  CHECK(setting.share(SparsityAllocation::owl).empty());
+  CHECK(setting.share(SparsityAllocation::kl).empty());
+}
+
 TEST_CASE("The recipe that is written says what each linear loses, and does the same again") {
   const Setting setting;
   nlohmann::json windows = setting.text.windows;

@@ -149,6 +149,55 @@ TEST_CASE("Rounding alone prunes the smallest weights") {
   for (const auto& [name, values] : linears_of(out)) CHECK(fullest_group(values, 8) == 4);
 }
 
+TEST_CASE("Nothing but linears of the layers is pruned, and no method scales channels of floats") {
+  const TemporaryFolder folder;
+  const fs::path model = write_models(folder.path()).front(), out = folder.path() / "out";
+  for (const char* outer : {"lm_head", "model.embed_tokens"})
+    for (const auto& weights : {std::optional<WeightFormat>(), std::optional(WeightFormat::int8)}) {
+      Recipe recipe = pruned_recipe(folder.path(), std::nullopt, {.zeros = 0.5});
+      recipe.modules[outer] = ModuleFormat{.weights = weights, .sparsity = {.zeros = 0.5}};
+      CHECK_THROWS_AS(quantize_to(model, out, recipe), Error);
+    }
+  Recipe recipe = pruned_recipe(folder.path(), std::nullopt, {.zeros = 0.5});
+  recipe.method = MethodName::awq;
+  CHECK_THROWS_AS(quantize_to(model, out, recipe), Error);
+  recipe.modules["model.layers.0.mlp.up_proj"] = ModuleFormat{.weights = WeightFormat::int8};
+  quantize_to(model, out, recipe);
+}
+
+TEST_CASE("Everything may go") {
+  const TemporaryFolder folder;
+  const fs::path model = write_models(folder.path()).front();
+  for (const SparsityAllocation allocation : {SparsityAllocation::uniform, SparsityAllocation::kl}) {
+    Recipe recipe = pruned_recipe(folder.path(), WeightFormat::int8, {.zeros = 1});
+    recipe.allocation = allocation;
+    const fs::path out = folder.path() / name(allocation);
+    quantize_to(model, out, recipe);
+    for (const auto& [name, values] : linears_of(out)) CHECK(part_of_zeros(values) == 1);
+  }
+}
+
+TEST_CASE("A pruned run that was interrupted is gone on with, and ends with the same bytes") {
+  const TemporaryFolder folder;
+  const fs::path model = write_models(folder.path()).front(), whole = folder.path() / "whole",
+                 resumed = folder.path() / "resumed";
+  Recipe recipe = pruned_recipe(folder.path(), std::nullopt, {.zeros = 0.5});
+  recipe.allocation = SparsityAllocation::kl;
+  quantize_to(model, whole, recipe);
+  RunOptions options{"test"};
+  options.resume = true;
+  // Stopped as the second layer begins, and as the model is written.
+  for (const auto& [stage, what] :
+       std::vector<std::pair<std::string, std::string>>{{"layers", "layer 1"}, {"writing", ""}})
+    CHECK_THROWS_AS(quantize(model, resumed, recipe, team, options,
+                             [&](const std::string& name, int64_t, int64_t, const std::string& now) {
+                               if (name == stage && (what.empty() || now == what)) fail("stopped");
+                             }),
+                    Error);
+  quantize(model, resumed, recipe, team, options, {});
+  CHECK(read_text(whole / "model.safetensors") == read_text(resumed / "model.safetensors"));
+}
+
 TEST_CASE("Tuning moves what stays, and nothing that is pruned") {
   const TemporaryFolder folder;
   const fs::path model = write_models(folder.path()).front();
