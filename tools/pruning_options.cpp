@@ -46,6 +46,7 @@ void apply_pruning(const PruningOptions& options, const CLI::App& command, const
   if (!recipe.sparsity) refuse_void(command, {method_flag, "--allocate"}, "nothing is pruned");
   if (recipe.sparsity.of) refuse_void(command, {"--allocate"}, "every group loses the same");
   const bool alone = recipe.method == MethodName::rtn;
+  if (alone) refuse_void(command, {"--allocate"}, "the weights alone do not tell what they cost");
   recipe.allocation = *sparsity_allocation_named(options.allocation);
   recipe.pruning = alone ? PruningMethod::magnitude : PruningMethod::alps;
   if (options.method.empty()) return;

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/support/commands.h"
+#include "tests/support/tiny_model.h"
 
 using namespace whittle::test;
 using nlohmann::json;
