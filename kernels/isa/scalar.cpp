@@ -11,13 +11,18 @@ constexpr int lanes = 4;
 using F = float __attribute__((vector_size(4 * lanes)));
 using I = int32_t __attribute__((vector_size(4 * lanes)));
 
+// Masked codes end anywhere, and the next group's scales begin there: p need not be aligned.
 template <typename Result, typename Element, class Op>
 inline Result gather(const Element* p, Op op) {
-  return Result{op(p[0]), op(p[1]), op(p[2]), op(p[3])};
+  Element e[lanes];
+  __builtin_memcpy(e, p, sizeof e);
+  return Result{op(e[0]), op(e[1]), op(e[2]), op(e[3])};
 }
 
 inline F splat(float value) { return F{value, value, value, value}; }
-inline F load(const float* p) { return F{p[0], p[1], p[2], p[3]}; }
+inline F load(const float* p) {
+  return gather<F>(p, [](float x) { return x; });
+}
 inline void store(float* p, F a) { __builtin_memcpy(p, &a, sizeof a); }
 inline I bits_of(F a) { return reinterpret_cast<I>(a); }
 inline F of_bits(I bits) { return reinterpret_cast<F>(bits); }

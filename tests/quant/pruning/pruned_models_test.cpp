@@ -66,11 +66,8 @@ int64_t fullest_group(const std::vector<float>& values, int64_t of) {
   return most;
 }
 
-const Team team(2);
-
-void quantize_to(const fs::path& model, const fs::path& out, const Recipe& recipe,
-                 const Team& threads = team) {
-  quantize(model, out, recipe, threads, {"test"}, {});
+void quantize_to(const fs::path& model, const fs::path& out, const Recipe& recipe, int threads = 2) {
+  quantize(model, out, recipe, Team(threads), {"test"}, {});
 }
 
 }  // namespace
@@ -85,7 +82,7 @@ TEST_CASE("Models of every family are pruned to the pattern, as floats and as co
       const TemporaryFolder out;
       quantize_to(model, out.path() / "two", recipe);
       if (weights == WeightFormat::int4) {
-        quantize_to(model, out.path() / "one", recipe, Team(1));
+        quantize_to(model, out.path() / "one", recipe, 1);
         CHECK(read_text(out.path() / "two/model.safetensors") ==
               read_text(out.path() / "one/model.safetensors"));
       }
@@ -94,6 +91,7 @@ TEST_CASE("Models of every family are pruned to the pattern, as floats and as co
         CHECK(fullest_group(values, 4) == 2);
         if (!weights) CHECK(std::ranges::count(values, 0.0f) * 2 == std::ssize(values));
       }
+      const Team team(2);
       const Model written(out.path() / "two", team);
       Session session(written, team, {4, KvFormat::f16});
       const std::vector<int32_t> ids = {1, 2, 3};
@@ -186,6 +184,7 @@ TEST_CASE("A pruned run that was interrupted is gone on with, and ends with the 
   quantize_to(model, whole, recipe);
   RunOptions options{"test"};
   options.resume = true;
+  const Team team(2);
   // Stopped as the second layer begins, and as the model is written.
   for (const auto& [stage, what] :
        std::vector<std::pair<std::string, std::string>>{{"layers", "layer 1"}, {"writing", ""}})
