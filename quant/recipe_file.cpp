@@ -6,19 +6,19 @@
 
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
+#include "quant/calibration_fields.h"
 
 namespace whittle {
 namespace {
 
 constexpr int64_t version = 1;
-constexpr int64_t most_tokens = int64_t{1} << 24, most_steps = 100000, most_seed = int64_t{1} << 53;
+constexpr int64_t most_steps = 100000;
 constexpr int64_t group_sizes[] = {0, 32, 64, 128};
 
 const char* const known_fields[] = {
     "whittle_recipe", "method",      "rotation",    "weights",       "group_size", "asymmetric",
     "activations",    "sparsity",    "pruning",     "allocation",    "exclude",    "lm_head",
     "embedding",      "calibration", "block_steps", "tuning_tokens", "modules"};
-const char* const calibration_fields[] = {"source", "tokens", "seed", "held_out"};
 const char* const module_fields[] = {"weights", "group_size", "sparsity"};
 
 nlohmann::ordered_json format_json(std::optional<WeightFormat> format) {
@@ -82,11 +82,7 @@ nlohmann::ordered_json recipe_json(const Recipe& recipe) {
                                  {"lm_head", format_json(recipe.lm_head)},
                                  {"embedding", format_json(recipe.embedding)},
                                  {"exclude", recipe.exclude}};
-  if (recipe.method != MethodName::rtn)
-    json["calibration"] = {{"source", recipe.calibration.source},
-                           {"tokens", recipe.calibration.tokens},
-                           {"seed", recipe.calibration.seed},
-                           {"held_out", recipe.calibration.held_out}};
+  if (recipe.method != MethodName::rtn) json["calibration"] = calibration_json(recipe.calibration);
   if (recipe.sparsity) json["sparsity"] = sparsity_json(recipe.sparsity);
   if (recipe.prunes()) json["pruning"] = name(recipe.pruning);
   if (recipe.allocation != SparsityAllocation::uniform) json["allocation"] = name(recipe.allocation);
@@ -146,18 +142,11 @@ Recipe read_recipe(const nlohmann::json& json, const std::string& what) {
       recipe.exclude.push_back(pattern.get<std::string>());
     }
   }
-  if (fields.has("calibration")) {
-    const JsonFields calibration = fields.object("calibration");
-    refuse_unknown(calibration, calibration_fields);
-    recipe.calibration.source = calibration.string("source", recipe.calibration.source);
-    recipe.calibration.tokens = calibration.integer("tokens", 1, most_tokens, recipe.calibration.tokens);
-    recipe.calibration.seed = static_cast<uint64_t>(calibration.integer("seed", 0, most_seed, 0));
-    recipe.calibration.held_out = calibration.string("held_out", "");
-  }
+  recipe.calibration = read_calibration(fields);
   recipe.block_steps = fields.integer("block_steps", 0, most_steps, 0);
   if (recipe.block_steps && recipe.method != MethodName::gptq)
     fields.reject("block_steps", "roundings are tuned from where error feedback leaves them: method gptq");
-  recipe.tuning_tokens = fields.integer("tuning_tokens", 0, most_tokens, 0);
+  recipe.tuning_tokens = fields.integer("tuning_tokens", 0, most_recipe_tokens, 0);
   if (recipe.tuning_tokens && recipe.method == MethodName::rtn)
     fields.reject("tuning_tokens", "rounding to nearest looks at no text to tune on");
   if (fields.has("modules")) {

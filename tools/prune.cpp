@@ -157,12 +157,9 @@ void add_prune(CLI::App& app) {
   add_allow_field(*command);
   command->footer(
       "What is written is a model folder of the source's float type. Single weights become exact zeros, "
-      "which "
-      "every program reads; to quantize as well, in one pass, give quantize the same flags. Without whole "
-      "parts "
-      "the model is a smaller dense one: quantize it afterwards. Where layers then differ, only Whittle "
-      "reads it "
-      "(--alike avoids that).\n"
+      "which every program reads; to quantize as well, in one pass, give quantize the same flags. Without "
+      "whole parts the model is a smaller dense one: quantize it afterwards. Where layers then differ, only "
+      "Whittle reads it (--alike avoids that).\n"
       "Examples:\n"
       "  whittle prune llama llama-half --sparsity 0.5\n"
       "  whittle prune llama llama-sparse --pattern 2:4 --effort best\n"

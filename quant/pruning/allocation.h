@@ -2,11 +2,9 @@
 // Which part of each linear's weights becomes zero, so that all together lose a given part.
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
-#include <optional>
-#include <span>
 #include <string>
-#include <string_view>
 
 #include "quant/calibration.h"
 #include "quant/method.h"

@@ -82,7 +82,7 @@ class Alps {
     const size_t size = wanted_.size();
     std::vector<float> d = wanted_, v(size), right(size), scores(size);
     const Product pulled(team_, {rows_, cols_, wanted_.data()}, cols_, a_.data(), cols_, cols_);
-    Mask mask(size, 1), before;
+    Mask before;
     double price = first_price;
     std::vector<float> solver = inverse(price);
     Product product(team_);
@@ -100,7 +100,7 @@ class Alps {
           scores[at(row, k)] = std::abs(d[at(row, k)]);
         }
       });
-      mask = keep_highest(scores, cols_, task_.sparsity, &team_);
+      const Mask mask = keep_highest(scores, cols_, task_.sparsity, &team_);
       team_.for_each(rows_, [&](int64_t row) {
         for (int64_t k = 0; k < cols_; ++k) {
           if (!mask[at(row, k)]) d[at(row, k)] = 0;

@@ -5,18 +5,17 @@
 
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
+#include "quant/calibration_fields.h"
 
 namespace whittle {
 namespace {
 
 constexpr int64_t version = 1;
-constexpr int64_t most_layers = 10000, most_size = 1 << 22, most_tokens = int64_t{1} << 24,
-                  most_seed = int64_t{1} << 53;
+constexpr int64_t most_layers = 10000, most_size = 1 << 22;
 constexpr std::array<std::string_view, 4> names = {"mlp-width", "blocks", "kv-heads", "all"};
 constexpr std::string_view known_fields[] = {"whittle_prune_recipe", "layers", "fitted", "calibration",
                                              "exclude"};
 constexpr std::string_view layer_fields[] = {"intermediate_size", "num_key_value_heads"};
-constexpr std::string_view calibration_fields[] = {"source", "tokens", "seed", "held_out"};
 
 void refuse_unknown(const JsonFields& fields, std::span<const std::string_view> known) {
   for (const auto& [name, value] : fields.object().items())
@@ -49,10 +48,7 @@ std::string PruneRecipe::text() const {
 nlohmann::ordered_json prune_recipe_json(const PruneRecipe& recipe) {
   nlohmann::ordered_json json = {
       {"whittle_prune_recipe", version}, {"fitted", recipe.fitted}, {"exclude", recipe.exclude}};
-  json["calibration"] = {{"source", recipe.calibration.source},
-                         {"tokens", recipe.calibration.tokens},
-                         {"seed", recipe.calibration.seed},
-                         {"held_out", recipe.calibration.held_out}};
+  json["calibration"] = calibration_json(recipe.calibration);
   json["layers"] = nlohmann::ordered_json::array();
   for (const LayerShape& layer : recipe.layers)
     json["layers"].push_back(
@@ -73,14 +69,7 @@ PruneRecipe read_prune_recipe(const nlohmann::json& json, const std::string& wha
       fields.reject("exclude", "expected an array of regular expressions");
     recipe.exclude = exclude.get<std::vector<std::string>>();
   }
-  if (fields.has("calibration")) {
-    const JsonFields calibration = fields.object("calibration");
-    refuse_unknown(calibration, calibration_fields);
-    recipe.calibration.source = calibration.string("source", recipe.calibration.source);
-    recipe.calibration.tokens = calibration.integer("tokens", 1, most_tokens, recipe.calibration.tokens);
-    recipe.calibration.seed = static_cast<uint64_t>(calibration.integer("seed", 0, most_seed, 0));
-    recipe.calibration.held_out = calibration.string("held_out", "");
-  }
+  recipe.calibration = read_calibration(fields);
   const nlohmann::json& layers = fields.at("layers");
   if (!layers.is_array() || layers.empty() || std::ssize(layers) > most_layers)
     fields.reject("layers", "expected an array of one object for each layer of the model");

@@ -19,18 +19,6 @@ namespace {
 
 constexpr int64_t most_memory = int64_t{4} << 30;
 
-// With room for groups of 32.
-std::vector<fs::path> write_models(const fs::path& folder) {
-  return write_architectures(folder,
-                             {.hidden_size = 64,
-                              .intermediate_size = 96,
-                              .num_attention_heads = 4,
-                              .num_key_value_heads = 2,
-                              .head_dim = 16,
-                              .vocab_size = 60},
-                             {});
-}
-
 // Windows of ids below `vocab_size`, for a recipe to calibrate on.
 fs::path write_windows(const fs::path& file, int64_t vocab_size) {
   SplitMix64 random(11);
@@ -70,7 +58,7 @@ double mean_kl(const fs::path& baseline, const fs::path& model) {
 TEST_CASE(
     "Calibrated models of every family drift less than rounded ones, and are the same for any threads") {
   const TemporaryFolder folder;
-  for (const fs::path& model : write_models(folder.path())) {
+  for (const fs::path& model : write_grouped_models(folder.path())) {
     Recipe recipe = gptq_recipe(folder.path());
     recipe.method = MethodName::rtn;
     const fs::path plain = model.string() + "-rtn";
@@ -92,7 +80,7 @@ TEST_CASE(
 
 TEST_CASE("What the next layer reads has passed through the quantized ones") {
   const TemporaryFolder folder;
-  const fs::path model = write_models(folder.path()).front(), kept = folder.path() / "kept",
+  const fs::path model = write_grouped_models(folder.path()).front(), kept = folder.path() / "kept",
                  all = folder.path() / "all";
   Recipe recipe = gptq_recipe(folder.path());
   const auto run = [&](const fs::path& out) { quantize(model, out, recipe, Team(2), {"test"}, {}); };
@@ -135,7 +123,7 @@ bool same(const QuantizedMatrix& a, const QuantizedMatrix& b) {
 
 TEST_CASE("Weights make good what the layers before have changed: nothing in the first layer") {
   const TemporaryFolder folder;
-  for (const fs::path& model : write_models(folder.path())) {
+  for (const fs::path& model : write_grouped_models(folder.path())) {
     CAPTURE(model.filename());
     const std::vector<QuantizedMatrix> plain = quantized_with(model, {.repair_inputs = false}, 2),
                                        repaired = quantized_with(model, {.repair_inputs = true}, 2),
@@ -151,7 +139,7 @@ TEST_CASE("Weights make good what the layers before have changed: nothing in the
 TEST_CASE(
     "A model's own text is the same for a seed, begins with BOS, and has the length that was asked for") {
   const TemporaryFolder folder;
-  const fs::path model = write_models(folder.path()).front();
+  const fs::path model = write_grouped_models(folder.path()).front();
   const FolderWeights source(model);
   const Team one(1), two(2);
   const auto draw = [&](const Team& team, int64_t tokens, int64_t context, uint64_t seed) {
@@ -175,7 +163,7 @@ TEST_CASE(
 
 TEST_CASE("A model that does not fit is rounded for drawing its text, which says so") {
   const TemporaryFolder folder;
-  const FolderWeights source(write_models(folder.path()).front());
+  const FolderWeights source(write_grouped_models(folder.path()).front());
   const Team team(2);
   const int64_t spare = int64_t{1} << 30;
   const auto draw = [&](int64_t memory) { return self_text(source, memory, team, 200, 48, 5, {}); };
@@ -189,7 +177,7 @@ TEST_CASE("A model that does not fit is rounded for drawing its text, which says
 
 TEST_CASE("Where an end is a beginning as well, the text goes on behind it") {
   const TemporaryFolder folder;
-  const fs::path model = write_models(folder.path()).front();
+  const fs::path model = write_grouped_models(folder.path()).front();
   nlohmann::json config = nlohmann::json::parse(read_text(model / "config.json"));
   config["eos_token_id"] = config["bos_token_id"];
   write_text(model / "config.json", config.dump());
@@ -279,7 +267,7 @@ TEST_CASE("Weights that no scale stands for are named before any text is drawn o
 
 TEST_CASE("Modules that are kept cost no calibration, and layers that are kept go through as they are") {
   const TemporaryFolder folder;
-  for (const fs::path& model : write_models(folder.path())) {
+  for (const fs::path& model : write_grouped_models(folder.path())) {
     CAPTURE(model.filename());
     Recipe recipe = gptq_recipe(folder.path());
     recipe.exclude = {"\\.0\\.", "\\.1\\..*(down_proj|mlp)"};
@@ -313,7 +301,7 @@ TEST_CASE("The last of the windows are held out, and what is wrong with a file i
 TEST_CASE("The held-out figures are those of the model that was written") {
   const TemporaryFolder folder;
   const Team team(2);
-  for (const fs::path& model : write_models(folder.path())) {
+  for (const fs::path& model : write_grouped_models(folder.path())) {
     CAPTURE(model.filename());
     for (const auto& [head, embedding] :
          {std::pair<std::optional<WeightFormat>, std::optional<WeightFormat>>{{}, {}},
@@ -346,7 +334,7 @@ TEST_CASE("The held-out figures are those of the model that was written") {
 
 TEST_CASE("What tuning end to end would need more memory for than is allowed is left out, and told") {
   const TemporaryFolder folder;
-  const fs::path model = write_models(folder.path()).front();
+  const fs::path model = write_grouped_models(folder.path()).front();
   Recipe recipe = gptq_recipe(folder.path());
   recipe.block_steps = 40;
   recipe.tuning_tokens = 800;
@@ -404,7 +392,7 @@ TEST_CASE(
 
 TEST_CASE("The rotation chosen is one of those that there are, and drifts least of them or is none") {
   const TemporaryFolder folder;
-  for (const fs::path& model : write_models(folder.path())) {
+  for (const fs::path& model : write_grouped_models(folder.path())) {
     CAPTURE(model.filename());
     Recipe recipe = gptq_recipe(folder.path());
     recipe.rotation = RotationName::automatic;
@@ -424,7 +412,7 @@ TEST_CASE("The rotation chosen is one of those that there are, and drifts least 
   }
   Recipe recipe = gptq_recipe(folder.path());
   recipe.rotation = RotationName::automatic;
-  const fs::path model = write_models(folder.path() / "more").front();
+  const fs::path model = write_grouped_models(folder.path() / "more").front();
   const auto refused = [&](const RunOptions& options) {
     CHECK_THROWS_AS(quantize(model, folder.path() / "no", recipe, Team(1), options, {}), Error);
     CHECK(!fs::exists(folder.path() / "no"));

@@ -38,6 +38,18 @@ inline std::vector<std::filesystem::path> write_architectures(const std::filesys
   return models;
 }
 
+// The same with room for groups of 32.
+inline std::vector<std::filesystem::path> write_grouped_models(const std::filesystem::path& folder) {
+  return write_architectures(folder,
+                             {.hidden_size = 64,
+                              .intermediate_size = 96,
+                              .num_attention_heads = 4,
+                              .num_key_value_heads = 2,
+                              .head_dim = 16,
+                              .vocab_size = 60},
+                             {});
+}
+
 // Every row of the table of architectures: with and without biases, grouped heads, heads that together are
 // not as wide as the stream, sizes that are no powers of two, tied and not.
 inline std::vector<std::filesystem::path> write_model_variants(const std::filesystem::path& folder) {

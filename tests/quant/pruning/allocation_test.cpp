@@ -27,15 +27,7 @@ struct Setting {
   CalibrationText text;
 
   Setting() {
-    const fs::path path = write_architectures(folder.path(),
-                                              {.hidden_size = 64,
-                                               .intermediate_size = 96,
-                                               .num_attention_heads = 4,
-                                               .num_key_value_heads = 2,
-                                               .head_dim = 16,
-                                               .vocab_size = 60},
-                                              {})
-                              .front();
+    const fs::path path = write_grouped_models(folder.path()).front();
     model.emplace(path);
     changed.emplace(*model);
     recipe.method = MethodName::gptq;

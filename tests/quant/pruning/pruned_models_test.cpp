@@ -16,17 +16,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::vector<fs::path> write_models(const fs::path& folder) {
-  return write_architectures(folder,
-                             {.hidden_size = 64,
-                              .intermediate_size = 96,
-                              .num_attention_heads = 4,
-                              .num_key_value_heads = 2,
-                              .head_dim = 16,
-                              .vocab_size = 60},
-                             {});
-}
-
 Recipe pruned_recipe(const fs::path& folder, std::optional<WeightFormat> weights, const Sparsity& sparsity) {
   SplitMix64 random(11);
   nlohmann::json windows;
@@ -74,7 +63,7 @@ void quantize_to(const fs::path& model, const fs::path& out, const Recipe& recip
 
 TEST_CASE("Models of every family are pruned to the pattern, as floats and as codes, whatever the threads") {
   const TemporaryFolder folder;
-  for (const fs::path& model : write_models(folder.path()))
+  for (const fs::path& model : write_grouped_models(folder.path()))
     for (const auto& weights : {std::optional<WeightFormat>(), std::optional(WeightFormat::int8),
                                 std::optional(WeightFormat::int4)}) {
       CAPTURE(model.filename(), weights ? info(*weights).name : "floats");
@@ -101,7 +90,7 @@ TEST_CASE("Models of every family are pruned to the pattern, as floats and as co
 
 TEST_CASE("A pruned float model keeps its config and the types and shapes of its tensors") {
   const TemporaryFolder folder;
-  for (const fs::path& model : write_models(folder.path())) {
+  for (const fs::path& model : write_grouped_models(folder.path())) {
     CAPTURE(model.filename());
     const fs::path out = model.string() + "-pruned";
     quantize_to(model, out, pruned_recipe(folder.path(), std::nullopt, {.zeros = 0.5}));
@@ -119,7 +108,7 @@ TEST_CASE("A pruned float model keeps its config and the types and shapes of its
 
 TEST_CASE("Excluded modules keep their weights, and modules may have a sparsity of their own") {
   const TemporaryFolder folder;
-  const fs::path model = write_models(folder.path()).front(), out = folder.path() / "out";
+  const fs::path model = write_grouped_models(folder.path()).front(), out = folder.path() / "out";
   Recipe recipe = pruned_recipe(folder.path(), std::nullopt, {.zeros = 0.5});
   recipe.exclude = {"down_proj"};
   const std::string own = "model.layers.0.self_attn.q_proj";
@@ -138,7 +127,7 @@ TEST_CASE("Excluded modules keep their weights, and modules may have a sparsity 
 
 TEST_CASE("Rounding alone prunes the smallest weights") {
   const TemporaryFolder folder;
-  const fs::path model = write_models(folder.path()).front(), out = folder.path() / "out";
+  const fs::path model = write_grouped_models(folder.path()).front(), out = folder.path() / "out";
   Recipe recipe = pruned_recipe(folder.path(), WeightFormat::int8, {.keep = 4, .of = 8});
   recipe.method = MethodName::rtn;
   CHECK_THROWS_AS(quantize_to(model, out, recipe), Error);  // alps looks at inputs
@@ -149,7 +138,7 @@ TEST_CASE("Rounding alone prunes the smallest weights") {
 
 TEST_CASE("Nothing but linears of the layers is pruned, and no method scales channels of floats") {
   const TemporaryFolder folder;
-  const fs::path model = write_models(folder.path()).front(), out = folder.path() / "out";
+  const fs::path model = write_grouped_models(folder.path()).front(), out = folder.path() / "out";
   for (const char* outer : {"lm_head", "model.embed_tokens"})
     for (const auto& weights : {std::optional<WeightFormat>(), std::optional(WeightFormat::int8)}) {
       Recipe recipe = pruned_recipe(folder.path(), std::nullopt, {.zeros = 0.5});
@@ -165,7 +154,7 @@ TEST_CASE("Nothing but linears of the layers is pruned, and no method scales cha
 
 TEST_CASE("Everything may go") {
   const TemporaryFolder folder;
-  const fs::path model = write_models(folder.path()).front();
+  const fs::path model = write_grouped_models(folder.path()).front();
   for (const SparsityAllocation allocation : {SparsityAllocation::uniform, SparsityAllocation::kl}) {
     Recipe recipe = pruned_recipe(folder.path(), WeightFormat::int8, {.zeros = 1});
     recipe.allocation = allocation;
@@ -177,7 +166,7 @@ TEST_CASE("Everything may go") {
 
 TEST_CASE("A pruned run that was interrupted is gone on with, and ends with the same bytes") {
   const TemporaryFolder folder;
-  const fs::path model = write_models(folder.path()).front(), whole = folder.path() / "whole",
+  const fs::path model = write_grouped_models(folder.path()).front(), whole = folder.path() / "whole",
                  resumed = folder.path() / "resumed";
   Recipe recipe = pruned_recipe(folder.path(), std::nullopt, {.zeros = 0.5});
   recipe.allocation = SparsityAllocation::kl;
@@ -199,7 +188,7 @@ TEST_CASE("A pruned run that was interrupted is gone on with, and ends with the 
 
 TEST_CASE("Tuning moves what stays, and nothing that is pruned") {
   const TemporaryFolder folder;
-  const fs::path model = write_models(folder.path()).front();
+  const fs::path model = write_grouped_models(folder.path()).front();
   for (const auto& weights : {std::optional<WeightFormat>(), std::optional(WeightFormat::int4)}) {
     const TemporaryFolder out;
     Recipe recipe = pruned_recipe(folder.path(), weights, {.keep = 2, .of = 4});
