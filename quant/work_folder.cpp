@@ -237,7 +237,7 @@ std::optional<QuantizedMatrix> WorkFolder::load_module(const std::string& name,
   const auto take = [&](const char* part, std::span<std::byte> into) {
     for (const TensorView& tensor : saved->tensors())
       if (tensor.name == part && tensor.bytes.size() == into.size()) {
-        std::memcpy(into.data(), tensor.bytes.data(), into.size());
+        std::ranges::copy(tensor.bytes, into.begin());
         return;
       }
     fail("{}: {}: not what a matrix of {} by {} has", saved->path().string(), quote(part), rows, cols);
