@@ -4,6 +4,7 @@
 #include <functional>
 #include <numeric>
 
+#include "engine/files/bitmask.h"
 #include "engine/files/compressed_tensors.h"
 #include "engine/files/float_tensor.h"
 #include "engine/files/interrupts.h"
@@ -37,15 +38,20 @@ std::vector<TensorInfo> outline(const FolderWeights& source, const QuantizationP
       tensors.push_back({target + ".weight", tensor.dtype, tensor.shape});
     }
   for (const PlannedModule& module : plan.modules) {
-    if (!module.quantized()) {
+    const SparseStorage storage = plan.storage_of(module);
+    std::vector<TensorInfo> parts;
+    if (module.quantized()) {
+      const Module& from = *source.inventory().find(plan.source_of(module.name));
+      parts = quantized_tensors(module.name, module.scheme, from.rows, from.cols, scale_dtype(module.scheme),
+                                storage);
+    } else {
       const TensorView& tensor = file.get(module.name + ".weight");
-      tensors.push_back({tensor.name, tensor.dtype, tensor.shape});
-      continue;
+      if (storage == SparseStorage::none)
+        parts = {{tensor.name, tensor.dtype, tensor.shape}};
+      else
+        parts = bitmask_tensors(module.name, storage, tensor.dtype, tensor.shape[0], tensor.shape[1]);
     }
-    const Module& from = *source.inventory().find(plan.source_of(module.name));
-    for (TensorInfo& info :
-         quantized_tensors(module.name, module.scheme, from.rows, from.cols, scale_dtype(module.scheme)))
-      tensors.push_back(std::move(info));
+    std::ranges::move(parts, std::back_inserter(tensors));
   }
   return tensors;
 }
@@ -142,6 +148,16 @@ void QuantizedWriter::count_zeros(const WeightMatrix& matrix) {
   pruned_ += matrix.rows * matrix.cols;
 }
 
+int64_t QuantizedWriter::write_floats(const PlannedModule& module, const WeightMatrix& matrix,
+                                      SafetensorsWriter& writer) {
+  const TensorView& before = file_.get(module.name + ".weight");
+  if (const SparseStorage storage = plan_.storage_of(module); storage != SparseStorage::none)
+    return write_bitmask(writer, module.name, storage, before.dtype, matrix.rows, matrix.cols, matrix.codes,
+                         &team_);
+  writer.write(before.name, matrix.codes);
+  return std::ssize(matrix.codes);
+}
+
 void QuantizedWriter::write_module(const PlannedModule& module, SafetensorsWriter& writer) {
   const Module& source = *source_.inventory().find(plan_.source_of(module.name));
   const QuantizationScheme& scheme = module.scheme;
@@ -153,11 +169,11 @@ void QuantizedWriter::write_module(const PlannedModule& module, SafetensorsWrite
   power_ += quantized.power;
   const WeightMatrix& matrix = quantized.matrix;
   if (module.quantized())
-    write_quantized(writer, module.name, scheme, matrix, quantized.scale_type);
+    stored_bytes_ += write_quantized(writer, module.name, scheme, matrix, quantized.scale_type,
+                                     plan_.storage_of(module), &team_);
   else
-    writer.write(module.name + ".weight", source.transposed ? transpose(matrix).codes : matrix.codes);
+    stored_bytes_ += write_floats(module, source.transposed ? transpose(matrix) : matrix, writer);
   if (module.sparsity) count_zeros(matrix);
-  stored_bytes_ += stored_bytes(scheme, matrix.rows, matrix.cols, quantized.scale_type);
   weights_ += matrix.rows * matrix.cols;
   if (quantized.output_error > 0 || quantized.input_error > 0)
     written_.output_errors.push_back({module.name, quantized.output_error, quantized.input_error});

@@ -48,6 +48,8 @@ class QuantizedWriter {
   // Whether it wrote the tensor, as the method has changed its module.
   bool write_changed(const TensorView& tensor, const std::string& name, SafetensorsWriter& writer);
   void count_zeros(const WeightMatrix& matrix);
+  // Of a module that is only pruned, as its file has it; returns the bytes.
+  int64_t write_floats(const PlannedModule& module, const WeightMatrix& matrix, SafetensorsWriter& writer);
   void write_module(const PlannedModule& module, SafetensorsWriter& writer);
 
   const FolderWeights& source_;

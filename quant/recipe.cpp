@@ -39,6 +39,31 @@ void check_shapes(const WeightSource& source) {
   }
 }
 
+// Whether a bit of mask for each weight takes less than the zeros do.
+bool pays(const PlannedModule& module) {
+  const Sparsity& sparsity = module.sparsity;
+  const double zeros = sparsity.of ? 1 - static_cast<double>(sparsity.keep) / static_cast<double>(sparsity.of)
+                                   : sparsity.zeros;
+  return zeros * info(module.scheme.format).bits > 1;
+}
+
+// compressed-tensors has one form for a file, and for floats and bytes alone: what it cannot say is ours.
+void choose_storage(QuantizationPlan& plan, const Inventory& inventory) {
+  bool two_of_four = true;
+  for (PlannedModule& module : plan.modules) {
+    if (!pays(module)) continue;
+    if (module.quantized() && (bit_packed(module.scheme.format) || !module.scheme.symmetric)) {
+      module.scheme.layout = CodeLayout::bitmask;
+      continue;
+    }
+    module.sparse_weight = true;
+    const Module& source = *inventory.find(plan.source_of(module.name));
+    const bool turned = source.transposed && !module.quantized();  // columns of the file are outputs
+    two_of_four &= module.sparsity.keep == 2 && module.sparsity.of == 4 && !turned && source.cols % 4 == 0;
+  }
+  plan.sparse_storage = two_of_four ? SparseStorage::bitmask_24 : SparseStorage::bitmask;
+}
+
 std::string scale_text(int64_t group_size) { return group_size ? fmt::format("g{}", group_size) : "channel"; }
 
 }  // namespace
@@ -88,6 +113,7 @@ std::string Recipe::text() const {
                        : activation_group_size ? scale_text(activation_group_size)
                                                : "token");
   if (sparsity) text += fmt::format(", pruned {} by {}", sparsity.text(), name(pruning));
+  if (sparse_storage) text += ", stored without zeros";
   if (allocation != SparsityAllocation::uniform) text += fmt::format(", shared by {}", name(allocation));
   text += fmt::format(", lm_head {}, embedding {}", part(lm_head), part(embedding));
   if (method != MethodName::rtn) text += fmt::format(", {}", name(method));
@@ -115,8 +141,10 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
   const Inventory& inventory = source.inventory();
   const std::filesystem::path config = file.folder() / "config.json";
   if (file.config().contains("quantization_config"))
-    fail("{}: quantization_config: the model is quantized already; quantize the original weights",
-         config.string());
+    fail(
+        "{}: quantization_config: the model is quantized already, or stored without zeros; quantize the "
+        "original weights",
+        config.string());
   for (const auto& [module, format] : recipe.modules)
     if (format && format->weights && bit_packed(*format->weights) && format->group_size == 0)
       fail("the recipe's {}: {} needs groups; expected 32, 64 or 128, found a whole row", quote(module),
@@ -124,6 +152,8 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
   if (recipe.method == MethodName::rtn && recipe.pruning != PruningMethod::magnitude && recipe.prunes())
     fail("the recipe prunes by {}, which looks at inputs; its method, {}, looks at the weights alone",
          name(recipe.pruning), name(recipe.method));
+  if (recipe.sparse_storage && !recipe.prunes())
+    fail_option("sparse_storage", "nothing is pruned: there are no zeros to leave out");
   for (const auto& [module, format] : recipe.modules) {
     const Module* found = inventory.find(module);
     const bool linear = found && found->layer >= 0 && found->kind() == ModuleKind::linear;
@@ -220,6 +250,7 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
   for (size_t i = 0; i < used.size(); ++i)
     if (!used[i])
       fail_option("exclude", "no module of {} matches {}", file.folder().string(), quote(recipe.exclude[i]));
+  if (recipe.sparse_storage) choose_storage(plan, inventory);
   if ((recipe.method == MethodName::awq || recipe.method == MethodName::smoothquant) &&
       plan.quantized().empty())
     fail("{} scales channels for codes: the recipe makes none", name(recipe.method));
@@ -232,6 +263,13 @@ std::vector<QuantizedModule> QuantizationPlan::quantized() const {
   std::vector<QuantizedModule> found;
   std::ranges::copy_if(modules, std::back_inserter(found), &PlannedModule::quantized);
   return found;
+}
+
+SparseModules QuantizationPlan::sparse() const {
+  SparseModules sparse{.storage = sparse_storage, .names = {}};
+  for (const PlannedModule& module : modules)
+    if (module.sparse_weight) sparse.names.push_back(module.name);
+  return sparse;
 }
 
 const PlannedModule* QuantizationPlan::find(std::string_view module) const {
@@ -265,6 +303,17 @@ std::vector<std::string> QuantizationPlan::notes(const Inventory& inventory) con
         fmt::format("{} modules have a last group that is shorter ({}): other readers of "
                     "compressed-tensors refuse them",
                     uneven, first));
+  const auto ours = std::ranges::count(modules, CodeLayout::bitmask,
+                                       [](const PlannedModule& module) { return module.scheme.layout; });
+  const auto theirs = std::ranges::count(modules, true, &PlannedModule::sparse_weight);
+  if (ours)
+    notes.push_back(fmt::format(
+        "codes of {} modules are stored without zeros in a layout of Whittle's: no other program reads it",
+        ours));
+  if (theirs)
+    notes.push_back(fmt::format(
+        "{} modules are stored without zeros: of other programs, compressed-tensors up to 0.14 reads that",
+        theirs));
   if (turned)
     notes.push_back(fmt::format(
         "codes of {} modules lie as [outputs, inputs], the original's Conv1D as [inputs, outputs]: "

@@ -73,6 +73,8 @@ struct Recipe {
   Sparsity sparsity;                                         // of the same linears
   PruningMethod pruning = PruningMethod::alps;
   SparsityAllocation allocation = SparsityAllocation::uniform;  // of a sparsity that is no pattern
+  bool sparse_storage =
+      false;  // zeros of pruned modules are left out of the file where that makes it smaller
   bool symmetric = true;
   int64_t activation_group_size = 0;  // inputs that share an activation scale at run time; 0: a token
   std::vector<std::string> exclude;   // regular expressions; a module whose name one matches anywhere is kept
@@ -98,12 +100,14 @@ QuantizationScheme linear_scheme(const Recipe& recipe, const ModuleFormat& forma
 // scheme.format: of codes; or the file's floats, where a matrix is only pruned.
 struct PlannedModule : QuantizedModule {
   Sparsity sparsity;
+  bool sparse_weight = false;  // whether its tensor "weight" is stored in the plan's sparse form
   bool quantized() const { return info(scheme.format).quantized; }
 };
 
 // The recipe applied to one model.
 struct QuantizationPlan {
-  std::vector<PlannedModule> modules;  // that change, in the model's order
+  std::vector<PlannedModule> modules;                  // that change, in the model's order
+  SparseStorage sparse_storage = SparseStorage::none;  // one form for a file
   // Linears and embeddings that stay floats, and "lm_head" where a tied embedding stands for it: readers that
   // make a linear of every "Linear" must be told that it has no codes.
   std::vector<std::string> kept;
@@ -119,6 +123,11 @@ struct QuantizationPlan {
   const PlannedModule* find(std::string_view module) const;
   // Of `modules`, those that become codes.
   std::vector<QuantizedModule> quantized() const;
+  // Of `modules`, those whose "weight" is stored in a sparse form.
+  SparseModules sparse() const;
+  SparseStorage storage_of(const PlannedModule& module) const {
+    return module.sparse_weight ? sparse_storage : SparseStorage::none;
+  }
   // Whose matrix it is written from: its own, but for copies.
   const std::string& source_of(const std::string& module) const;
   // What other readers of the format will not take, a sentence each.

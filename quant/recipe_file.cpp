@@ -18,7 +18,7 @@ constexpr int64_t group_sizes[] = {0, 32, 64, 128};
 const char* const known_fields[] = {
     "whittle_recipe", "method",      "rotation",    "weights",       "group_size", "asymmetric",
     "activations",    "sparsity",    "pruning",     "allocation",    "exclude",    "lm_head",
-    "embedding",      "calibration", "block_steps", "tuning_tokens", "modules"};
+    "embedding",      "calibration", "block_steps", "tuning_tokens", "modules",    "sparse_storage"};
 const char* const module_fields[] = {"weights", "group_size", "sparsity"};
 
 nlohmann::ordered_json format_json(std::optional<WeightFormat> format) {
@@ -86,6 +86,7 @@ nlohmann::ordered_json recipe_json(const Recipe& recipe) {
   if (recipe.sparsity) json["sparsity"] = sparsity_json(recipe.sparsity);
   if (recipe.prunes()) json["pruning"] = name(recipe.pruning);
   if (recipe.allocation != SparsityAllocation::uniform) json["allocation"] = name(recipe.allocation);
+  if (recipe.sparse_storage) json["sparse_storage"] = true;
   if (recipe.block_steps) json["block_steps"] = recipe.block_steps;
   if (recipe.tuning_tokens) json["tuning_tokens"] = recipe.tuning_tokens;
   for (const auto& [module, format] : recipe.modules) {
@@ -130,6 +131,7 @@ Recipe read_recipe(const nlohmann::json& json, const std::string& what) {
     fields.reject("allocation", fmt::format("expected {}, found {}", fmt::join(sparsity_allocations(), ", "),
                                             quote(shared)));
   recipe.allocation = *allocation;
+  recipe.sparse_storage = fields.boolean("sparse_storage", false);
   if (fields.has("lm_head")) recipe.lm_head = code_format(fields, "lm_head", "");
   if (fields.has("embedding")) recipe.embedding = code_format(fields, "embedding", "");
   if (recipe.embedding && *recipe.embedding != WeightFormat::int8)

@@ -357,8 +357,10 @@ void Run::write(const fs::path& folder, Method& method) {
 
 nlohmann::json Run::config() const {
   nlohmann::json config = source_.file().config();
-  if (const std::vector<QuantizedModule> quantized = plan_.quantized(); !quantized.empty())
-    config["quantization_config"] = quantization_config_json(quantized, plan_.kept);
+  const std::vector<QuantizedModule> quantized = plan_.quantized();
+  const SparseModules sparse = plan_.sparse();
+  if (!quantized.empty() || !sparse.names.empty())
+    config["quantization_config"] = quantization_config_json(quantized, plan_.kept, sparse);
   if (!plan_.copies.empty()) config["tie_word_embeddings"] = false;
   return config;
 }

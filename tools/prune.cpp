@@ -23,8 +23,8 @@ struct PruneCommand : OfflineRun {
 
 // What a recipe says already.
 constexpr std::initializer_list<const char*> recipe_flags = {
-    "--parts",    "--alike",  "--no-fit",   "--exclude", "--calibration", "--calibration-tokens",
-    "--held-out", "--method", "--allocate", "--effort"};
+    "--parts",    "--alike",  "--no-fit",   "--exclude",        "--calibration", "--calibration-tokens",
+    "--held-out", "--method", "--allocate", "--sparse-storage", "--effort"};
 
 constexpr int64_t most_recipe_bytes = int64_t{64} << 20;
 
@@ -57,7 +57,8 @@ Recipe recipe_of_weights(const PruneCommand& options, const CLI::App& command) {
 }
 
 void prune_parts(const PruneCommand& options, const PruneRecipe& recipe, const CLI::App& command) {
-  refuse_void(command, {"--method", "--allocate", "--effort", "--resume"}, "whole parts of the model go");
+  refuse_void(command, {"--method", "--allocate", "--sparse-storage", "--effort", "--resume"},
+              "whole parts of the model go");
   check_offline_run(options, recipe.calibration);
   const Team team(options.threads);
   StageLines lines;

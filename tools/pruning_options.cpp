@@ -37,13 +37,19 @@ void add_pruning_method(CLI::App& command, PruningOptions& options, const char* 
       ->capture_default_str()
       ->check(CLI::IsMember(
           std::vector<std::string>(sparsity_allocations().begin(), sparsity_allocations().end())));
+  command.add_flag(
+      "--sparse-storage", options.sparse_storage,
+      "Leave zeros out of the file, too; few programs read such a file, so that by default it keeps "
+      "them");
 }
 
 void apply_pruning(const PruningOptions& options, const CLI::App& command, const char* method_flag,
                    Recipe& recipe) {
   recipe.sparsity =
       options.pattern.empty() ? Sparsity{.zeros = options.sparsity} : pattern_named(options.pattern).value();
-  if (!recipe.sparsity) refuse_void(command, {method_flag, "--allocate"}, "nothing is pruned");
+  if (!recipe.sparsity)
+    refuse_void(command, {method_flag, "--allocate", "--sparse-storage"}, "nothing is pruned");
+  recipe.sparse_storage = options.sparse_storage;
   if (recipe.sparsity.of) refuse_void(command, {"--allocate"}, "every group loses the same");
   const bool alone = recipe.method == MethodName::rtn;
   if (alone) refuse_void(command, {"--allocate"}, "the weights alone do not tell what they cost");

@@ -11,11 +11,12 @@ namespace whittle {
 struct PruningOptions {
   double sparsity = 0;
   std::string pattern, method, allocation = "uniform";
+  bool sparse_storage = false;
 };
 
 // --sparsity and --pattern, of which one can be given; `command` may be a group of options.
 void add_sparsity(CLI::App& command, PruningOptions& options);
-// method_flag: "--method", or what else it is called beside other methods.
+// And --allocate, --sparse-storage. method_flag: "--method", or what else it is called beside other methods.
 void add_pruning_method(CLI::App& command, PruningOptions& options, const char* method_flag);
 // Into a recipe whose method is decided: one that looks at the weights alone prunes by magnitude.
 void apply_pruning(const PruningOptions& options, const CLI::App& command, const char* method_flag,

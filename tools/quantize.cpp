@@ -30,7 +30,7 @@ struct QuantizeOptions : OfflineRun {
 constexpr std::initializer_list<const char*> recipe_flags = {
     "--weights",   "--group-size", "--asymmetric", "--activations",  "--exclude",     "--lm-head",
     "--embedding", "--effort",     "--method",     "--rotate",       "--calibration", "--calibration-tokens",
-    "--held-out",  "--sparsity",   "--pattern",    "--prune-method", "--allocate"};
+    "--held-out",  "--sparsity",   "--pattern",    "--prune-method", "--allocate",    "--sparse-storage"};
 
 constexpr const char* rounding_alone = "rounding looks at the weights alone";
 

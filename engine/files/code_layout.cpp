@@ -10,6 +10,8 @@ namespace {
 
 constexpr std::string_view compressed_parts[] = {"weight",       "weight_packed",     "weight_scale",
                                                  "weight_shape", "weight_zero_point", "weight_g_idx"};
+constexpr std::string_view bitmask_parts[] = {"weight_bitmask", "weight_codes", "weight_scale",
+                                              "weight_shape", "weight_zero_point"};
 constexpr std::string_view gptq_parts[] = {"qweight", "qzeros", "scales", "g_idx"};
 constexpr std::string_view awq_parts[] = {"qweight", "qzeros", "scales"};
 
@@ -21,6 +23,7 @@ constexpr CodeLayoutInfo layouts[] = {
     {CodeLayout::gptqmodel_v1, gptq_parts, true, read_gptq},
     {CodeLayout::gptq_v2, gptq_parts, true, read_gptq},
     {CodeLayout::awq, awq_parts, true, read_awq},
+    {CodeLayout::bitmask, bitmask_parts, false, read_compressed_tensors},
 };
 
 }  // namespace

@@ -5,9 +5,11 @@
 #include <cstring>
 #include <utility>
 
+#include "engine/files/bitmask.h"
 #include "engine/files/float_tensor.h"
 #include "engine/files/group_index.h"
 #include "engine/files/model_file.h"
+#include "engine/files/sparse_codes.h"
 #include "engine/files/tensor_checks.h"
 #include "engine/files/word_codes.h"
 #include "kernels/error.h"
@@ -126,21 +128,25 @@ bool is_unset(const TensorView& index) {
 const TensorView& find_codes(const ModelFile& file, const std::string& module,
                              const QuantizationScheme& scheme, int64_t rows, int64_t cols) {
   if (!in_words(scheme)) return expect(file.get(module + ".weight"), DType::I8, {rows, cols});
-  const TensorView& shape = expect(file.get(module + ".weight_shape"), DType::I64, {2});
-  int64_t stored[2] = {};
-  std::memcpy(stored, shape.bytes.data(), sizeof stored);
-  if (stored[0] != rows || stored[1] != cols) {
-    fail("{}: expected the values {}, {}, found {}, {}", label(shape), rows, cols, stored[0], stored[1]);
-  }
+  expect_values(expect(file.get(module + ".weight_shape"), DType::I64, {2}), {rows, cols});
   return expect(file.get(module + ".weight_packed"), DType::I32, {rows, words(cols, scheme.format)});
 }
 
+// How codes lie in the file.
+enum class Codes { whole, some, sparse_weight };
+Codes codes_of(const ModelFile& file, const std::string& module, const QuantizationScheme& scheme) {
+  if (scheme.layout == CodeLayout::bitmask) return Codes::some;
+  const bool sparse = !in_words(scheme) && file.sparse_storage(module) != SparseStorage::none;
+  return sparse ? Codes::sparse_weight : Codes::whole;
+}
+
 // Rows of int8 codes without the bytes that fill up their last words.
-std::vector<std::byte> unpack_bytes(const TensorView& packed, int64_t rows, int64_t cols, const Team* team) {
+std::vector<std::byte> unpack_bytes(std::span<const std::byte> packed, int64_t rows, int64_t cols,
+                                    const Team* team) {
   std::vector<std::byte> codes(static_cast<size_t>(rows * cols));
   const int64_t stride = words(cols, WeightFormat::int8) * 4;
   for_each(team, rows, [&](int64_t row) {
-    std::transform(packed.bytes.data() + row * stride, packed.bytes.data() + row * stride + cols,
+    std::transform(packed.data() + row * stride, packed.data() + row * stride + cols,
                    codes.data() + row * cols, [](std::byte stored) { return stored ^ std::byte{0x80}; });
   });
   return codes;
@@ -155,8 +161,9 @@ WeightMatrix read_compressed_tensors(const ModelFile& file, const std::string& m
   weight.format = scheme.format;
   weight.rows = rows;
   weight.cols = cols;
-  const TensorView& codes = find_codes(file, module, scheme, rows, cols);
-  weight.codes = codes.bytes;
+  const Codes stored = codes_of(file, module, scheme);
+  if (stored == Codes::whole) weight.codes = find_codes(file, module, scheme, rows, cols).bytes;
+  const std::span<const std::byte> mapped = weight.codes;
   const TensorView& scale = file.get(module + ".weight_scale");
   weight.group_size = checked_group_size(scale, scheme.format, scheme.group_size, cols);
   weight.scales = read_scales(scale, scheme.strategy, rows, weight.groups());
@@ -166,24 +173,34 @@ WeightMatrix read_compressed_tensors(const ModelFile& file, const std::string& m
     file.get(module + ".weight_zero_point");
   }
   if (scheme.layout == CodeLayout::words)
-    weight = with_codes(std::move(weight), unpack_bytes(codes, rows, cols, team));
+    weight = with_codes(std::move(weight), unpack_bytes(mapped, rows, cols, team));
+  else if (stored == Codes::some)
+    weight = read_sparse_codes(file, module, std::move(weight), team);
+  else if (stored == Codes::sparse_weight)
+    weight = with_codes(std::move(weight),
+                        read_bitmask(file, module, file.sparse_storage(module), DType::I8, rows, cols, team));
   const TensorView* index = file.find(module + ".weight_g_idx");
   if (index && !is_unset(expect(*index, DType::I32, {cols})))
     weight = with_groups_in_order(*index, std::move(weight), team);
-  if (weight.owned) file.drop_pages(codes.bytes);
+  if (weight.owned) file.drop_pages(mapped);
   return weight;
 }
 
 std::vector<TensorInfo> quantized_tensors(const std::string& module, const QuantizationScheme& scheme,
-                                          int64_t rows, int64_t cols, DType scale_dtype) {
-  assert(scheme.strategy != ScaleStrategy::tensor && scheme.layout == CodeLayout::native);
+                                          int64_t rows, int64_t cols, DType scale_dtype,
+                                          SparseStorage sparse) {
+  assert(scheme.strategy != ScaleStrategy::tensor);
   const bool packed = bit_packed(scheme.format);
   const int64_t groups =
       scheme.strategy == ScaleStrategy::group ? (cols + scheme.group_size - 1) / scheme.group_size : 1;
   std::vector<TensorInfo> tensors;
-  if (packed) {
+  if (scheme.layout == CodeLayout::bitmask) {
+    tensors = sparse_code_tensors(module, scheme.format, rows, cols);
+  } else if (packed) {
     tensors.push_back({module + ".weight_packed", DType::I32, {rows, words(cols, scheme.format)}});
     tensors.push_back({module + ".weight_shape", DType::I64, {2}});
+  } else if (sparse != SparseStorage::none) {
+    tensors = bitmask_tensors(module, sparse, DType::I8, rows, cols);
   } else {
     tensors.push_back({module + ".weight", DType::I8, {rows, cols}});
   }
@@ -196,22 +213,35 @@ std::vector<TensorInfo> quantized_tensors(const std::string& module, const Quant
   return tensors;
 }
 
-void write_quantized(SafetensorsWriter& writer, const std::string& module, const QuantizationScheme& scheme,
-                     const WeightMatrix& weight, DType scale_dtype) {
+int64_t write_quantized(SafetensorsWriter& writer, const std::string& module,
+                        const QuantizationScheme& scheme, const WeightMatrix& weight, DType scale_dtype,
+                        SparseStorage sparse, const Team* team) {
   const bool packed = bit_packed(scheme.format);
-  writer.write(module + (packed ? ".weight_packed" : ".weight"), weight.codes);
-  if (packed) {
+  int64_t bytes = 0;
+  const auto write = [&](const char* part, std::span<const std::byte> content) {
+    writer.write(module + part, content);
+    bytes += std::ssize(content);
+  };
+  if (scheme.layout == CodeLayout::bitmask) {
+    bytes += write_sparse_codes(writer, module, weight, team);
+  } else if (packed) {
     const int64_t shape[] = {weight.rows, weight.cols};
-    writer.write(module + ".weight_shape", std::as_bytes(std::span(shape)));
+    write(".weight_packed", weight.codes);
+    write(".weight_shape", std::as_bytes(std::span(shape)));
+  } else if (sparse != SparseStorage::none) {
+    bytes += write_bitmask(writer, module, sparse, DType::I8, weight.rows, weight.cols, weight.codes, team);
+  } else {
+    write(".weight", weight.codes);
   }
-  writer.write(module + ".weight_scale", float_bytes(weight.scales, scale_dtype));
-  if (scheme.symmetric) return;
+  write(".weight_scale", float_bytes(weight.scales, scale_dtype));
+  if (scheme.symmetric) return bytes;
   if (packed) {
     const auto zeros = pack_zero_points(weight.zero_points, scheme.format, weight.rows, weight.groups());
-    writer.write(module + ".weight_zero_point", std::as_bytes(std::span(zeros)));
+    write(".weight_zero_point", std::as_bytes(std::span(zeros)));
   } else {
-    writer.write(module + ".weight_zero_point", std::as_bytes(std::span(weight.zero_points)));
+    write(".weight_zero_point", std::as_bytes(std::span(weight.zero_points)));
   }
+  return bytes;
 }
 
 }  // namespace whittle

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "engine/files/bitmask.h"
 #include "engine/files/code_layout.h"
 #include "engine/files/float_tensor.h"
 #include "engine/files/group_index.h"
@@ -79,6 +80,7 @@ struct ModelFile::Impl {
   std::vector<TensorView> tensors;
 
   const QuantizationScheme* scheme_of(const std::string& module) const;
+  SparseStorage sparse_storage_of(const std::string& module) const;
   const TensorView* find(std::string_view name) const;
 };
 
@@ -93,6 +95,12 @@ const QuantizationScheme* ModelFile::Impl::scheme_of(const std::string& module) 
   if (!scheme) return nullptr;
   const CodeLayoutInfo& layout = info(scheme->layout);
   return !layout.by_tensors || find(fmt::format("{}.{}", module, layout.parts[0])) ? scheme : nullptr;
+}
+
+// Targets may be wider than what was sparse.
+SparseStorage ModelFile::Impl::sparse_storage_of(const std::string& module) const {
+  const bool sparse = find(module + ".compressed") || find(module + ".bitmask");
+  return sparse ? quantization.sparse_storage(module) : SparseStorage::none;
 }
 
 ModelFile::ModelFile(const std::filesystem::path& folder) : impl_(std::make_unique<Impl>()) {
@@ -145,8 +153,16 @@ WeightMatrix ModelFile::weight(const std::string& module, int64_t rows, int64_t 
                                const Team* team) const {
   if (const QuantizationScheme* scheme = impl_->scheme_of(module))
     return info(scheme->layout).read(*this, module, *scheme, rows, cols, team);
-  const TensorView& tensor = get(module + ".weight");
+  const SparseStorage sparse = impl_->sparse_storage_of(module);
+  const TensorView& tensor = get(module + (sparse == SparseStorage::none ? ".weight" : ".compressed"));
   const auto format = float_format(tensor.dtype);
+  if (sparse != SparseStorage::none && format) {
+    WeightMatrix weight;
+    weight.format = *format;
+    weight.rows = rows;
+    weight.cols = cols;
+    return with_codes(std::move(weight), read_bitmask(*this, module, sparse, tensor.dtype, rows, cols, team));
+  }
   if (!format || tensor.shape != std::vector{rows, cols}) {
     fail(
         "{}: tensor {}: expected F32, F16 or BF16 [{}, {}], as no quantization_config covers it, found {} {}",
@@ -161,14 +177,25 @@ WeightMatrix ModelFile::weight(const std::string& module, int64_t rows, int64_t 
 }
 
 bool ModelFile::has_weight(const std::string& module) const {
-  return find(module + ".weight") || find(module + ".weight_packed") || find(module + ".qweight");
+  constexpr std::string_view stored[] = {"weight", "weight_packed", "qweight", "compressed", "weight_codes"};
+  return std::ranges::any_of(
+      stored, [&](std::string_view part) { return find(fmt::format("{}.{}", module, part)) != nullptr; });
 }
 
 bool ModelFile::is_quantized(const std::string& module) const { return impl_->scheme_of(module) != nullptr; }
 
+SparseStorage ModelFile::sparse_storage(const std::string& module) const {
+  return impl_->sparse_storage_of(module);
+}
+
 std::span<const std::string_view> ModelFile::parts(const std::string& module) const {
   static constexpr std::string_view floats[] = {"weight"};
+  static constexpr std::string_view sparse[] = {"compressed",   "bitmask",           "shape",
+                                                "row_offsets",  // of floats; the rest of codes
+                                                "weight_scale", "weight_zero_point", "weight_g_idx"};
   const QuantizationScheme* scheme = impl_->scheme_of(module);
+  if (const SparseStorage storage = impl_->sparse_storage_of(module); storage != SparseStorage::none)
+    return std::span(sparse).first(scheme ? std::size(sparse) : 4);
   return scheme ? info(scheme->layout).parts : floats;
 }
 

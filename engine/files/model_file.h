@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/files/quantization_config.h"
 #include "engine/files/safetensors.h"
 #include "kernels/threads.h"
 #include "kernels/weight_matrix.h"
@@ -36,11 +37,13 @@ class ModelFile {
   // The weight of a linear or embedding `module` ("model.layers.0.mlp.up_proj"): its own dtype, or as its
   // quantization_config says. `rows` × `cols` is what the architecture expects. Throws Error that names file
   // and tensor when dtype, shape, scale or zero point do not fit. Codes are borrowed from this object's
-  // mapping, unless they lie otherwise there: then they are rewritten with the threads of `team`.
+  // mapping, unless they lie otherwise there, or not all: then they are rewritten with the threads of `team`.
   WeightMatrix weight(const std::string& module, int64_t rows, int64_t cols,
                       const Team* team = nullptr) const;
   bool has_weight(const std::string& module) const;    // floats or codes exist
   bool is_quantized(const std::string& module) const;  // as quantization_config and the tensors say
+  // In what form its tensor "weight" is, if it is sparse.
+  SparseStorage sparse_storage(const std::string& module) const;
   // The names of tensors by which the matrix of `module` is stored, behind its name and a dot: "weight", or
   // "qweight", "qzeros", … Some may be absent.
   std::span<const std::string_view> parts(const std::string& module) const;

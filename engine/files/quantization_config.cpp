@@ -39,13 +39,26 @@ struct Storage {
   CodeLayout layout;
 };
 // 4-bit codes may also lie one to a byte; then nothing tells them from int8 codes that happen to be small.
-// What we write is the first row of each format.
+// What we write is the first row of each format, or that of layout `bitmask`.
+constexpr std::string_view sparse_codes_name = "whittle-bitmask-v1";
 constexpr Storage storages[] = {{"int-quantized", 8, WeightFormat::int8, CodeLayout::native},
                                 {"pack-quantized", 6, WeightFormat::int6, CodeLayout::native},
                                 {"pack-quantized", 5, WeightFormat::int5, CodeLayout::native},
                                 {"pack-quantized", 4, WeightFormat::int4, CodeLayout::native},
                                 {"int-quantized", 4, WeightFormat::int8, CodeLayout::native},
-                                {"pack-quantized", 8, WeightFormat::int8, CodeLayout::words}};
+                                {"pack-quantized", 8, WeightFormat::int8, CodeLayout::words},
+                                {sparse_codes_name, 8, WeightFormat::int8, CodeLayout::bitmask},
+                                {sparse_codes_name, 6, WeightFormat::int6, CodeLayout::bitmask},
+                                {sparse_codes_name, 5, WeightFormat::int5, CodeLayout::bitmask},
+                                {sparse_codes_name, 4, WeightFormat::int4, CodeLayout::bitmask}};
+
+struct SparseForm {
+  SparseStorage storage;
+  std::string_view name, structure;
+};
+constexpr SparseForm sparse_forms[] = {{SparseStorage::none, "dense", ""},
+                                       {SparseStorage::bitmask, "sparse-bitmask", "unstructured"},
+                                       {SparseStorage::bitmask_24, "sparse-24-bitmask", "2:4"}};
 
 // The fields that describe weights and activations alike.
 void check_args(const JsonFields& args, bool dynamic) {
@@ -108,6 +121,10 @@ const json& read_strings(const JsonFields& fields, const char* field) {
   return values;
 }
 
+bool any_matches(const std::vector<NamePattern>& patterns, std::string_view module) {
+  return std::ranges::any_of(patterns, [&](const NamePattern& pattern) { return pattern.matches(module); });
+}
+
 ordered_json args_json(int bits, bool symmetric, std::string_view strategy, int64_t group_size,
                        bool dynamic) {
   return {{"num_bits", bits},
@@ -122,12 +139,14 @@ ordered_json args_json(int bits, bool symmetric, std::string_view strategy, int6
           {"observer_kwargs", ordered_json::object()}};
 }
 
-const Storage& storage_of(WeightFormat format) {
-  return *std::ranges::find(storages, format, &Storage::format);
+const Storage& storage_of(const QuantizationScheme& scheme) {
+  return *std::ranges::find_if(storages, [&](const Storage& row) {
+    return row.format == scheme.format && row.layout == scheme.layout;
+  });
 }
 
 ordered_json group_json(const QuantizationScheme& scheme, const std::vector<std::string>& targets) {
-  const Storage& storage = storage_of(scheme.format);
+  const Storage& storage = storage_of(scheme);
   const auto strategy = std::ranges::find(strategies, scheme.strategy, &StrategyName::strategy);
   ordered_json activations;
   if (scheme.quantized_activations) {
@@ -140,6 +159,15 @@ ordered_json group_json(const QuantizationScheme& scheme, const std::vector<std:
           {"input_activations", activations},
           {"output_activations", nullptr},
           {"format", storage.name}};
+}
+
+ordered_json sparsity_json(const SparseModules& sparse) {
+  const SparseForm& form = *std::ranges::find(sparse_forms, sparse.storage, &SparseForm::storage);
+  return {{"format", form.name},
+          {"targets", sparse.names},
+          {"ignore", ordered_json::array()},
+          {"sparsity_structure", form.structure},
+          {"registry_requires_subclass", false}};
 }
 
 }  // namespace
@@ -169,12 +197,38 @@ void QuantizationConfig::read_compressed_tensors(const JsonFields& fields) {
   }
   must_be_empty(fields, "kv_cache_scheme");
   must_be_empty(fields, "transform_config");
-  if (fields.has("sparsity_config") && !fields.at("sparsity_config").empty()) {
-    const JsonFields sparsity = fields.object("sparsity_config");
-    if (const auto format = sparsity.string("format"); format != "dense") {
-      sparsity.reject("format", "expected \"dense\", found " + quote(format));
+  if (fields.has("sparsity_config") && !fields.at("sparsity_config").empty())
+    read_sparsity(fields.object("sparsity_config"));
+  // Floats that are only sparse need not say more.
+  if (sparse_storage_ == SparseStorage::none || fields.has("config_groups")) read_groups(fields);
+  if (fields.has("ignore")) {
+    for (const json& name : read_strings(fields, "ignore")) {
+      ignore_.emplace_back(name.get<std::string>(), fields.what() + ": field \"ignore\"");
     }
   }
+}
+
+void QuantizationConfig::read_sparsity(const JsonFields& fields) {
+  const std::string format = fields.string("format");
+  const auto form = std::ranges::find(sparse_forms, format, &SparseForm::name);
+  if (form == std::end(sparse_forms))
+    fields.reject("format",
+                  "expected \"dense\", \"sparse-bitmask\" or \"sparse-24-bitmask\", found " + quote(format));
+  sparse_storage_ = form->storage;
+  if (sparse_storage_ == SparseStorage::none) return;
+  only_these(fields, {"format", "targets", "ignore", "global_sparsity", "sparsity_structure",
+                      "registry_requires_subclass"});
+  const auto read_names = [&](const char* field, std::vector<NamePattern>& patterns) {
+    if (!fields.has(field)) return;
+    for (const json& name : read_strings(fields, field))
+      patterns.emplace_back(name.get<std::string>(), fmt::format("{}: field \"{}\"", fields.what(), field));
+  };
+  read_names("targets", sparse_targets_);
+  read_names("ignore", sparse_ignore_);
+  if (!fields.has("targets")) sparse_targets_.emplace_back("re:", fields.what());  // the tensors say
+}
+
+void QuantizationConfig::read_groups(const JsonFields& fields) {
   const std::string overall = fields.string("format");
 
   const JsonFields groups = fields.object("config_groups");
@@ -203,20 +257,18 @@ void QuantizationConfig::read_compressed_tensors(const JsonFields& fields) {
       groups.reject("targets", quote(pattern.text()) + " stands in two groups that differ");
     }
   }
-  if (fields.has("ignore")) {
-    for (const json& name : read_strings(fields, "ignore")) {
-      ignore_.emplace_back(name.get<std::string>(), fields.what() + ": field \"ignore\"");
-    }
-  }
 }
 
 const QuantizationScheme* QuantizationConfig::find(std::string_view module) const {
   const auto target = std::ranges::find_if(
       targets_, [&](const QuantizationTarget& candidate) { return candidate.pattern.matches(module); });
   if (target == targets_.end()) return nullptr;
-  const bool ignored =
-      std::ranges::any_of(ignore_, [&](const NamePattern& pattern) { return pattern.matches(module); });
-  return ignored ? nullptr : &target->scheme;
+  return any_matches(ignore_, module) ? nullptr : &target->scheme;
+}
+
+SparseStorage QuantizationConfig::sparse_storage(std::string_view module) const {
+  const bool sparse = any_matches(sparse_targets_, module) && !any_matches(sparse_ignore_, module);
+  return sparse ? sparse_storage_ : SparseStorage::none;
 }
 
 bool QuantizationConfig::asks_for_float_inputs() const {
@@ -228,7 +280,7 @@ bool QuantizationConfig::asks_for_float_inputs() const {
 }
 
 ordered_json quantization_config_json(std::span<const QuantizedModule> modules,
-                                      std::span<const std::string> ignore) {
+                                      std::span<const std::string> ignore, const SparseModules& sparse) {
   struct Group {
     QuantizationScheme scheme;
     std::vector<std::string> targets;
@@ -252,18 +304,24 @@ ordered_json quantization_config_json(std::span<const QuantizedModule> modules,
   std::vector<std::string_view> formats;
   for (const Group& group : groups) {
     config_groups[fmt::format("group_{}", config_groups.size())] = group_json(group.scheme, group.targets);
-    formats.push_back(storage_of(group.scheme.format).name);
+    formats.push_back(storage_of(group.scheme).name);
   }
   const bool mixed = std::ranges::adjacent_find(formats, std::not_equal_to()) != formats.end();
-  return {{"quant_method", "compressed-tensors"},
-          {"format", mixed             ? "mixed-precision"
-                     : formats.empty() ? "dense"
-                                       : formats.front()},
-          {"quantization_status", "compressed"},
-          {"config_groups", config_groups},
-          {"ignore", std::vector<std::string>(ignore.begin(), ignore.end())},
-          {"kv_cache_scheme", nullptr},
-          {"global_compression_ratio", nullptr}};
+  ordered_json config = {{"quant_method", "compressed-tensors"},
+                         {"format", mixed             ? "mixed-precision"
+                                    : formats.empty() ? "dense"
+                                                      : formats.front()},
+                         {"quantization_status", "compressed"},
+                         {"config_groups", config_groups},
+                         {"ignore", std::vector<std::string>(ignore.begin(), ignore.end())},
+                         {"kv_cache_scheme", nullptr},
+                         {"global_compression_ratio", nullptr}};
+  if (sparse.names.empty()) return config;
+  const ordered_json sparsity = sparsity_json(sparse);
+  // Readers take any other field for codes that are to be expected.
+  if (modules.empty()) return {{"quant_method", "compressed-tensors"}, {"sparsity_config", sparsity}};
+  config["sparsity_config"] = sparsity;
+  return config;
 }
 
 }  // namespace whittle

@@ -37,6 +37,21 @@ void write_at(int fd, int64_t offset, std::span<const std::byte> bytes, const st
   }
 }
 
+// Bytes of one file to a place nearer to its beginning; the two may overlap.
+void move_down(int fd, int64_t from, int64_t to, int64_t size, const std::string& file) {
+  constexpr int64_t most = int64_t{4} << 20;
+  std::vector<std::byte> piece(static_cast<size_t>(std::min(size, most)));
+  while (size > 0) {
+    const ssize_t read = pread(fd, piece.data(), static_cast<size_t>(std::min(size, most)), from);
+    if (read < 0 && errno == EINTR) continue;
+    if (read <= 0) fail("{}: cannot read: {}", file, read ? std::strerror(errno) : "it has become shorter");
+    write_at(fd, to, std::span(piece).first(static_cast<size_t>(read)), file);
+    from += read;
+    to += read;
+    size -= read;
+  }
+}
+
 }  // namespace
 
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::span<const TensorInfo> tensors,
@@ -66,7 +81,7 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::spa
   const uint64_t length = text.size();
   header_bytes_ = static_cast<int64_t>(length);
 
-  fd_ = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (fd_ < 0) fail("{}: cannot create: {}", path.string(), std::strerror(errno));
   try {
     write_at(fd_, 0, std::as_bytes(std::span(&length, 1)), path.string());
@@ -114,6 +129,30 @@ void SafetensorsWriter::make_bf16(std::string_view tensor) {
   retyped_ = true;
 }
 
+void SafetensorsWriter::shrink(std::string_view tensor, const std::vector<int64_t>& shape) {
+  const auto found = std::ranges::find(tensors_, tensor, &TensorInfo::name);
+  assert(found != tensors_.end() && found->shape.size() == shape.size());
+  Place& place = places_.find(tensor)->second;
+  const std::optional<int64_t> size = tensor_bytes(found->dtype, shape);
+  assert(size && *size <= place.size && place.written == 0);
+  found->shape = shape;
+  place.size = *size;
+  shrunk_ = true;
+}
+
+// Tensors are moved in the order of their places, each to where the one before it ends now.
+void SafetensorsWriter::close_gaps() {
+  const int64_t begin = 8 + header_bytes_;
+  int64_t end = 0;
+  for (const TensorInfo& tensor : tensors_) {
+    Place& place = places_.find(tensor.name)->second;
+    if (place.offset != end) move_down(fd_, begin + place.offset, begin + end, place.size, path_.string());
+    place.offset = end;
+    end += place.size;
+  }
+  if (ftruncate(fd_, begin + end) != 0) fail("{}: cannot write: {}", path_.string(), std::strerror(errno));
+}
+
 void SafetensorsWriter::finish() {
   for (const auto& [tensor, place] : places_) {
     if (place.written != place.size) {
@@ -121,7 +160,8 @@ void SafetensorsWriter::finish() {
            place.size);
     }
   }
-  if (retyped_) {
+  if (shrunk_) close_gaps();
+  if (retyped_ || shrunk_) {
     std::string text = header();
     text.resize(static_cast<size_t>(header_bytes_), ' ');
     write_at(fd_, 8, std::as_bytes(std::span(text)), path_.string());

@@ -40,11 +40,17 @@ class SafetensorsWriter {
   // What was announced as F16 turns out to be BF16. Called by one thread, before finish().
   void make_bf16(std::string_view name);
 
-  // Checks that every byte was written, and brings the file to the disk. Nothing may be written after it.
+  // What was announced as the most that the tensor can hold turns out to be less. Called by one thread,
+  // before any of it is written.
+  void shrink(std::string_view name, const std::vector<int64_t>& shape);
+
+  // Checks that every byte was written, closes the gaps that shrunk tensors left, and brings the file to the
+  // disk. Nothing may be written after it.
   void finish();
 
  private:
   std::string header() const;  // without its length
+  void close_gaps();
 
   struct Place {
     int64_t offset = 0, size = 0;  // behind the header
@@ -55,7 +61,7 @@ class SafetensorsWriter {
   std::map<std::string, std::string> metadata_;
   std::vector<TensorInfo> tensors_;  // in the order of their places
   int64_t header_bytes_ = 0;
-  bool retyped_ = false;
+  bool retyped_ = false, shrunk_ = false;
   std::map<std::string, Place, std::less<>> places_;
   int fd_ = -1;
 };

@@ -1,7 +1,9 @@
 #include "engine/files/tensor_checks.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
+#include <cstring>
 
 #include "engine/files/float_tensor.h"
 #include "engine/files/json_file.h"
@@ -20,6 +22,15 @@ const TensorView& expect(const TensorView& tensor, DType dtype, std::initializer
          shape_text({shape.begin(), shape.size()}), name(tensor.dtype), shape_text(tensor.shape));
   }
   return tensor;
+}
+
+void expect_values(const TensorView& tensor, std::initializer_list<int64_t> values) {
+  assert(tensor.bytes.size() == values.size() * sizeof(int64_t));
+  std::vector<int64_t> stored(values.size());
+  std::memcpy(stored.data(), tensor.bytes.data(), tensor.bytes.size());
+  if (!std::ranges::equal(stored, values))
+    fail("{}: expected the values {}, found {}", label(tensor), fmt::join(values, ", "),
+         fmt::join(stored, ", "));
 }
 
 std::vector<float> read_finite_scales(const TensorView& tensor) {

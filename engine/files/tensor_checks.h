@@ -17,6 +17,9 @@ std::string label(const TensorView& tensor);
 // The tensor itself. Throws Error unless it has this type and this shape.
 const TensorView& expect(const TensorView& tensor, DType dtype, std::initializer_list<int64_t> shape);
 
+// Throws Error unless an I64 tensor of as many values has these.
+void expect_values(const TensorView& tensor, std::initializer_list<int64_t> values);
+
 // Scales as float32. Throws Error for an infinite one or a NaN.
 std::vector<float> read_finite_scales(const TensorView& tensor);
 

@@ -26,6 +26,9 @@ void require_floats(const FolderWeights& source) {
     if (module.matrix() && source.file().is_quantized(module.name))
       fail("{}: {} is quantized: what is pruned are floats, and quantized afterwards",
            source.file().folder().string(), quote(module.name));
+    else if (module.matrix() && source.file().sparse_storage(module.name) != SparseStorage::none)
+      fail("{}: {} is stored without zeros: take the original weights", source.file().folder().string(),
+           quote(module.name));
 }
 
 class PruneRun {

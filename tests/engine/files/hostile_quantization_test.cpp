@@ -218,7 +218,7 @@ TEST_CASE("hostile: quantization_config") {
        "kv_cache_scheme"},
       {"sparsity",
        [](auto& model) {
-         model.root()["sparsity_config"] = {{"format", "sparse-24-bitmask"}};
+         model.root()["sparsity_config"] = {{"format", "sparse-24"}};
        },
        "sparsity_config"},
       {"a transform",

@@ -228,3 +228,57 @@ TEST_CASE("A recipe's sparsity is a part or a pattern, and survives its file") {
                   "test"),
       Error);
 }
+
+TEST_CASE("A model stored without zeros is the same model, in a smaller file") {
+  const TemporaryFolder folder;
+  struct Case {
+    std::optional<WeightFormat> weights;
+    Sparsity sparsity;
+    bool symmetric = true;
+  };
+  const Case cases[] = {
+      {std::nullopt, {.keep = 2, .of = 4}},        {std::nullopt, {.zeros = 0.6}},
+      {WeightFormat::int8, {.keep = 2, .of = 4}},  {WeightFormat::int8, {.keep = 4, .of = 8}},
+      {WeightFormat::int8, {.zeros = 0.6}, false}, {WeightFormat::int4, {.keep = 2, .of = 4}},
+      {WeightFormat::int4, {.zeros = 0.6}, false}};
+  for (const fs::path& model : write_grouped_models(folder.path()))
+    for (const Case& wanted : cases) {
+      CAPTURE(model.filename(), wanted.weights ? info(*wanted.weights).name : "floats",
+              wanted.sparsity.text());
+      Recipe recipe = pruned_recipe(folder.path(), wanted.weights, wanted.sparsity);
+      recipe.method = MethodName::rtn;
+      recipe.pruning = PruningMethod::magnitude;
+      recipe.symmetric = wanted.symmetric;
+      const TemporaryFolder out;
+      quantize_to(model, out.path() / "whole", recipe);
+      recipe.sparse_storage = true;
+      quantize_to(model, out.path() / "sparse", recipe);
+      CHECK(linears_of(out.path() / "whole") == linears_of(out.path() / "sparse"));
+      CHECK(fs::file_size(out.path() / "sparse/model.safetensors") <
+            fs::file_size(out.path() / "whole/model.safetensors"));
+      const Recipe again =
+          read_recipe(nlohmann::json::parse(read_text(out.path() / "sparse/recipe.json")), "recipe.json");
+      quantize_to(model, out.path() / "again", again, 1);
+      CHECK(read_text(out.path() / "sparse/model.safetensors") ==
+            read_text(out.path() / "again/model.safetensors"));
+      const Team team(2);
+      const auto logits = [&](const char* name) {
+        const Model written(out.path() / name, team);
+        Session session(written, team, {4, KvFormat::f16});
+        const std::vector<int32_t> ids = {1, 2, 3};
+        const auto row = session.forward(ids).row(0).first(60);
+        return std::vector<float>(row.begin(), row.end());
+      };
+      CHECK(logits("whole") == logits("sparse"));
+    }
+}
+
+TEST_CASE("Without zeros nothing can be left out of a file") {
+  const TemporaryFolder folder;
+  Recipe recipe = pruned_recipe(folder.path(), WeightFormat::int8, {});
+  recipe.sparse_storage = true;
+  recipe.method = MethodName::rtn;
+  const fs::path model = write_grouped_models(folder.path()).front();
+  CHECK_THROWS_WITH(quantize_to(model, folder.path() / "out", recipe),
+                    Catch::Matchers::Contains("nothing is pruned"));
+}
