@@ -47,6 +47,24 @@ Interval mean_interval_95(std::span<const double> values) {
   return {mean, mean - half, mean + half};
 }
 
+Interval median_interval_95(std::span<const double> values) {
+  const double middle = median(values);
+  std::vector<double> sorted(values.begin(), values.end());
+  std::ranges::sort(sorted);
+  // Of n values, fewer than k lie below the true median with probability sum of C(n, i) / 2^n, i < k.
+  const double count = static_cast<double>(values.size());
+  double term = std::exp2(-count), sum = term;
+  size_t k = 0;
+  while (sum <= 0.025) {
+    ++k;
+    term *= (count - static_cast<double>(k) + 1) / static_cast<double>(k);
+    sum += term;
+  }
+  const double infinity = std::numeric_limits<double>::infinity();
+  if (k == 0) return {middle, -infinity, infinity};
+  return {middle, sorted[k - 1], sorted[sorted.size() - k]};
+}
+
 namespace {
 
 // P(|T| <= t) for a whole number of degrees of freedom: a finite sum (Abramowitz and Stegun 26.7.3

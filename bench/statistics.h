@@ -27,6 +27,11 @@ struct Interval {
 };
 Interval mean_interval_95(std::span<const double> values);
 
+// The median with a confidence interval of at least 95 % from independent values of any distribution: between
+// two order statistics (David and Nagaraja, Order Statistics, 7.1). Fewer than six values allow none: ±
+// infinity.
+Interval median_interval_95(std::span<const double> values);
+
 // Student's t for a two-sided 95 % interval: 12.706 at one degree of freedom, towards 1.960. Relative error
 // below 1e-8.
 double student_t_95(int64_t degrees_of_freedom);

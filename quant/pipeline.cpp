@@ -138,4 +138,23 @@ std::vector<FrontierPoint> write_frontier(const fs::path& source, const fs::path
   return points;
 }
 
+std::map<double, Recipe> mixed_recipes(const fs::path& source, const fs::path& out, const Recipe& recipe,
+                                       const std::vector<double>& target_bits, const Team& team,
+                                       const RunOptions& options, const Progress& progress) {
+  require_measuring(recipe);
+  Run run(source, smallest_recipe(recipe, false), team, options, progress);
+  run.require_choice();
+  const HeldInterrupts held;
+  WorkFolder work(out, run.identity(), options.resume);
+  run.begin(work);
+  const BudgetSolver solver = run.measure();
+  std::map<double, Recipe> recipes;
+  for (const double bits : target_bits) try {
+      recipes[bits] = solver.solve({.bits = bits}).recipe;
+    } catch (const OptionError&) {  // the smallest passes the budget
+    }
+  work.finish();
+  return recipes;
+}
+
 }  // namespace whittle

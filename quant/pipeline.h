@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -70,5 +71,11 @@ std::vector<FrontierPoint> write_frontier(const std::filesystem::path& source,
                                           const std::filesystem::path& out, const Recipe& recipe,
                                           std::vector<double> target_bits, const Team& team,
                                           const RunOptions& options, const Progress& progress);
+
+// The recipes alone, for another to carry out, by their budget of bits: none where the smallest formats take
+// more. out: beside it lies what the run needs while it lasts.
+std::map<double, Recipe> mixed_recipes(const std::filesystem::path& source, const std::filesystem::path& out,
+                                       const Recipe& recipe, const std::vector<double>& target_bits,
+                                       const Team& team, const RunOptions& options, const Progress& progress);
 
 }  // namespace whittle

@@ -10,6 +10,7 @@
 #include "engine/kv_cache.h"
 #include "engine/model_spec.h"
 #include "tools/commands.h"
+#include "tools/memory_child.h"
 #include "tools/model_options.h"
 #include "tools/options.h"
 #include "tools/progress.h"
@@ -17,8 +18,6 @@
 
 namespace whittle {
 namespace {
-
-constexpr const char* memory_flag = "--own-peak-memory";
 
 struct BenchFlags {
   std::vector<std::string> models;
@@ -28,28 +27,6 @@ struct BenchFlags {
   int threads = 0;
   bool own_peak_memory = false;
 };
-
-// This program again, for one model and nothing else.
-std::vector<std::string> memory_child(const BenchFlags& flags, const std::filesystem::path& model) {
-  std::vector<std::string> command = {"/proc/self/exe",
-                                      "bench",
-                                      memory_flag,
-                                      "--prompt-tokens",
-                                      std::to_string(flags.speed.prompt_tokens),
-                                      "--gen-tokens",
-                                      std::to_string(flags.speed.gen_tokens),
-                                      "--sequences",
-                                      std::to_string(flags.speed.sequences),
-                                      "--kv-cache",
-                                      std::string(name(flags.speed.kv_cache)),
-                                      "--threads",
-                                      std::to_string(flags.threads)};
-  for (const std::string& field : allowed_fields()) command.insert(command.end(), {"--allow-field", field});
-  if (float_inputs_kept()) command.push_back("--float-inputs");
-  command.insert(command.end(), {"--sparse", std::string(name(sparse_use()))});
-  command.insert(command.end(), {"--", model.string()});
-  return command;
-}
 
 // Lengths that were not asked for are cut to what every model's context holds.
 void fit_context(BenchFlags& flags, const CLI::App& command) {
@@ -89,7 +66,9 @@ void run(BenchFlags& flags, const CLI::App& command) {
   options.speed = flags.speed;
   options.speed.profile = flags.profile || !flags.trace.empty();
   options.threads = flags.threads;
-  options.memory_child = [&](const std::filesystem::path& model) { return memory_child(flags, model); };
+  options.memory_child = [&](const std::filesystem::path& model) {
+    return memory_child(flags.speed, flags.threads, model);
+  };
 
   for (const std::string& model : flags.models) print_notes(model);
   std::optional<ProgressLine> line;

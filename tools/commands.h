@@ -13,6 +13,7 @@ enum ExitCode : int { exit_done = 0, exit_failed = 1, exit_usage = 2, exit_gate 
 // Each callback throws Error, or CLI::RuntimeError with an exit code when a gate was exceeded.
 void add_quantize(CLI::App& app);
 void add_prune(CLI::App& app);
+void add_frontier(CLI::App& app);
 void add_export(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_bench(CLI::App& app);

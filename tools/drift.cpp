@@ -98,9 +98,7 @@ void add_drift(CLI::App& app) {
       ->type_name("FILE")
       ->check(not_empty());
   input->require_option(1);
-  command
-      ->add_option("--characters", options.characters, "Use only the first N characters of the text; 0: all")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40).description(""));
+  add_characters(*command, options.characters);
   command->add_option("--context", options.context, "Tokens of a window, BOS included")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 30).description(""));

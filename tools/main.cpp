@@ -63,6 +63,7 @@ int main(int argc, char** argv) {
       instruction_set_names() + " forces an instruction set; WHITTLE_PIN=0 leaves threads unpinned.");
   add_quantize(app);
   add_prune(app);
+  add_frontier(app);
   add_export(app);
   add_generate(app);
   add_bench(app);

@@ -21,6 +21,11 @@ void add_threads(CLI::App& command, int& threads) {
       ->check(CLI::Range(0, 1024));
 }
 
+void add_characters(CLI::App& command, int64_t& count) {
+  command.add_option("--characters", count, "Use only the first N characters of the text; 0: all")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40).description(""));
+}
+
 void add_json(CLI::App& command, std::string& path) {
   command
       .add_option("--json", path,

@@ -68,7 +68,10 @@ void check_report_path(const std::string& path) {
 
 void write_json(const std::string& path, const nlohmann::json& json) {
   // Names of files may hold bytes that are not UTF-8; a report is worth more than those bytes.
-  const std::string text = json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  write_report(path, json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+void write_report(const std::string& path, const std::string& text) {
   if (path == "-") {
     if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
       fail("standard output: cannot write the report: {}", std::strerror(errno));

@@ -14,5 +14,7 @@ void check_report_path(const std::string& path);
 // not at all, replacing one that was there. Numbers that are not finite become null. Throws Error that names
 // the file. Signals that end the program wait until the file is complete.
 void write_json(const std::string& path, const nlohmann::json& json);
+// The same for text as it is: a report of another kind.
+void write_report(const std::string& path, const std::string& text);
 
 }  // namespace whittle

@@ -38,6 +38,31 @@ TEST_CASE("quantiles grow with q, stay inside the values and do not depend on th
   }
 }
 
+TEST_CASE("the interval of a median holds it in 95 of 100 samples, whatever the distribution") {
+  CHECK(std::isinf(median_interval_95(std::vector<double>{1, 2, 3, 4, 5}).low));
+  const Interval six = median_interval_95(std::vector<double>{6, 1, 5, 2, 4, 3});
+  CHECK(six.low == 1);
+  CHECK(six.mean == 3.5);
+  CHECK(six.high == 6);
+  const Interval nine = median_interval_95(std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8, 100});
+  CHECK(nine.low == 2);
+  CHECK(nine.high == 8);
+  std::mt19937 random(2);
+  constexpr int rounds = 4000;
+  for (const size_t count : {6u, 9u, 20u, 101u}) {
+    int held = 0;
+    for (int round = 0; round < rounds; ++round) {
+      std::vector<double> values(count);
+      for (double& value : values) value = std::exponential_distribution<double>()(random);
+      const Interval found = median_interval_95(values);
+      held += found.low <= std::log(2) && std::log(2) <= found.high;
+    }
+    // Four standard deviations below 95 %.
+    CHECK(held > rounds * 0.95 - 4 * std::sqrt(rounds * 0.95 * 0.05));
+    CHECK(held < rounds * 0.99);
+  }
+}
+
 TEST_CASE("one bad repeat moves the maximum but neither the median nor the deviation") {
   const Spread calm = spread(std::vector<double>{10, 11, 12, 13, 14});
   const Spread disturbed = spread(std::vector<double>{10, 11, 12, 13, 1000});

@@ -9,6 +9,7 @@
 
 #include "tests/support/paths.h"
 #include "tests/support/program.h"
+#include "tests/support/tiny_model.h"
 
 namespace whittle::test {
 
@@ -24,6 +25,16 @@ inline const std::string& int8_model() {
     INFO(made.err);
     REQUIRE(made.exit_code == 0);
     return out;
+  }();
+  return path;
+}
+
+// A folder of one recipe that looks at no text, kept for all test cases of this process.
+inline const std::string& fast_recipes() {
+  static const TemporaryFolder folder;
+  static const std::string path = [] {
+    write_text(folder.path() / "int8.json", R"({"whittle_recipe": 1, "method": "rtn"})");
+    return folder.path().string();
   }();
   return path;
 }
@@ -66,6 +77,8 @@ inline std::vector<std::vector<std::string>> all_commands(const std::filesystem:
   return {{"quantize", reference_model(), folder / "int8", "--effort", "fast", "--threads", "1"},
           {"prune", reference_model(), folder / "short", "--drop-kv-heads", "1", "--no-fit", "--calibration",
            story(), "--calibration-tokens", "512", "--threads", "1"},
+          {"frontier", reference_model(), "--recipes", fast_recipes(), "--text", story(), "--html",
+           folder / "frontier.html", "--threads", "1"},
           {"export", reference_model(), folder / "model.gguf", "--threads", "1"},
           {"generate", int8_model(), "--prompt", "Once", "--max-tokens", "3", "--threads", "1"},
           bench_arguments(),

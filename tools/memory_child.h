@@ -1,0 +1,18 @@
+#pragma once
+// This program again, to measure its peak memory with one model and nothing else.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "bench/speed.h"
+
+namespace whittle {
+
+// The flag of `bench` by which it is that process.
+inline constexpr const char* memory_flag = "--own-peak-memory";
+
+std::vector<std::string> memory_child(const SpeedOptions& speed, int threads,
+                                      const std::filesystem::path& model);
+
+}  // namespace whittle
