@@ -87,9 +87,6 @@ struct KernelTable {
   // one panel.
   void (*scale_sums)(const PackedWeight& w, const QuantizedRows& x, int64_t panel, const int32_t* sums,
                      int64_t sums_stride, MatmulOutput y);
-  // expand_codes() of sparse_weight.h, for expand_panels(): what meets sparse weights with many rows.
-  const std::byte* (*expand_codes)(WeightFormat format, Packing packing, const std::byte* codes,
-                                   int64_t inputs, std::byte* dense);
 
   // y = x / sqrt(mean(x²) + eps) · weight, over n values.
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* y);

@@ -1,11 +1,9 @@
 #include "kernels/matmul.h"
 
-#include <algorithm>
 #include <cstdlib>
 #include <string_view>
 
 #include "kernels/onednn_matmul.h"
-#include "kernels/sparse_weight.h"
 
 namespace whittle {
 namespace {
@@ -13,9 +11,6 @@ namespace {
 // oneDNN is asked only where its int8 product is exact. Fewer rows than this are bound by memory or pad
 // oneDNN's blocks. WHITTLE_ONEDNN=0 leaves all work to our own kernels.
 constexpr int64_t onednn_rows = 32;
-
-// Sparse panels that become dense at once: oneDNN's call shifts all inputs anew, and cache is for the panels.
-constexpr int64_t expanded_panels = 16;
 
 bool onednn_wanted() {
   const char* value = std::getenv("WHITTLE_ONEDNN");
@@ -34,13 +29,7 @@ void prepare_matmul(const PackedWeight& w, int64_t rows, int64_t group_size) {
 }
 
 void matmul(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y) {
-  if (!asks_onednn(w, x)) return kernels().matmul_quantized(w, x, panels, y);
-  if (w.packing == Packing::dense) return onednn_matmul(w, x, panels, y);
-  for (int64_t p = panels.begin, count; p < panels.end; p += count) {
-    count = std::min(expanded_panels, panels.end - p);
-    const PackedWeight& dense = expand_panels(w, {p, p + count}, kernels().expand_codes);
-    onednn_matmul(dense, x, {0, count}, {y.values + p * panel_rows, y.stride});
-  }
+  asks_onednn(w, x) ? onednn_matmul(w, x, panels, y) : kernels().matmul_quantized(w, x, panels, y);
 }
 
 }  // namespace whittle

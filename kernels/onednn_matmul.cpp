@@ -99,7 +99,7 @@ void shift_codes(const QuantizedRows& x, int64_t m0, int64_t rows, std::vector<u
 int64_t onednn_primitives() { return products().size(); }
 
 bool onednn_accepts(const PackedWeight& w, const QuantizedRows& x) {
-  return w.format == WeightFormat::int8 && w.row_scaled() && x.groups() == 1;
+  return w.packing == Packing::dense && w.format == WeightFormat::int8 && w.row_scaled() && x.groups() == 1;
 }
 
 void onednn_prepare(const PackedWeight& w, int64_t rows) {

@@ -256,49 +256,4 @@ const std::byte* expand_codes(WeightFormat format, Packing packing, const std::b
   return codes;
 }
 
-const PackedWeight& expand_panels(const PackedWeight& w, Range panels, decltype(expand_codes)* expand) {
-  thread_local PackedWeight dense;
-  Buffer<std::byte> codes = std::move(dense.panels), header = std::move(dense.row_header);
-  Buffer<int32_t> sums = std::move(dense.row_sums);
-  dense = PackedWeight{};
-  dense.format = w.format;
-  dense.rows = panels.size() * panel_rows;
-  dense.cols = w.cols;
-  dense.padded_cols = w.padded_cols;
-  dense.half_bits = 2 * info(w.format).bits;
-  dense.group_size = w.group_size;
-  dense.f16_scales = w.f16_scales;
-  dense.panel_bytes = dense.code_bytes(w.padded_cols) + (w.row_scaled() ? 0 : w.groups() * w.header_bytes());
-  const auto grow = []<class T>(Buffer<T>& buffer, int64_t size) {
-    if (buffer.size() < size) buffer = Buffer<T>(size, true);
-    return std::move(buffer);
-  };
-  dense.panels = grow(codes, panels.size() * dense.panel_bytes);
-  if (w.row_scaled()) {
-    dense.row_header = grow(header, panels.size() * w.header_bytes());
-    std::memcpy(dense.row_header.data(), w.header(panels.begin, 0),
-                static_cast<size_t>(panels.size() * w.header_bytes()));
-  }
-  if (w.row_sums.size()) {
-    dense.row_sums = grow(sums, dense.rows);
-    std::memcpy(dense.row_sums.data(), w.row_sums.data() + panels.begin * panel_rows,
-                static_cast<size_t>(dense.rows) * sizeof(int32_t));
-  }
-  std::byte* to = dense.panels.data();
-  for (int64_t p = panels.begin; p < panels.end; ++p) {
-    const std::byte* from = w.panel(p);
-    for (int64_t k = 0; k < w.padded_cols; k += w.group_size) {
-      if (!w.row_scaled()) {
-        std::memcpy(to, from, static_cast<size_t>(w.header_bytes()));
-        from += w.header_bytes();
-        to += w.header_bytes();
-      }
-      const int64_t inputs = std::min(w.group_size, w.padded_cols - k);
-      from = expand(w.format, w.packing, from, inputs, to);
-      to += dense.code_bytes(inputs);
-    }
-  }
-  return dense;
-}
-
 }  // namespace whittle

@@ -23,8 +23,8 @@
 //              codes.
 //
 // Bits a weight at half of the codes: int8 5, 5.5 and 5; int4 3 and 3.5. Everything else (groups, scales,
-// order of panels) is as in dense panels, and products are the same bits. Few rows of x go over this stream
-// one by one; more meet panels that were made dense in cache.
+// order of panels) is as in dense panels, and products are the same bits. Several rows of x share the work of
+// finding places (isa/sparse_tile.inl); masked panels, and int4's for many rows, are made dense in cache.
 
 #include <string_view>
 
@@ -51,7 +51,7 @@ bool sparse_packable(const WeightMatrix& weight, Packing packing);
 inline constexpr int64_t sparse_block = 64;
 
 // What Packer and kernels are made of. `inputs` are those of a group, or of a part of it that begins at a
-// multiple of sparse_block in it; `codes` and `dense` are theirs, of a panel.
+// multiple of 16 in it; `codes` and `dense` are theirs, of a panel.
 
 // Twice the bits an input takes; 0 where that depends on the codes.
 int sparse_half_bits(WeightFormat format, Packing packing);
@@ -64,9 +64,5 @@ const std::byte* sparse_row(WeightFormat format, Packing packing, const std::byt
 // All rows, as a dense panel has them.
 const std::byte* expand_codes(WeightFormat format, Packing packing, const std::byte* codes, int64_t inputs,
                               std::byte* dense);
-
-// Some panels of a sparse weight as a dense weight of their own, made by an instruction set's expand_codes.
-// It lies in memory that the calling thread keeps for it, until the next call.
-const PackedWeight& expand_panels(const PackedWeight& w, Range panels, decltype(expand_codes)* expand);
 
 }  // namespace whittle

@@ -57,6 +57,8 @@ inline Bits select_bits(Bits mask, Bits a, Bits b) {
 }
 inline Bytes low_nibbles(Bytes v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
 inline Bytes high_nibbles(Bytes v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
+inline Bytes minus_eights(Bytes v) { return _mm256_sub_epi8(v, _mm256_set1_epi8(8)); }
+inline Bytes with_signs_of(Bytes w, Bytes x) { return _mm256_sign_epi8(x, w); }
 inline Bytes magnitudes_of(Bytes v) { return _mm256_abs_epi8(v); }
 // gcc 12 reorders intrinsics until the sums no longer fit into its registers: what stands in an inner loop is
 // one block. u · s, in pairs, and words + u · s.
@@ -159,6 +161,7 @@ constexpr int64_t prefetch_distance = 1024, nibbles_prefetch_distance = 2048;
 #include "kernels/isa/dot_row.inl"
 #include "kernels/isa/sparse_expanded.inl"
 #include "kernels/isa/sparse.inl"
+#include "kernels/isa/sparse_tile.inl"
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"
 #include "kernels/isa/matmul_quantized.inl"

@@ -12,6 +12,9 @@ namespace {
 
 #include "kernels/isa/vector_avx512.inl"
 
+inline Bytes with_signs_of(Bytes w, Bytes x) {
+  return _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), _mm512_setzero_si512(), x);
+}
 inline Bytes magnitudes_of(Bytes v) { return _mm512_abs_epi8(v); }
 inline Bytes multiply_words(Bytes u, Bytes s) { return _mm512_maddubs_epi16(u, s); }
 inline Bytes multiply_add_words(Bytes words, Bytes u, Bytes s) {
@@ -21,8 +24,7 @@ inline Bytes multiply_add_nibbles(Bytes words, Bytes line, Bytes low, Bytes high
   return multiply_add_words(multiply_add_words(words, low_nibbles(line), low), high_nibbles(line), high);
 }
 inline Bytes multiply_add_signed(Bytes sum, const std::byte* w, Bytes magnitudes, Bytes x) {
-  const Bytes signed_x =
-      _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(load_bytes(w)), _mm512_setzero_si512(), x);
+  const Bytes signed_x = with_signs_of(load_bytes(w), x);
   return _mm512_add_epi32(
       sum, _mm512_madd_epi16(_mm512_maddubs_epi16(magnitudes, signed_x), _mm512_set1_epi16(1)));
 }
@@ -51,6 +53,7 @@ constexpr int64_t prefetch_distance = 1024, nibbles_prefetch_distance = 2048;
 #include "kernels/isa/dot_row.inl"
 #include "kernels/isa/sparse_expanded.inl"
 #include "kernels/isa/sparse.inl"
+#include "kernels/isa/sparse_tile.inl"
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"
 #include "kernels/isa/matmul_quantized.inl"

@@ -16,6 +16,7 @@ namespace {
 #include "kernels/isa/dot_row.inl"
 #include "kernels/isa/sparse_expanded.inl"
 #include "kernels/isa/sparse.inl"
+#include "kernels/isa/sparse_tile.inl"
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"
 #include "kernels/isa/matmul_quantized.inl"

@@ -20,6 +20,18 @@ constexpr int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 // the high halves, or as narrow_codes.inl has them.
 enum class Codes { bytes, nibbles, narrow };
 
+// Memory to ask for during a loop, so many bytes at every turn: a burst of requests would stop the loop until
+// all are under way.
+struct Ahead {
+  const std::byte* at = nullptr;
+  int64_t bytes_a_turn = 0;
+  const std::byte* end = at;
+
+  [[gnu::always_inline]] void turn() {
+    for (end += bytes_a_turn; at < end; at += 64) __builtin_prefetch(at);
+  }
+};
+
 // Splits M into equal blocks of at most block_rows.
 inline int64_t rows_of_block(int64_t rows) {
   const int64_t blocks = (rows + block_rows - 1) / block_rows;

@@ -2,8 +2,12 @@
 // unsigned and a signed byte and saturates at 32767: see the ways in which that is exact. Included before
 // matmul_quantized.inl.
 
+struct Int8Slots;
+struct Int4Slots;
+
 // |w| · (x with w's sign): 2 · 128 · 127 = 32512 fits.
 struct Int8Dot {
+  using Slots = Int8Slots;
   static constexpr Codes stored = Codes::bytes;
   static constexpr bool unpack_first = false;
   static constexpr int tile = int8_tile, vectors = int8_vectors;
@@ -27,6 +31,7 @@ struct Int8Dot {
 // nibble · x: sixteen products, 16 · 15 · 127 = 30480, fit into 16 bits together. Half the multiplies of
 // INT8.
 struct Int4Dot {
+  using Slots = Int4Slots;
   static constexpr Codes stored = Codes::nibbles;
   static constexpr bool unpack_first = true;
   static constexpr int tile = int4_tile, vectors = int4_vectors;
@@ -85,6 +90,37 @@ struct SparseInt4Dot {
   static Bytes inputs(const int8_t* x) { return splat_qword(x); }
   static Sum dot_nibbles(Sum words, const std::byte* codes, Bytes first, Bytes second) {
     return subtract_eights(multiply_add_nibbles(words, load_bytes(codes), first, second), first, second);
+  }
+  static I collect(I sum, Sum words) { return add_pairs(sum, words); }
+};
+
+// The same for several rows of x.
+struct Int8Slots : Int8Dot {
+  static constexpr int64_t most_rows = int64_t{1} << 62;
+  static constexpr int code_lines = 2, tile = 4;
+  static constexpr int64_t longest = int64_t{1} << 18, rows_of_zeros = 0;
+  static Bytes inputs(const int8_t* x) { return splat_qword(x); }
+  static Line line(const std::byte* codes, int half) { return Int8Dot::line(codes + 256 * half); }
+};
+// |nibble − 8| · (x with its sign).
+struct Int4Slots {
+  static constexpr int64_t most_rows = 12;
+  static constexpr int code_lines = 1, tile = 4, vectors = int8_vectors;
+  static constexpr int64_t longest = SparseInt4Dot::longest, rows_of_zeros = 0;
+  struct Line {
+    Bytes codes, magnitudes;
+  };
+  using Sum = Bytes;
+
+  static Sum zero() { return Bytes{}; }
+  static Bytes inputs(const int8_t* x) { return splat_qword(x); }
+  static Line line(const std::byte* codes, int half) {
+    const Bytes both = load_bytes(codes),
+                signed_codes = minus_eights(half ? high_nibbles(both) : low_nibbles(both));
+    return {signed_codes, magnitudes_of(signed_codes)};
+  }
+  static Sum dot(Sum words, const Line& w, Bytes x) {
+    return multiply_add_words(words, w.magnitudes, with_signs_of(w.codes, x));
   }
   static I collect(I sum, Sum words) { return add_pairs(sum, words); }
 };

@@ -144,18 +144,6 @@ template <class Dot, int tile, Codes stored, bool start>
   }
 }
 
-// Memory to ask for during a loop, so many bytes at every turn: a burst of requests would stop the loop until
-// all are under way.
-struct Ahead {
-  const std::byte* at = nullptr;
-  int64_t bytes_a_turn = 0;
-  const std::byte* end = at;
-
-  [[gnu::always_inline]] void turn() {
-    for (end += bytes_a_turn; at < end; at += 64) __builtin_prefetch(at);
-  }
-};
-
 // What turns the sums of a group into outputs of a block's rows: the scales of a panel's and of x's, of which
 // the next row's are `stride` further.
 struct GroupScales {
@@ -266,29 +254,59 @@ struct QuantizedBlock {
   static constexpr int64_t most_cols = 256, streamed_cols = 128;
   // Panels that inputs are copied for once, unless panels come from memory, one by one.
   static constexpr int64_t most_panels = 2;
+  static constexpr bool has_slots = requires { typename Dot::Slots; };
 
   const PackedWeight& w;
   const QuantizedRows& x;
-  int64_t group;                                        // inputs that share both scales
-  int64_t groups;                                       // of a row of x
-  int64_t m0 = 0, rows = 0;                             // the block's rows of x
-  alignas(64) std::byte bytes[panel_rows * most_cols];  // codes unpacked
-  alignas(64) int8_t inputs[block_rows * most_cols];
+  int64_t group;                                             // inputs that share both scales
+  int64_t groups;                                            // of a row of x
+  bool slots;                                                // whether sparse panels are read as they lie
+  int64_t m0 = 0, rows = 0;                                  // the block's rows of x
+  alignas(64) std::byte bytes[panel_rows * most_cols];       // codes unpacked
+  alignas(64) std::byte made_dense[panel_rows * most_cols];  // of a sparse panel
+  alignas(64) int8_t inputs[(block_rows + 1) * most_cols];   // and a row of zeros
   struct Products {
-    alignas(64) int32_t partial[block_rows * panel_rows];  // a group's sums
+    alignas(64) int32_t partial[(block_rows + 1) * panel_rows];  // a group's sums
     alignas(64) float totals[block_rows * panel_rows];
+    const std::byte* header;  // of the group's or the panel's rows
+    const std::byte* sparse;  // where the next codes of a sparse panel begin
   } products[most_panels];
+
+  // Some inputs' codes as dense panels have them, and those of the next ones as they lie in memory: about as
+  // many as these took there.
+  struct StoredCodes {
+    const std::byte* codes;
+    int64_t size;
+    const std::byte* next;
+    int64_t next_size;
+
+    // Of inputs [begin, end) of all.
+    StoredCodes part(int64_t begin, int64_t end, int64_t all) const {
+      const int64_t count = end - begin;
+      return {codes + size * begin / all, size * count / all, next + next_size * begin / all,
+              next_size * count / all};
+    }
+  };
 
   QuantizedBlock(const PackedWeight& weight, const QuantizedRows& rows_of_x)
       : w(weight),
         x(rows_of_x),
         group(weight.row_scaled() ? rows_of_x.group_size : weight.group_size),
-        groups(rows_of_x.groups()) {}
+        groups(rows_of_x.groups()),
+        slots(reads_slots()) {}
+
+  bool reads_slots() const {
+    if constexpr (has_slots)
+      return w.packing != Packing::masked && group % 16 == 0 && x.rows <= Dot::Slots::most_rows;
+    return false;
+  }
 
   // products[i].totals = the block · panel i, for at most `most_panels` panels.
   void multiply_panels(Range panels) {
-    for (int64_t i = 0; i < panels.size(); ++i)
+    for (int64_t i = 0; i < panels.size(); ++i) {
       __builtin_memset(products[i].totals, 0, static_cast<size_t>(rows * panel_rows) * sizeof(float));
+      products[i].sparse = w.panel(panels.begin + i);
+    }
     const int64_t step = rows <= streamed_rows ? streamed_cols : most_cols;
     for (int64_t k = 0; k < w.padded_cols; k += step) {
       const int64_t end = min_of(k + step, w.padded_cols);
@@ -302,36 +320,97 @@ struct QuantizedBlock {
     for (int64_t m = 0; m < rows; ++m)
       for (int64_t k = begin; k < end; k += cols_block)
         __builtin_memcpy(inputs + m * most_cols + (k - begin), x.codes + (m0 + m) * x.cols + k, cols_block);
+    __builtin_memset(inputs + rows * most_cols, 0, most_cols);
   }
 
   // The products of panel p with the copied inputs, [begin, end).
   void multiply_inputs(int64_t p, int64_t begin, int64_t end, Products& to) {
+    StoredCodes all{};
+    if (w.row_scaled()) {
+      to.header = w.header(p, 0);
+      all = codes_of(w.codes(p, 0), begin, end, to);
+    }
     for (int64_t k = begin; k < end;) {
-      const int64_t g = k / group, group_end = min_of((g + 1) * group, w.padded_cols),
-                    part_end = min_of(end, group_end);
-      multiply_group(p, g, k, part_end, inputs + (k - begin), k == g * group, part_end == group_end, to);
+      const int64_t g = k / group, group_begin = g * group,
+                    group_end = min_of(group_begin + group, w.padded_cols), part_end = min_of(end, group_end);
+      const bool first = k == group_begin, last = part_end == group_end;
+      if (w.row_scaled()) {
+        multiply_group(all.part(k - begin, part_end - begin, end - begin), g, part_end - k,
+                       inputs + (k - begin), first, last, to);
+      } else {
+        if (first) begin_group(p, g, to);
+        const std::byte* group_codes = to.header + w.header_bytes();
+        multiply_group(codes_of(group_codes, k - group_begin, part_end - group_begin, to), g, part_end - k,
+                       inputs + (k - begin), first, last, to);
+      }
       k = part_end;
     }
   }
 
-  // Those with the inputs [k, end) of group g; `first` and `last` of its inputs are among them or not.
-  void multiply_group(int64_t p, int64_t g, int64_t k, int64_t end, const int8_t* input, bool first,
+  void begin_group(int64_t p, int64_t g, Products& to) {
+    to.header = w.packing == Packing::dense || slots ? w.header(p, g) : to.sparse;
+    to.sparse = to.header + w.header_bytes();
+  }
+
+  // Those of the inputs [begin, end) of a row or group, whose codes begin at `dense_codes`; of a panel that
+  // is made dense they are the next.
+  StoredCodes codes_of(const std::byte* dense_codes, int64_t begin, int64_t end, Products& to) {
+    if (w.packing == Packing::dense || slots) {
+      const std::byte* codes = dense_codes + w.code_bytes(begin);
+      const int64_t size = w.code_bytes(end - begin);
+      return {codes, size, codes + size, size};
+    }
+    const std::byte* stored = to.sparse;
+    to.sparse = expand(w.format, w.packing, stored, end - begin, made_dense);
+    return {made_dense, panel_rows * (end - begin) * info(w.format).bits / 8, to.sparse, to.sparse - stored};
+  }
+
+  template <class Slots>
+  void multiply_slots(const StoredCodes& from, int64_t g, int64_t count, const int8_t* input, bool first,
                       bool last, Products& to) {
-    const std::byte* codes =
-        w.row_scaled() ? w.codes(p, 0) + w.code_bytes(k) : w.codes(p, g) + w.code_bytes(k - g * group);
-    const std::byte* next = codes + w.code_bytes(end - k);
+    const int64_t all = rows + Slots::rows_of_zeros;
+    const int64_t turns = count / 16 * (panel_vectors / Slots::vectors) * tiles_of<Slots::tile>(all);
+    Ahead ahead{from.next, rows <= streamed_rows ? from.next_size / turns + 1 : 0};
+    for_tiles<Slots::tile>(all, [&]<int tile>(int64_t m) {
+      constexpr auto add_half = add_slots<Slots, Packing::two_of_four, tile>,
+                     add_wide = add_slots<Slots, Packing::four_of_eight, tile>;
+      (w.packing == Packing::two_of_four ? add_half : add_wide)(
+          from.codes, input + m * most_cols, most_cols, count, first, to.partial + m * panel_rows, &ahead);
+      ahead.end = ahead.at += turns / tiles_of<Slots::tile>(all) * ahead.bytes_a_turn;
+    });
+    if (!last) return;
+    const GroupHeader header(w, to.header);
+    for (int64_t row = 0; row < panel_rows; row += lanes) {
+      const F scale = header.scale(row);
+      const I shift = Slots::rows_of_zeros ? load_int(to.partial + rows * panel_rows + row) : zero_int();
+      for (int64_t m = 0; m < rows; ++m) {
+        float* total = to.totals + m * panel_rows + row;
+        store(total, scaled(load(total), load_int(to.partial + m * panel_rows + row), shift, scale,
+                            splat(x.scales[(m0 + m) * groups + g])));
+      }
+    }
+  }
+
+  // Those with `count` inputs of group g; `first` and `last` of its inputs are among them or not.
+  void multiply_group(const StoredCodes& from, int64_t g, int64_t count, const int8_t* input, bool first,
+                      bool last, Products& to) {
+    if constexpr (has_slots)
+      if (w.packing != Packing::dense && slots)
+        return multiply_slots<typename Dot::Slots>(from, g, count, input, first, last, to);
+    const std::byte* codes = from.codes;
     const bool streamed = rows <= streamed_rows, ask_ahead = streamed && rows >= Dot::fewest_rows_ahead;
     constexpr bool always_unpacked = Dot::stored == Codes::narrow;
     constexpr Codes taken = Dot::unpack_first ? Codes::bytes : Dot::stored;
     constexpr Codes taken_streamed = always_unpacked ? Codes::bytes : Dot::stored;
     if (Dot::unpack_first && (always_unpacked || !streamed)) {
-      unpack_codes<Dot>(codes, end - k, bytes);
+      unpack_codes<Dot>(codes, count, bytes);
       codes = bytes;
     }
     constexpr int64_t strip = Dot::vectors * lanes;  // rows of the panel in a register tile
-    const int64_t strip_bytes = w.code_bytes(end - k) * strip / panel_rows, steps = (end - k) / 4;
-    Ahead ahead{next, ask_ahead ? strip_bytes / (steps / 2 * tiles_of<Dot::tile>(rows)) + 1 : 0};
-    GroupScales scales{GroupHeader(w, p, g), 0, x.scales + m0 * groups + g, x.sums + m0 * groups + g, groups};
+    const int64_t strip_bytes = from.next_size * strip / panel_rows, steps = count / 4;
+    Ahead ahead{from.next, ask_ahead ? strip_bytes / (steps / 2 * tiles_of<Dot::tile>(rows)) + 1 : 0};
+    GroupScales scales{GroupHeader(w, to.header), 0, x.scales + m0 * groups + g, x.sums + m0 * groups + g,
+                       groups};
     for (; scales.row < panel_rows; scales.row += strip)
       for_tiles<Dot::tile>(rows, [&]<int tile>(int64_t m) {
         constexpr auto add = add_products<Dot, tile, taken, false>,
@@ -362,41 +441,15 @@ void multiply_rows_quantized(const PackedWeight& w, const QuantizedRows& x, Rang
     }
 }
 
-void matmul_quantized(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y);
-
-// A sparse weight by way of dense panels, as many at a time as rows of x are copied for.
-void multiply_expanded(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y) {
-  constexpr int64_t most_panels = 2;
-  for (int64_t p = panels.begin, count; p < panels.end; p += count) {
-    count = min_of(most_panels, panels.end - p);
-    const PackedWeight& dense = expand_panels(w, {p, p + count}, expand);
-    matmul_quantized(dense, x, {0, count}, {y.values + p * panel_rows, y.stride});
-  }
-}
-
 // Whether the groups that x has in a row of one scale are such as sparse panels can be read in.
 inline bool reads_sparse(const PackedWeight& w, const QuantizedRows& x) {
   return !w.row_scaled() || x.group_size >= w.padded_cols || x.group_size % sparse_block == 0;
 }
 
-// Rows up to which a sparse panel is read from cache again for each, which takes less than making it dense.
-constexpr int64_t few_rows = 4;
-
-void multiply_few_rows(const PackedWeight& w, const QuantizedRows& x, Range panels, MatmulOutput y) {
-  for (int64_t p = panels.begin; p < panels.end; ++p)
-    for (int64_t m = 0; m < x.rows; ++m) {
-      const int64_t at = m * x.groups();
-      multiply_row_quantized(w, {1, x.cols, x.group_size, x.codes + m * x.cols, x.scales + at, x.sums + at},
-                             {p, p + 1}, y.values + m * y.stride);
-    }
-}
-
 [[gnu::flatten]] void matmul_quantized(const PackedWeight& w, const QuantizedRows& x, Range panels,
                                        MatmulOutput y) {
-  if (w.packing != Packing::dense && (x.rows > few_rows || !reads_sparse(w, x)))
-    return multiply_expanded(w, x, panels, y);
-  if (w.packing != Packing::dense && x.rows > 1) return multiply_few_rows(w, x, panels, y);
-  if (x.rows == 1) return multiply_row_quantized(w, x, panels, y.values);
+  if (x.rows == 1 && (w.packing == Packing::dense || reads_sparse(w, x)))
+    return multiply_row_quantized(w, x, panels, y.values);
   if (w.format == WeightFormat::int8) return multiply_rows_quantized<Int8Dot>(w, x, panels, y);
   if (w.format == WeightFormat::int6) return multiply_rows_quantized<Int6Dot>(w, x, panels, y);
   if (w.format == WeightFormat::int5) return multiply_rows_quantized<Int5Dot>(w, x, panels, y);

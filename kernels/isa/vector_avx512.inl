@@ -50,6 +50,7 @@ inline Bits select_bits(Bits mask, Bits a, Bits b) {
 }
 inline Bytes low_nibbles(Bytes v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
 inline Bytes high_nibbles(Bytes v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
+inline Bytes minus_eights(Bytes v) { return _mm512_sub_epi8(v, _mm512_set1_epi8(8)); }
 
 // What sparse.inl needs, of the sixteen rows whose places lie together.
 inline Bytes splat_qword(const void* p) { return _mm512_set1_epi64(*static_cast<const int64_t*>(p)); }

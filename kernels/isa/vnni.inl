@@ -24,7 +24,10 @@ struct VnniDot {
   }
   static I collect(I sum, Sum products) { return sum + products; }
 };
+struct Int8Slots;
+struct Int4Slots;
 struct Int8Dot : VnniDot {
+  using Slots = Int8Slots;
   static constexpr Codes stored = Codes::bytes;
   static constexpr bool unpack_first = false;
   static constexpr int32_t offset = 128;
@@ -33,6 +36,7 @@ struct Int8Dot : VnniDot {
   static Line line(const std::byte* codes) { return flip_signs(load_bytes(codes)); }
 };
 struct Int4Dot : VnniDot {
+  using Slots = Int4Slots;
   static constexpr Codes stored = Codes::nibbles;
   static constexpr bool unpack_first = false;
   static constexpr int32_t offset = 8;
@@ -75,5 +79,27 @@ struct SparseInt4Dot : SparseDot {
   static Sum dot_nibbles(Sum sum, const std::byte* codes, Bytes first, Bytes second) {
     const Bytes shift = _mm512_set1_epi8(8), line = load_bytes(codes);
     return add(add(sum, low_nibbles(line), first, shift, first), high_nibbles(line), second, shift, second);
+  }
+};
+
+// The same for several rows of x. All inputs are shifted, and what that adds is known from a row of zeros
+// beside them: it is the same for every row.
+struct SlotsDot : VnniDot {
+  static constexpr int tile = 5;
+  static constexpr int64_t longest = int64_t{1} << 18, rows_of_zeros = 1;
+  static Bytes inputs(const int8_t* x) { return flip_signs(splat_qword(x)); }
+  static Sum dot(Sum sum, const Line& codes, const Bytes& x) { return dot_in_tile(sum, x, codes); }
+};
+struct Int8Slots : SlotsDot {
+  static constexpr int64_t most_rows = int64_t{1} << 62;
+  static constexpr int code_lines = 2;
+  static Line line(const std::byte* codes, int half) { return load_bytes(codes + 256 * half); }
+};
+struct Int4Slots : SlotsDot {
+  static constexpr int64_t most_rows = 24;
+  static constexpr int code_lines = 1;
+  static Line line(const std::byte* codes, int half) {
+    const Bytes both = load_bytes(codes);
+    return minus_eights(half ? high_nibbles(both) : low_nibbles(both));
   }
 };

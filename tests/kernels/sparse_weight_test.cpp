@@ -74,27 +74,6 @@ TEST_CASE("a sparse row decodes to exactly what the file says") {
           }
 }
 
-TEST_CASE("panels made dense are those of the dense weight, on every instruction set") {
-  Random random(51);
-  for (const SparseForm& form : sparse_forms)
-    for (const int64_t group : {0, 16, 80, 128})
-      for (const int percent : percents) {
-        const OwnedWeight weight = make_sparse(form, {form.format, 300, 300, group}, percent, random);
-        const PackedWeight dense = pack(weight.matrix), sparse = pack(weight.matrix, form.packing);
-        for_each_isa([&](const KernelTable& table) {
-          for (const Range panels : {Range{0, 5}, Range{1, 2}, Range{3, 5}}) {
-            const PackedWeight& expanded = expand_panels(sparse, panels, table.expand_codes);
-            INFO(form.name() << " group " << group << ", " << percent << " % zeros");
-            REQUIRE(expanded.panel_bytes == dense.panel_bytes);
-            CHECK(std::memcmp(expanded.panels.data(), dense.panel(panels.begin),
-                              static_cast<size_t>(panels.size() * dense.panel_bytes)) == 0);
-            for (int64_t n = 0; dense.row_sums.size() && n < panels.size() * panel_rows; ++n)
-              CHECK(expanded.row_sums[n] == dense.row_sums[panels.begin * panel_rows + n]);
-          }
-        });
-      }
-}
-
 TEST_CASE("sparse products are the dense ones, bit for bit, for awkward shapes") {
   Random random(52);
   for (const SparseForm& form : sparse_forms)
