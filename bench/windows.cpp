@@ -57,6 +57,12 @@ Windows token_windows(const nlohmann::json& json, const std::string& what) {
   return windows;
 }
 
+int64_t tokens_of(const std::vector<std::vector<int32_t>>& windows) {
+  int64_t count = 0;
+  for (const std::vector<int32_t>& window : windows) count += std::ssize(window);
+  return count;
+}
+
 void check_windows(const Windows& windows, int64_t vocab_size) {
   if (windows.ids.empty()) fail("no windows to measure drift on");
   for (size_t w = 0; w < windows.ids.size(); ++w) {

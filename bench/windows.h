@@ -35,6 +35,8 @@ Windows text_windows(const Tokenizer& tokenizer, std::string_view text, int64_t 
 // A JSON array of windows, each an array of ids that begins with its BOS; every id after the first is scored.
 Windows token_windows(const nlohmann::json& windows, const std::string& what);
 
+int64_t tokens_of(const std::vector<std::vector<int32_t>>& windows);
+
 // Throws Error unless there are windows, each has a token to score, and all ids are below `vocab_size`. It
 // names window, position and id.
 void check_windows(const Windows& windows, int64_t vocab_size);

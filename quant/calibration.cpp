@@ -35,12 +35,6 @@ uint64_t hash_of(const std::vector<std::vector<int32_t>>& windows, uint64_t hash
   return hash;
 }
 
-int64_t tokens_of(const std::vector<std::vector<int32_t>>& windows) {
-  int64_t count = 0;
-  for (const std::vector<int32_t>& window : windows) count += std::ssize(window);
-  return count;
-}
-
 // The beginning of a file, cut between two characters.
 std::string first_bytes(const fs::path& path, int64_t most) {
   std::error_code error;
@@ -140,6 +134,15 @@ std::string CalibrationText::fingerprint() const {
     hash = hash_of(*part, hash_of({lengths}, hash));
   }
   return fmt::format("fnv1a {:016x}", hash);
+}
+
+void require_unseen(const CalibrationChoice& choice, const CalibrationText& text,
+                    const std::vector<std::vector<int32_t>>& seen) {
+  const auto is_seen = [&](const std::vector<int32_t>& window) {
+    return std::ranges::find(seen, window) != seen.end();
+  };
+  if (!choice.held_out.empty() && std::ranges::any_of(text.held_out.ids, is_seen))
+    fail("{}: text to judge by, of which {} has seen a part", choice.held_out, text.from);
 }
 
 void save(WorkFolder& work, const CalibrationText& text) {

@@ -51,6 +51,9 @@ CalibrationText calibration_text(const CalibrationChoice& choice, const FolderWe
 
 // The windows of choice.held_out, 16 at most, which is a file. Throws Error that names it.
 Windows held_out_text(const CalibrationChoice& choice, const FolderWeights& source);
+// Throws Error where that file has one of the windows that were looked at.
+void require_unseen(const CalibrationChoice& choice, const CalibrationText& text,
+                    const std::vector<std::vector<int32_t>>& seen);
 
 // Kept for a run that goes on from this one.
 void save(WorkFolder& work, const CalibrationText& text);

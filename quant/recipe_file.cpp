@@ -6,7 +6,7 @@
 
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
-#include "quant/calibration_fields.h"
+#include "quant/recipe_fields.h"
 
 namespace whittle {
 namespace {
@@ -15,20 +15,14 @@ constexpr int64_t version = 1;
 constexpr int64_t most_steps = 100000;
 constexpr int64_t group_sizes[] = {0, 32, 64, 128};
 
-const char* const known_fields[] = {
+constexpr std::string_view known_fields[] = {
     "whittle_recipe", "method",      "rotation",    "weights",       "group_size", "asymmetric",
     "activations",    "sparsity",    "pruning",     "allocation",    "exclude",    "lm_head",
     "embedding",      "calibration", "block_steps", "tuning_tokens", "modules",    "sparse_storage"};
-const char* const module_fields[] = {"weights", "group_size", "sparsity"};
+constexpr std::string_view module_fields[] = {"weights", "group_size", "sparsity"};
 
 nlohmann::ordered_json format_json(std::optional<WeightFormat> format) {
   return format ? nlohmann::ordered_json(info(*format).name) : nlohmann::ordered_json(nullptr);
-}
-
-void refuse_unknown(const JsonFields& fields, std::span<const char* const> known) {
-  for (const auto& [name, value] : fields.object().items())
-    if (std::ranges::find(known, name) == known.end())
-      fields.reject(name.c_str(), "no such field in a recipe");
 }
 
 WeightFormat code_format(const JsonFields& fields, const char* field, std::string_view fallback) {

@@ -13,6 +13,7 @@
 #include "kernels/option_error.h"
 #include "quant/format_times.h"
 #include "quant/large_model.h"
+#include "quant/provenance.h"
 #include "quant/pruning/allocation.h"
 #include "quant/recipe_file.h"
 #include "quant/rounded.h"
@@ -202,11 +203,7 @@ void Run::begin(WorkFolder& work) {
   if (text_.held_out.ids.empty() &&
       (recipe_.tuning_tokens || options_.budget.kl || recipe_.rotation == RotationName::automatic))
     fail("{}: text of one window, where one more is needed to judge the result by", text_.from);
-  const auto seen = [&](const std::vector<int32_t>& window) {
-    return std::ranges::find(tuning_windows_, window) != tuning_windows_.end();
-  };
-  if (!recipe_.calibration.held_out.empty() && std::ranges::any_of(text_.held_out.ids, seen))
-    fail("{}: text to judge by, of which {} has seen a part", recipe_.calibration.held_out, text_.from);
+  require_unseen(recipe_.calibration, text_, tuning_windows_);
   if (recipe_.tuning_tokens && std::ssize(tuning_windows_) < TuningOptions().windows_at_once)
     fail("{}: {} windows to tune on, where a step takes {}", text_.from, tuning_windows_.size(),
          TuningOptions().windows_at_once);
@@ -312,9 +309,7 @@ std::unique_ptr<CalibratedMethod> Run::calibrated(const std::string& prefix) {
 
 // A text that is shorter than what was asked for is gone through more than once.
 TuningOptions Run::tuning_options() const {
-  int64_t tokens = 0;
-  for (const std::vector<int32_t>& window : tuning_windows_) tokens += std::ssize(window);
-  return {.passes = std::max<int64_t>(1, recipe_.tuning_tokens / tokens)};
+  return {.passes = std::max<int64_t>(1, recipe_.tuning_tokens / tokens_of(tuning_windows_))};
 }
 
 std::unique_ptr<Method> Run::tuned(std::unique_ptr<CalibratedMethod> before) {
@@ -325,26 +320,14 @@ std::unique_ptr<Method> Run::tuned(std::unique_ptr<CalibratedMethod> before) {
   return method;
 }
 
-std::map<std::string, std::string> Run::provenance(const Method& method) const {
-  std::map<std::string, std::string> metadata = {{"format", "pt"},
-                                                 {"whittle.version", options_.version},
-                                                 {"whittle.recipe", recipe_.text()},
-                                                 {"whittle.method", method.text()}};
-  if (const auto& held_out = report_.held_out)
-    metadata["whittle.held_out"] =
-        fmt::format("mean KL {:.6f}, perplexity {:.4f} from {:.4f}, over {} tokens in {} windows",
-                    held_out->kl.mean, held_out->model_perplexity(), held_out->baseline_perplexity(),
-                    held_out->tokens_scored, held_out->windows);
-  return metadata;
-}
-
 void Run::write(const fs::path& folder, Method& method) {
   judge_.reset();
   for (std::string& note : plan_.notes(source_.inventory())) report_.notes.push_back(std::move(note));
   stage("writing", [&](const StageProgress& progress) {
     QuantizedWriter weights(source_, plan_, method, team_, progress);
     const fs::path path = folder / "model.safetensors";
-    SafetensorsWriter writer(path, outline(source_, plan_), provenance(method));
+    SafetensorsWriter writer(path, outline(source_, plan_),
+                             provenance(options_.version, recipe_.text(), method.text(), report_.held_out));
     report_.weights = weights.write(writer);
     writer.finish();
     report_.written_bytes = static_cast<int64_t>(fs::file_size(path));

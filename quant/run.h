@@ -3,7 +3,6 @@
 
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -77,7 +76,6 @@ class Run {
   CalibrationText draw_text(const CalibrationProgress& progress) const;
   void split_text();
   TuningOptions tuning_options() const;
-  std::map<std::string, std::string> provenance(const Method& method) const;
 
   const FolderWeights source_;
   std::optional<RotatedWeights> rotated_;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <numeric>
 
 #include "bench/statistics.h"
 #include "engine/files/json_file.h"
@@ -135,10 +134,7 @@ class Measurement {
     model_head_.emplace(*base_, team_);
   }
 
-  int64_t tokens() const {
-    return std::accumulate(windows_.ids.begin(), windows_.ids.end(), int64_t{0},
-                           [](int64_t sum, const auto& window) { return sum + std::ssize(window); });
-  }
+  int64_t tokens() const { return tokens_of(windows_.ids); }
 
   double kl(const TokenStream& model) {
     return compare(windows_, *baseline_, *baseline_head_, model, *model_head_, team_).kl.mean;

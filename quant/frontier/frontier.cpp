@@ -222,7 +222,7 @@ FrontierReport measure_frontier(const fs::path& source, const std::vector<Fronti
   report.protocol = text.protocol;
   report.context = text.context;
   report.windows = std::ssize(text.ids);
-  for (const std::vector<int32_t>& window : text.ids) report.tokens += std::ssize(window);
+  report.tokens = tokens_of(text.ids);
 
   Measuring measuring(source, team, options, work, maker, progress);
   measuring.judge_by(std::move(text));

@@ -87,8 +87,12 @@ double take_out(Rest& rest, const std::vector<size_t>& places, int64_t width, co
                corner = rest.inverse(gone, gone);
   const Eigen::LLT<Matrix> factor(corner);
   const Matrix solved = factor.solve(removed.transpose()).transpose();  // [rows, gone]
-  const Matrix pulled = factor.solve(across.transpose()).transpose();   // [left, gone]
   const double price = removed.cwiseProduct(solved).sum();
+  if (left.empty()) {
+    rest = {};
+    return price;
+  }
+  const Matrix pulled = factor.solve(across.transpose()).transpose();  // [left, gone]
   Rest next{Matrix(rest.weights.rows(), std::ssize(left)), Matrix(std::ssize(left), std::ssize(left)),
             std::move(groups)};
   for_blocks(team, next.weights.rows(), [&](int64_t first, int64_t count) {

@@ -33,10 +33,8 @@ MeasuredModel::MeasuredModel(const WeightSource& source, const Windows& windows,
 }
 
 TokenStream MeasuredModel::stream() const {
-  int64_t tokens = 0;
-  for (const std::vector<int32_t>& window : windows_.ids) tokens += std::ssize(window);
   return {spec_, windows_.ids, team_,
-          spill_folder(spec_, 2 * spec_.num_hidden_layers * tokens, memory_, spill_)};
+          spill_folder(spec_, 2 * spec_.num_hidden_layers * tokens_of(windows_.ids), memory_, spill_)};
 }
 
 bool MeasuredModel::has(int64_t index) const { return half(index).has_attention() || half(index).has_mlp(); }

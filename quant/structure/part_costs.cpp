@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bench/windows.h"
 #include "quant/structure/elimination.h"
 #include "quant/structure/fitting.h"
 #include "quant/structure/pruned_weights.h"
@@ -21,9 +22,8 @@ class Measurement {
 
   std::vector<PartCosts> run(const StageProgress& progress) {
     const ModelSpec& spec = source_.spec();
-    int64_t tokens = 0;
-    for (const std::vector<int32_t>& window : windows_) tokens += std::ssize(window);
-    TokenStream stream(spec, windows_, team_, spill_folder(spec, tokens, options_.memory, options_.spill));
+    TokenStream stream(spec, windows_, team_,
+                       spill_folder(spec, tokens_of(windows_), options_.memory, options_.spill));
     stream.embed(source_);
     model_.leave_out({});
     std::vector<PartCosts> all;

@@ -11,6 +11,7 @@
 #include "engine/kv_cache.h"
 #include "kernels/error.h"
 #include "quant/judge.h"
+#include "quant/provenance.h"
 #include "quant/recipe_file.h"
 #include "quant/structure/shape_search.h"
 #include "quant/weight_checks.h"
@@ -92,11 +93,7 @@ class PruneRun {
                                [&](int64_t done, int64_t total) { progress(done, total, "tokens"); });
       if (!recipe_.calibration.held_out.empty()) text_.held_out = held_out_text(recipe_.calibration, source_);
     });
-    const auto seen = [&](const std::vector<int32_t>& window) {
-      return std::ranges::find(text_.windows, window) != text_.windows.end();
-    };
-    if (std::ranges::any_of(text_.held_out.ids, seen))
-      fail("{}: text to judge by, of which {} has seen a part", recipe_.calibration.held_out, text_.from);
+    require_unseen(recipe_.calibration, text_, text_.windows);
   }
 
   // Makes the model of these shapes, which is kept while it is the smallest within the limit.
@@ -121,20 +118,6 @@ class PruneRun {
       report_.held_out = drift;
     }
     return kl;
-  }
-
-  std::map<std::string, std::string> provenance() const {
-    std::map<std::string, std::string> metadata = {
-        {"format", "pt"},
-        {"whittle.version", options_.version},
-        {"whittle.recipe", recipe_.text()},
-        {"whittle.method", "structured pruning; calibration: " + text_.source()}};
-    if (const auto& held_out = report_.held_out)
-      metadata["whittle.held_out"] =
-          fmt::format("mean KL {:.6f}, perplexity {:.4f} from {:.4f}, over {} tokens in {} windows",
-                      held_out->kl.mean, held_out->model_perplexity(), held_out->baseline_perplexity(),
-                      held_out->tokens_scored, held_out->windows);
-    return metadata;
   }
 
   struct Part {
@@ -169,7 +152,10 @@ class PruneRun {
     std::vector<TensorInfo> tensors;
     for (const Part& part : parts) tensors.push_back(part.info);
     const fs::path path = folder / "model.safetensors";
-    SafetensorsWriter writer(path, tensors, provenance());
+    SafetensorsWriter writer(
+        path, tensors,
+        provenance(options_.version, recipe_.text(), "structured pruning; calibration: " + text_.source(),
+                   report_.held_out));
     for (size_t i = 0; i < parts.size(); ++i) {
       check_interrupted();
       const auto& [module, bias, info] = parts[i];

@@ -5,7 +5,7 @@
 
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
-#include "quant/calibration_fields.h"
+#include "quant/recipe_fields.h"
 
 namespace whittle {
 namespace {
@@ -16,11 +16,6 @@ constexpr std::array<std::string_view, 4> names = {"mlp-width", "blocks", "kv-he
 constexpr std::string_view known_fields[] = {"whittle_prune_recipe", "layers", "fitted", "calibration",
                                              "exclude"};
 constexpr std::string_view layer_fields[] = {"intermediate_size", "num_key_value_heads"};
-
-void refuse_unknown(const JsonFields& fields, std::span<const std::string_view> known) {
-  for (const auto& [name, value] : fields.object().items())
-    if (std::ranges::find(known, name) == known.end()) fields.reject(name.c_str(), "no such field");
-}
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "bench/windows.h"
 #include "quant/structure/elimination.h"
 #include "quant/structure/fitting.h"
 #include "quant/structure/halves.h"
@@ -42,9 +43,8 @@ class Restoration {
 
  private:
   TokenStream stream() const {
-    int64_t tokens = 0;
-    for (const std::vector<int32_t>& window : windows_) tokens += std::ssize(window);
-    return {spec_, windows_, team_, spill_folder(spec_, tokens, options_.memory, options_.spill)};
+    return {spec_, windows_, team_,
+            spill_folder(spec_, tokens_of(windows_), options_.memory, options_.spill)};
   }
 
   // Half a layer, of whose parts `count` of `all` stay; it ends in the linear `end`.

@@ -53,15 +53,22 @@ class Searcher {
     return {search_.source, windows_, search_.memory, search_.spill, search_.team, search_.stage("original")};
   }
 
-  // Every layer with `kept` of its parts, where it has as many.
-  Shapes each(int64_t mlp_or_attention, int64_t kept) const {
+  // Every layer with `kept` of its neurons, where it has as many.
+  Shapes narrowed(int64_t kept) const {
     Shapes shapes = whole_;
-    for (int64_t half = mlp_or_attention; half < 2 * std::ssize(shapes); half += 2)
+    for (int64_t half = 1; half < 2 * std::ssize(shapes); half += 2)
       if (!fixed(half)) size(shapes, half) = std::min(size(shapes, half), kept);
     return shapes;
   }
 
-  Shapes fewer_heads(int64_t count) const { return each(0, spec_.num_key_value_heads - count); }
+  // Layers that have attention keep some of it.
+  Shapes fewer_heads(int64_t count) const {
+    Shapes shapes = whole_;
+    for (int64_t half = 0; half < 2 * std::ssize(shapes); half += 2)
+      if (int64_t& heads = size(shapes, half); heads && !fixed(half))
+        heads = std::max<int64_t>(1, heads - count);
+    return shapes;
+  }
 
   // Widths are multiples of a step; what is asked for is reached to the nearest.
   Shapes of_width(double fraction) {
@@ -72,7 +79,7 @@ class Searcher {
                                          0.5)) *
              step;
     };
-    if (recipe_.alike) return each(1, std::min(all, wanted(all)));
+    if (recipe_.alike) return narrowed(std::min(all, wanted(all)));
     const std::vector<Tensor> tensors = costs([&](int64_t half) { return half % 2 == 1; }, false);
     int64_t neurons = 0;
     for (const PartCosts& costs : costs_) neurons += costs.parts;
@@ -155,7 +162,7 @@ class Searcher {
         states.push_back(fewer_heads(count));
     } else {
       const int64_t all = spec_.intermediate_size, step = part_step(all);
-      for (int64_t kept = (all - 1) / step * step; kept > 0; kept -= step) states.push_back(each(1, kept));
+      for (int64_t kept = (all - 1) / step * step; kept > 0; kept -= step) states.push_back(narrowed(kept));
     }
     return furthest(states);
   }

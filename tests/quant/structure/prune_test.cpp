@@ -159,6 +159,28 @@ TEST_CASE("Parts that add nothing are those that go, and nothing is lost") {
   }
 }
 
+TEST_CASE("Of layers that differ each loses as many heads, and keeps one if it had any") {
+  const TemporaryFolder folder;
+  const fs::path source = folder.path() / "source", uneven = folder.path() / "uneven",
+                 out = folder.path() / "out";
+  fs::create_directory(source);
+  write_tiny_model(source, {.hidden_size = 32,
+                            .intermediate_size = 36,
+                            .num_hidden_layers = 4,
+                            .num_attention_heads = 8,
+                            .num_key_value_heads = 4,
+                            .head_dim = 4,
+                            .vocab_size = vocab});
+  PruneRecipe shapes = recipe(write_windows(folder.path()));
+  shapes.layers = {{36, 4}, {36, 3}, {36, 1}, {36, 0}};
+  pruned(source, uneven, shapes);
+  PruneRecipe fewer = recipe(folder.path() / "windows.json");
+  fewer.kv_heads = 2;
+  const Shapes expected = {{36, 2}, {36, 1}, {36, 1}, {36, 0}};
+  CHECK(pruned(uneven, out, fewer).recipe.layers == expected);
+  CHECK(shapes_of(FolderWeights(out).spec()) == expected);
+}
+
 TEST_CASE("A fit brings the stream nearer to the original's") {
   const TemporaryFolder folder;
   const fs::path windows = write_windows(folder.path());
