@@ -75,7 +75,8 @@ Packer::Packer(const WeightMatrix& weight, Packing packing) : weight_(weight) {
     p.panel_bytes = p.code_bytes(p.padded_cols);
     if (p.row_scaled()) {
       p.row_header = Buffer<std::byte>(p.panel_count() * p.header_bytes());
-      if (p.format == WeightFormat::int8) p.row_sums = Buffer<int32_t>(p.padded_rows());
+      if (p.format == WeightFormat::int8 && packing == Packing::dense)
+        p.row_sums = Buffer<int32_t>(p.padded_rows());
     } else {
       p.panel_bytes += p.groups() * p.header_bytes();
     }

@@ -61,7 +61,7 @@ struct PackedWeight {
   Buffer<std::byte> panels;  // panel_count() × panel_bytes
   // Scales and zero points a row, when they stand apart: panel_count() × header_bytes().
   Buffer<std::byte> row_header;
-  Buffer<int32_t> row_sums;  // sum of a row's codes, [panel_count() × 64]; int8 with one scale a row only
+  Buffer<int32_t> row_sums;  // sum of a row's codes, [panel_count() × 64]; dense int8 with one scale a row
   int64_t panel_bytes = 0;   // masked panels differ: those lie between
   Buffer<int64_t> panel_starts;  // these, panel_count() + 1 of them
 

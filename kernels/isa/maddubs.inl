@@ -99,7 +99,6 @@ struct Int8Slots : Int8Dot {
   static constexpr int64_t most_rows = int64_t{1} << 62;
   static constexpr int code_lines = 2, tile = 4;
   static constexpr int64_t longest = int64_t{1} << 18, rows_of_zeros = 0;
-  static Bytes inputs(const int8_t* x) { return splat_qword(x); }
   static Line line(const std::byte* codes, int half) { return Int8Dot::line(codes + 256 * half); }
 };
 // |nibble − 8| · (x with its sign).
@@ -113,7 +112,6 @@ struct Int4Slots {
   using Sum = Bytes;
 
   static Sum zero() { return Bytes{}; }
-  static Bytes inputs(const int8_t* x) { return splat_qword(x); }
   static Line line(const std::byte* codes, int half) {
     const Bytes both = load_bytes(codes),
                 signed_codes = minus_eights(half ? high_nibbles(both) : low_nibbles(both));

@@ -258,13 +258,13 @@ struct QuantizedBlock {
 
   const PackedWeight& w;
   const QuantizedRows& x;
-  int64_t group;                                             // inputs that share both scales
-  int64_t groups;                                            // of a row of x
-  bool slots;                                                // whether sparse panels are read as they lie
-  int64_t m0 = 0, rows = 0;                                  // the block's rows of x
-  alignas(64) std::byte bytes[panel_rows * most_cols];       // codes unpacked
-  alignas(64) std::byte made_dense[panel_rows * most_cols];  // of a sparse panel
-  alignas(64) int8_t inputs[(block_rows + 1) * most_cols];   // and a row of zeros
+  int64_t group;                                            // inputs that share both scales
+  int64_t groups;                                           // of a row of x
+  bool slots;                                               // whether sparse panels are read as they lie
+  int64_t m0 = 0, rows = 0;                                 // the block's rows of x
+  alignas(64) std::byte bytes[panel_rows * most_cols];      // codes unpacked
+  alignas(64) std::byte unpacked[panel_rows * most_cols];   // a sparse panel made dense, or its places
+  alignas(64) int8_t inputs[(block_rows + 1) * most_cols];  // and a row of zeros
   struct Products {
     alignas(64) int32_t partial[(block_rows + 1) * panel_rows];  // a group's sums
     alignas(64) float totals[block_rows * panel_rows];
@@ -320,7 +320,18 @@ struct QuantizedBlock {
     for (int64_t m = 0; m < rows; ++m)
       for (int64_t k = begin; k < end; k += cols_block)
         __builtin_memcpy(inputs + m * most_cols + (k - begin), x.codes + (m0 + m) * x.cols + k, cols_block);
-    __builtin_memset(inputs + rows * most_cols, 0, most_cols);
+    if constexpr (has_slots)
+      if (w.packing != Packing::dense && slots) shift_inputs<typename Dot::Slots>();
+  }
+
+  // Those that slots are multiplied by, and a row of zeros, which says what the shift adds.
+  template <class Slots>
+  void shift_inputs() {
+    if constexpr (Slots::rows_of_zeros) {
+      __builtin_memset(inputs + rows * most_cols, 0, most_cols);
+      for (int64_t i = 0; i < (rows + 1) * most_cols; i += 4 * lanes)
+        store_bytes(inputs + i, Slots::shifted(load_bytes(inputs + i)));
+    }
   }
 
   // The products of panel p with the copied inputs, [begin, end).
@@ -361,23 +372,21 @@ struct QuantizedBlock {
       return {codes, size, codes + size, size};
     }
     const std::byte* stored = to.sparse;
-    to.sparse = expand(w.format, w.packing, stored, end - begin, made_dense);
-    return {made_dense, panel_rows * (end - begin) * info(w.format).bits / 8, to.sparse, to.sparse - stored};
+    to.sparse = expand(w.format, w.packing, stored, end - begin, unpacked);
+    return {unpacked, panel_rows * (end - begin) * info(w.format).bits / 8, to.sparse, to.sparse - stored};
   }
 
   template <class Slots>
   void multiply_slots(const StoredCodes& from, int64_t g, int64_t count, const int8_t* input, bool first,
                       bool last, Products& to) {
-    const int64_t all = rows + Slots::rows_of_zeros;
-    const int64_t turns = count / 16 * (panel_vectors / Slots::vectors) * tiles_of<Slots::tile>(all);
-    Ahead ahead{from.next, rows <= streamed_rows ? from.next_size / turns + 1 : 0};
-    for_tiles<Slots::tile>(all, [&]<int tile>(int64_t m) {
-      constexpr auto add_half = add_slots<Slots, Packing::two_of_four, tile>,
-                     add_wide = add_slots<Slots, Packing::four_of_eight, tile>;
-      (w.packing == Packing::two_of_four ? add_half : add_wide)(
-          from.codes, input + m * most_cols, most_cols, count, first, to.partial + m * panel_rows, &ahead);
-      ahead.end = ahead.at += turns / tiles_of<Slots::tile>(all) * ahead.bytes_a_turn;
-    });
+    constexpr int64_t few_tiles = 2;
+    const bool unpack = rows + Slots::rows_of_zeros > few_tiles * Slots::tile;
+    if (w.packing == Packing::two_of_four)
+      unpack ? add_all_slots<Slots, Packing::two_of_four, true>(from, count, input, first, to)
+             : add_all_slots<Slots, Packing::two_of_four, false>(from, count, input, first, to);
+    else
+      unpack ? add_all_slots<Slots, Packing::four_of_eight, true>(from, count, input, first, to)
+             : add_all_slots<Slots, Packing::four_of_eight, false>(from, count, input, first, to);
     if (!last) return;
     const GroupHeader header(w, to.header);
     for (int64_t row = 0; row < panel_rows; row += lanes) {
@@ -389,6 +398,19 @@ struct QuantizedBlock {
                             splat(x.scales[(m0 + m) * groups + g])));
       }
     }
+  }
+
+  template <class Slots, Packing packing, bool unpack>
+  void add_all_slots(const StoredCodes& from, int64_t count, const int8_t* input, bool first, Products& to) {
+    if (unpack) unpack_places<Slots, packing>(from.codes, count, unpacked);
+    const int64_t all = rows + Slots::rows_of_zeros, turns = count / 16 * (panel_vectors / Slots::vectors);
+    Ahead ahead{from.next,
+                rows <= streamed_rows ? from.next_size / (turns * tiles_of<Slots::tile>(all)) + 1 : 0};
+    for_tiles<Slots::tile>(all, [&]<int tile>(int64_t m) {
+      add_slots<Slots, packing, unpack, tile>(from.codes, unpacked, input + m * most_cols, most_cols, count,
+                                              first, to.partial + m * panel_rows, &ahead);
+      ahead.end = ahead.at += turns * ahead.bytes_a_turn;
+    });
   }
 
   // Those with `count` inputs of group g; `first` and `last` of its inputs are among them or not.

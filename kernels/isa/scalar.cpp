@@ -178,9 +178,11 @@ DotRow sparse_dot_row(WeightFormat format, Packing packing) {
 constexpr auto expand = expand_codes;
 
 // Sparse panels are made dense: no Dot has slots.
-template <class Dot, Packing packing, int tile>
-void add_slots(const std::byte* codes, const int8_t* x, int64_t x_stride, int64_t inputs, bool first,
-               int32_t* sums, const Ahead* from_memory);
+template <class Dot, Packing packing>
+void unpack_places(const std::byte* codes, int64_t inputs, std::byte* places);
+template <class Dot, Packing packing, bool unpacked, int tile>
+void add_slots(const std::byte* codes, const std::byte* places, const int8_t* x, int64_t x_stride,
+               int64_t inputs, bool first, int32_t* sums, const Ahead* from_memory);
 
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/attention.inl"

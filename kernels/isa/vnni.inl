@@ -87,7 +87,7 @@ struct SparseInt4Dot : SparseDot {
 struct SlotsDot : VnniDot {
   static constexpr int tile = 5;
   static constexpr int64_t longest = int64_t{1} << 18, rows_of_zeros = 1;
-  static Bytes inputs(const int8_t* x) { return flip_signs(splat_qword(x)); }
+  static Bytes shifted(Bytes x) { return flip_signs(x); }
   static Sum dot(Sum sum, const Line& codes, const Bytes& x) { return dot_in_tile(sum, x, codes); }
 };
 struct Int8Slots : SlotsDot {
