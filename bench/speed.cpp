@@ -207,12 +207,12 @@ std::vector<double> ratios(std::vector<double> numerators, const std::vector<dou
   return numerators;
 }
 
+}  // namespace
+
 std::string folder_name(const std::filesystem::path& folder) {
   const std::filesystem::path whole = std::filesystem::weakly_canonical(folder);
   return whole.has_filename() ? whole.filename().string() : folder.string();
 }
-
-}  // namespace
 
 double SpeedRepeat::decode() const { return std::accumulate(latencies.begin(), latencies.end(), 0.0); }
 

@@ -82,6 +82,9 @@ struct SpeedReport {
   std::vector<double> latencies_ms() const;  // of every step of every repeat
 };
 
+// The last part of its path.
+std::string folder_name(const std::filesystem::path& folder);
+
 struct SpeedReports {
   std::vector<SpeedReport> models;  // in the order given
   // All models stay in memory and take turns, repeat by repeat, so that the machine's moods meet all alike.

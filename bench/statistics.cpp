@@ -53,13 +53,13 @@ Interval median_interval_95(std::span<const double> values) {
   std::ranges::sort(sorted);
   // Of n values, fewer than k lie below the true median with probability sum of C(n, i) / 2^n, i < k.
   const double count = static_cast<double>(values.size());
-  double term = std::exp2(-count), sum = term;
+  const auto term = [&](double i) {  // in logarithms: 2^-n may be too small for a number
+    return std::exp(std::lgamma(count + 1) - std::lgamma(i + 1) - std::lgamma(count - i + 1) -
+                    count * std::log(2));
+  };
+  double sum = term(0);
   size_t k = 0;
-  while (sum <= 0.025) {
-    ++k;
-    term *= (count - static_cast<double>(k) + 1) / static_cast<double>(k);
-    sum += term;
-  }
+  while (sum <= 0.025) sum += term(static_cast<double>(++k));
   const double infinity = std::numeric_limits<double>::infinity();
   if (k == 0) return {middle, -infinity, infinity};
   return {middle, sorted[k - 1], sorted[sorted.size() - k]};

@@ -61,6 +61,8 @@ void choose_storage(QuantizationPlan& plan, const Inventory& inventory) {
     const bool turned = source.transposed && !module.quantized();  // columns of the file are outputs
     two_of_four &= module.sparsity.keep == 2 && module.sparsity.of == 4 && !turned && source.cols % 4 == 0;
   }
+  if (std::ranges::none_of(plan.modules, pays))
+    fail_option("sparse_storage", "of no module the zeros take more than a mask that says where they are");
   plan.sparse_storage = two_of_four ? SparseStorage::bitmask_24 : SparseStorage::bitmask;
 }
 

@@ -57,6 +57,7 @@ void run(const FrontierFlags& flags, const CLI::App& command) {
   options.work = flags.work.empty() ? flags.html + ".work" : flags.work;
   options.resume = flags.resume;
   options.keep_models = flags.keep_models;
+  options.keep_work = !flags.work.empty();
   options.minutes = flags.minutes;
   if (!flags.minutes && flags.recipes.empty()) options.minutes = default_minutes;
   if (flags.text.empty())
@@ -83,10 +84,7 @@ void run(const FrontierFlags& flags, const CLI::App& command) {
       fmt::print(stderr, "whittle: {}: {}\n", printable(result.name), printable(result.reason));
   const bool failed = report.any(RecipeResult::Status::failed),
              skipped = report.any(RecipeResult::Status::skipped);
-  std::error_code ignored;
-  if (flags.work.empty() && !flags.keep_models && !failed && !skipped)
-    std::filesystem::remove_all(options.work, ignored);
-  else if (flags.work.empty())
+  if (flags.work.empty() && (flags.keep_models || failed || skipped))
     fmt::print(stderr, "whittle: {}: what is done is kept there; --resume goes on from it\n",
                printable(options.work.string()));
   if (failed) throw CLI::RuntimeError(exit_failed);

@@ -37,7 +37,11 @@ std::string cache_text(const Cache& cache) {
 }  // namespace
 
 MachineReport report_machine(int threads, std::string_view isa_chosen) {
-  return {read_machine(), probe_limits(Team(threads)), std::string(isa_chosen)};
+  return report_machine(Team(threads), isa_chosen);
+}
+
+MachineReport report_machine(const Team& team, std::string_view isa_chosen) {
+  return {read_machine(), probe_limits(team), std::string(isa_chosen)};
 }
 
 nlohmann::json machine_json(const MachineReport& report) {

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "engine/files/interrupts.h"
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
 
@@ -42,6 +43,7 @@ void move_down(int fd, int64_t from, int64_t to, int64_t size, const std::string
   constexpr int64_t most = int64_t{4} << 20;
   std::vector<std::byte> piece(static_cast<size_t>(std::min(size, most)));
   while (size > 0) {
+    check_interrupted();
     const ssize_t read = pread(fd, piece.data(), static_cast<size_t>(std::min(size, most)), from);
     if (read < 0 && errno == EINTR) continue;
     if (read <= 0) fail("{}: cannot read: {}", file, read ? std::strerror(errno) : "it has become shorter");

@@ -48,7 +48,7 @@ WeightMatrix read_sparse_codes(const ModelFile& file, const std::string& module,
     if (last_bits && static_cast<unsigned>(stream[static_cast<size_t>(bytes - 1)]) >> last_bits)
       fail("{}: row {}: bits behind its {} codes", label(kept), row, count);
     std::vector<float> marked(static_cast<size_t>(count)), values(static_cast<size_t>(cols));
-    info(format).decode_row(stream.data(), count, marked.data());
+    if (count) info(format).decode_row(stream.data(), count, marked.data());
     for (int64_t col = 0; col < cols; ++col) values[static_cast<size_t>(col)] = zero_code(matrix, row, col);
     const float* next = marked.data();
     for_each_marked(mask.bytes.data() + row * mask_row_bytes(cols), cols,
@@ -91,6 +91,7 @@ int64_t write_sparse_codes(SafetensorsWriter& writer, const std::string& module,
     std::vector<float> marked;
     for_each_marked(mask.data() + row * stride, cols,
                     [&](int64_t col) { marked.push_back(values[static_cast<size_t>(col)]); });
+    if (marked.empty()) return;
     std::vector<std::byte> stream(static_cast<size_t>(row_bytes(format, std::ssize(marked))));
     info(format).encode_row(marked.data(), std::ssize(marked), stream.data());
     std::copy_n(stream.data(), stream_bytes(format, std::ssize(marked)),

@@ -26,9 +26,10 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::string own_name(const fs::path& folder) {
-  const fs::path whole = fs::weakly_canonical(folder);
-  return whole.has_filename() ? whole.filename().string() : folder.string();
+// Reports may be written into the model's folder.
+bool of_model(const fs::path& file) {
+  const std::string name = file.filename().string();
+  return name == "config.json" || name.starts_with("tokenizer") || file.extension() == ".safetensors";
 }
 
 // Everything that figures depend on, beside the recipe.
@@ -36,7 +37,7 @@ nlohmann::json identity_of(const FolderWeights& source, const Team& team, const 
   const fs::path& folder = source.file().folder();
   nlohmann::json files = nlohmann::json::object();
   for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.is_regular_file())
+    if (entry.is_regular_file() && of_model(entry.path()))
       files[entry.path().filename().string()] = {
           fs::file_size(entry.path()), fs::last_write_time(entry.path()).time_since_epoch().count()};
   return {{"version", options.version},
@@ -45,6 +46,7 @@ nlohmann::json identity_of(const FolderWeights& source, const Team& team, const 
           {"files", files},
           {"memory", options.memory},
           {"cpu", read_machine().cpu},
+          {"isa", kernels().name},
           {"threads", team.size()},
           {"prompt_tokens", options.speed.prompt_tokens},
           {"gen_tokens", options.speed.gen_tokens},
@@ -54,8 +56,11 @@ nlohmann::json identity_of(const FolderWeights& source, const Team& team, const 
 
 Windows windows_of(const FolderWeights& source, const std::string& text) {
   const Tokenizer tokenizer = Tokenizer::open(source.file().folder());
-  const int64_t context = std::min(calibration_context, source.spec().max_position_embeddings);
-  return text_windows(tokenizer, text, context, "windows");
+  const int64_t tokens = std::max<int64_t>(2, std::ssize(tokenizer.encode(text)));
+  const int64_t context = std::min({calibration_context, source.spec().max_position_embeddings, tokens});
+  Windows windows = text_windows(tokenizer, text, context, "windows");
+  check_windows(windows, source.spec().vocab_size);  // a tokenizer may know more ids than the model
+  return windows;
 }
 
 // Models that are no more needed, whatever comes.
@@ -203,7 +208,8 @@ FrontierReport measure_frontier(const fs::path& source, const std::vector<Fronti
   Windows text;
   if (options.text) text = windows_of(original, *options.text);
 
-  const FrontierWork work(options.work, identity_of(original, team, options), options.resume);
+  const FrontierWork work(options.work, identity_of(original, team, options), options.resume,
+                          options.keep_models);
   const Cleared cleared(work, options.keep_models);
   std::vector<double> mixes;
   for (const FrontierRecipe& recipe : recipes)
@@ -211,11 +217,10 @@ FrontierReport measure_frontier(const fs::path& source, const std::vector<Fronti
   ModelMaker maker(source, work, options, mixes, team);
   if (std::ranges::any_of(recipes, &FrontierRecipe::reads_shared_text)) maker.draw_calibration(progress);
   if (!options.text) text = maker.own_text(progress);
-  check_windows(text, original.spec().vocab_size);
 
-  report.model = own_name(source);
+  report.model = folder_name(source);
   report.version = options.version;
-  report.machine = report_machine(team.size(), kernels().name);
+  report.machine = report_machine(team, kernels().name);
   report.speed = options.speed;
   report.calibration = maker.calibration();
   report.text = options.text ? options.text_name : "the model's own, another draw than calibration's";
@@ -234,6 +239,9 @@ FrontierReport measure_frontier(const fs::path& source, const std::vector<Fronti
   for (const FrontierRecipe& recipe : recipes) report.results.push_back(Measuring::described(recipe));
   compare(recipes, measuring, options, start, report);
   report.seconds = seconds_since(start);
+  if (!options.keep_work && !options.keep_models && !report.any(RecipeResult::Status::failed) &&
+      !report.any(RecipeResult::Status::skipped))
+    work.remove();
   return report;
 }
 

@@ -20,6 +20,7 @@ struct FrontierOptions {
   std::filesystem::path work;       // a folder for what is made and found (work.h)
   bool resume = false;              // go on from what is there
   bool keep_models = false;         // leave them in the work folder
+  bool keep_work = true;            // and the folder, even where nothing is left to be done
   std::optional<double> minutes;    // the whole run; recipes that take little time then go first
   std::optional<std::string> text;  // to judge by; unset: the model's own, which calibration has not seen
   std::string text_name;            // where that is from, for the report

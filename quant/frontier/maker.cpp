@@ -14,8 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Of the model's own text: another seed than calibration draws with.
-constexpr uint64_t judging_seed = 1;
+// Of the model's own text: a seed that no recipe can name.
+constexpr uint64_t judging_seed = (uint64_t{1} << 53) + 1;
 constexpr int64_t judging_tokens = 16384;
 
 }  // namespace
@@ -60,9 +60,12 @@ Windows ModelMaker::own_text(const Progress& progress) const {
   return windows;
 }
 
-// Whoever named a text, or how much of it, has that.
-CalibrationChoice ModelMaker::shared(const CalibrationChoice& choice) const {
-  return drawn_ && choice == CalibrationChoice{} ? *drawn_ : choice;
+RunOptions ModelMaker::run_options() const {
+  RunOptions run;
+  run.version = options_.version;
+  run.build = options_.build;
+  run.memory = options_.memory;
+  return run;
 }
 
 fs::path ModelMaker::without_parts(const PruneRecipe& recipe, const std::string& key,
@@ -70,7 +73,7 @@ fs::path ModelMaker::without_parts(const PruneRecipe& recipe, const std::string&
   const fs::path folder = work_.models() / key;
   if (fs::exists(folder / "config.json")) return folder;
   PruneRecipe own = recipe;
-  own.calibration = shared(recipe.calibration);
+  if (recipe.calibration == CalibrationChoice{}) own.calibration = *drawn_;
   prune(source_, folder, own, team_, {options_.version, options_.memory}, progress);
   return folder;
 }
@@ -80,10 +83,7 @@ Recipe ModelMaker::mixed(const Recipe& recipe, double bits, const Progress& prog
   nlohmann::json kept = work_.load("mixes");
   if (!kept.is_object()) {
     kept = nlohmann::json::object();
-    RunOptions run;
-    run.version = options_.version;
-    run.build = options_.build;
-    run.memory = options_.memory;
+    const RunOptions run = run_options();
     for (const auto& [target, mix] :
          mixed_recipes(source_, work_.models() / "mixes", recipe, mixes_, team_, run, progress))
       kept[fmt::format("{}", target)] = recipe_json(mix);
@@ -103,13 +103,13 @@ fs::path ModelMaker::make(const FrontierRecipe& recipe, const Progress& progress
   if (!recipe.weights) return from;
   const fs::path folder = work_.models() / recipe.key();
   Recipe own = *recipe.weights;
-  own.calibration = shared(own.calibration);
+  if (recipe.shares_text(own)) own.calibration = *drawn_;
+  const CalibrationChoice text = own.calibration;
   if (recipe.bits) own = mixed(own, *recipe.bits, progress);
-  RunOptions run;
-  run.version = options_.version;
-  run.build = options_.build;
-  run.memory = options_.memory;
-  quantize(from, folder, own, team_, run, progress);
+  own.calibration = text;  // the work folder may have another name since then
+  std::error_code ignored;
+  fs::remove_all(folder, ignored);  // it was made, and then could not be measured
+  quantize(from, folder, own, team_, run_options(), progress);
   return folder;
 }
 

@@ -29,7 +29,7 @@ class ModelMaker {
   std::filesystem::path make(const FrontierRecipe& recipe, const Progress& progress);
 
  private:
-  CalibrationChoice shared(const CalibrationChoice& choice) const;
+  RunOptions run_options() const;
   std::filesystem::path without_parts(const PruneRecipe& recipe, const std::string& key,
                                       const Progress& progress) const;
   Recipe mixed(const Recipe& recipe, double bits, const Progress& progress);

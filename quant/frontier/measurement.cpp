@@ -11,8 +11,9 @@
 namespace whittle {
 namespace {
 
-// Of each pair of repeats.
-Interval speedup(const std::vector<double>& model, const std::vector<double>& original) {
+// Of each pair of repeats; where they were no pairs, without an interval.
+Interval speedup(const std::vector<double>& model, const std::vector<double>& original, bool alternated) {
+  if (!alternated) return {median(model) / median(original), unknown_figure, unknown_figure};
   std::vector<double> ratios(model.size());
   std::ranges::transform(model, original, ratios.begin(), std::divides<>());
   return median_interval_95(ratios);
@@ -49,10 +50,12 @@ void measure(const std::filesystem::path& original, const std::filesystem::path&
   result.int8 = after.int8;
   result.prefill_tokens_per_s = median(after.prefill_tokens_per_s());
   result.prefill_probe_fraction = median(after.prefill_fraction());
-  result.prefill_speedup = speedup(after.prefill_tokens_per_s(), before.prefill_tokens_per_s());
+  result.prefill_speedup =
+      speedup(after.prefill_tokens_per_s(), before.prefill_tokens_per_s(), speeds.alternated);
   result.decode_tokens_per_s = median(after.decode_tokens_per_s());
   result.decode_probe_fraction = median(after.decode_bandwidth_fraction());
-  result.decode_speedup = speedup(after.decode_tokens_per_s(), before.decode_tokens_per_s());
+  result.decode_speedup =
+      speedup(after.decode_tokens_per_s(), before.decode_tokens_per_s(), speeds.alternated);
 
   const Model baseline(original, team), changed(model, team);
   const DriftReport drift =

@@ -79,23 +79,23 @@ std::vector<ColumnOfPage> columns() {
   const auto size = [](int64_t RecipeResult::*value) {
     return [=](R result) { return format_fixed(megabytes(result.*value), 2); };
   };
+  // What decides comes first: the rest may lie beyond the edge of a screen.
   return {{"size on disk", "MB", size(&RecipeResult::disk_bytes)},
           {"bits", "a weight", fixed(&RecipeResult::bits_per_weight, 2)},
-          {"bits", "an original weight", fixed(&RecipeResult::bits_per_original_weight, 2)},
-          {"peak memory", "MB", size(&RecipeResult::peak_rss_bytes)},
-          {"decode", "tokens/s", fixed(&RecipeResult::decode_tokens_per_s, 1)},
+          {"KL", "nats a token, 95 %", bounds(&RecipeResult::kl, 5)},
+          {"same top token", "%", fixed(&RecipeResult::same_top_percent, 2)},
           {"decode", "× original, 95 %", bounds(&RecipeResult::decode_speedup, 2)},
-          {"decode", "% of read probe", fixed(&RecipeResult::decode_probe_fraction, 1, 100)},
-          {"prefill", "tokens/s", fixed(&RecipeResult::prefill_tokens_per_s, 0)},
           {"prefill", "× original, 95 %", bounds(&RecipeResult::prefill_speedup, 2)},
-          {"prefill", "% of arithmetic probe",
-           [](R result) {
-             return format_fixed(100 * result.prefill_probe_fraction, 1) + (result.int8 ? " int8" : " fp32");
-           }},
+          {"peak memory", "MB", size(&RecipeResult::peak_rss_bytes)},
           {"perplexity", "", fixed(&RecipeResult::perplexity, 4)},
           {"perplexity", "+ %, 95 %", bounds(&RecipeResult::perplexity_increase_percent, 2)},
-          {"KL", "nats a token, 95 %", bounds(&RecipeResult::kl, 5)},
-          {"same top token", "%", fixed(&RecipeResult::same_top_percent, 2)}};
+          {"bits", "an original weight", fixed(&RecipeResult::bits_per_original_weight, 2)},
+          {"decode", "tokens/s", fixed(&RecipeResult::decode_tokens_per_s, 1)},
+          {"decode", "% of read probe", fixed(&RecipeResult::decode_probe_fraction, 1, 100)},
+          {"prefill", "tokens/s", fixed(&RecipeResult::prefill_tokens_per_s, 0)},
+          {"prefill", "% of arithmetic probe", [](R result) {
+             return format_fixed(100 * result.prefill_probe_fraction, 1) + (result.int8 ? " int8" : " fp32");
+           }}};
 }
 
 std::string standing_text(const FrontierReport& report, const Standing& standing) {
@@ -110,10 +110,10 @@ std::string table_html(const FrontierReport& report, const std::vector<std::vect
       "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"All figures\">\n<table>\n"
       "<caption>Every recipe; numbers are those of the charts.</caption>\n<thead><tr>"
       "<th scope=\"col\">#</th><th scope=\"col\" class=\"name\">recipe</th>";
-  for (const ColumnOfPage& column : cells)
-    out += fmt::format("<th scope=\"col\">{}<small>{}</small></th>", column.header, column.unit);
   for (const Axis& axis : axes())
     out += fmt::format("<th scope=\"col\" class=\"name\">dominated<small>KL and {}</small></th>", axis.name);
+  for (const ColumnOfPage& column : cells)
+    out += fmt::format("<th scope=\"col\">{}<small>{}</small></th>", column.header, column.unit);
   out += "</tr></thead>\n<tbody>\n";
   for (size_t i = 0; i < report.results.size(); ++i) {
     const RecipeResult& result = report.results[i];
@@ -124,9 +124,9 @@ std::string table_html(const FrontierReport& report, const std::vector<std::vect
                          name(result.status), html(result.reason));
       continue;
     }
-    for (const ColumnOfPage& column : cells) out += fmt::format("<td>{}</td>", column.cell(result));
     for (size_t a = 0; a < axes().size(); ++a)
       out += fmt::format("<td class=\"name\">{}</td>", standing_text(report, all[a][i]));
+    for (const ColumnOfPage& column : cells) out += fmt::format("<td>{}</td>", column.cell(result));
     out += "</tr>\n";
   }
   return out + "</tbody>\n</table>\n</div>\n";
@@ -146,8 +146,8 @@ std::string verdict_html(const FrontierReport& report, const std::vector<Standin
       best += fmt::format("{}{} {}", best.empty() ? "" : ", ", i, html(result.name));
   }
   return fmt::format(
-      "<p><strong>KL and {}:</strong> on the frontier {}. Of {} recipes that prune, {} {} there.</p>\n",
-      axis.name, best.empty() ? "nothing" : best, pruned, kept, kept == 1 ? "is" : "are");
+      "<p><strong>KL and {}:</strong> on the frontier {}. Recipes that prune: {} of {} on it.</p>\n",
+      axis.name, best.empty() ? "nothing" : best, kept, pruned);
 }
 
 std::string chart_html(const FrontierReport& report, const std::vector<Standing>& standing, size_t a) {

@@ -69,6 +69,7 @@ FrontierRecipe recipe_of(const Row& row) {
   recipe.activation_group_size = row.activations;
   recipe.sparsity = row.sparsity;
   recipe.allocation = row.allocation;
+  recipe.sparse_storage = recipe.prunes();
   if (!row.mlp_width && !row.blocks) return out;
   out.parts.emplace();
   out.parts->mlp_width = row.mlp_width;
@@ -97,6 +98,18 @@ FrontierRecipe read_file(const fs::path& file) {
   return out;
 }
 
+// What its files are now.
+std::string stamps_of(const CalibrationChoice& choice) {
+  std::string stamps;
+  for (const std::string& file : {choice.source, choice.held_out}) {
+    std::error_code error;
+    const auto size = fs::file_size(file, error);
+    if (!error)
+      stamps += fmt::format("\n{} {}", size, fs::last_write_time(file, error).time_since_epoch().count());
+  }
+  return stamps;
+}
+
 }  // namespace
 
 std::string fingerprint(std::string_view text) {
@@ -120,9 +133,13 @@ RecipeKind FrontierRecipe::kind() const {
 }
 
 bool FrontierRecipe::reads_shared_text() const {
+  return (parts && parts->calibration == CalibrationChoice{}) || (weights && shares_text(*weights));
+}
+
+bool FrontierRecipe::shares_text(const Recipe& weights) {
   const CalibrationChoice none;
-  return (parts && parts->calibration == none) ||
-         (weights && weights->method != MethodName::rtn && weights->calibration == none);
+  return weights.method != MethodName::rtn && weights.calibration == none &&
+         weights.tuning_tokens <= none.tokens;
 }
 
 std::string FrontierRecipe::text() const {
@@ -157,7 +174,10 @@ std::string FrontierRecipe::key() const {
   }
   constexpr size_t longest = 64;
   key.resize(std::min(key.size(), longest));
-  return key + "-" + fingerprint(name + '\n' + json().dump());
+  std::string all = name + '\n' + json().dump();
+  if (parts) all += stamps_of(parts->calibration);
+  if (weights) all += stamps_of(weights->calibration);
+  return key + "-" + fingerprint(all);
 }
 
 double FrontierRecipe::cost() const {

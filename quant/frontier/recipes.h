@@ -33,8 +33,9 @@ struct FrontierRecipe {
   std::string error;           // why there is nothing to be done: a file that cannot be read
 
   RecipeKind kind() const;
-  // Whether it looks at text and names none of its own.
+  // Whether it looks at text and names none of its own, nor wants more of it than others.
   bool reads_shared_text() const;
+  static bool shares_text(const Recipe& weights);
   std::string text() const;
   // What to do, in full.
   nlohmann::json json() const;

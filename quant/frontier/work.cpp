@@ -23,7 +23,8 @@ constexpr int64_t most_bytes = int64_t{1} << 30;
 
 }  // namespace
 
-FrontierWork::FrontierWork(const fs::path& folder, const nlohmann::json& identity, bool resume)
+FrontierWork::FrontierWork(const fs::path& folder, const nlohmann::json& identity, bool resume,
+                           bool keep_models)
     : path_(final_path_of(folder)) {
   std::error_code error;
   fs::create_directories(path_, error);
@@ -33,7 +34,11 @@ FrontierWork::FrontierWork(const fs::path& folder, const nlohmann::json& identit
     if (flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
       fail("{}: another run is working there", path_.string());
     claim(identity, resume);
-    if (fs::exists(models())) remove_models();
+    if (!keep_models)
+      remove_models();
+    else if (fs::exists(models()))
+      for (const auto& entry : fs::directory_iterator(models()))
+        if (!fs::exists(entry.path() / "config.json")) fs::remove_all(entry.path(), error);
     fs::create_directories(models(), error);
     if (error) fail("{}: cannot create: {}", models().string(), error.message());
   } catch (...) {
@@ -51,7 +56,10 @@ void FrontierWork::claim(const nlohmann::json& identity, bool resume) const {
   if (!resume)
     fail("{}: holds the results of an earlier run: go on from them (resume), or remove it", path_.string());
   const nlohmann::json before = read_json_file(file(identity_name), most_bytes);
-  for (const auto& [field, value] : identity.items())
+  // As it would lie there: names may hold bytes that JSON cannot.
+  const nlohmann::json now =
+      nlohmann::json::parse(identity.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  for (const auto& [field, value] : now.items())
     if (!before.is_object() || !before.contains(field) || before[field] != value)
       fail("{}: holds the work of another run: {} is not the same", path_.string(), quote(field));
 }
@@ -72,6 +80,14 @@ void FrontierWork::save(const std::string& name, const nlohmann::json& json) con
 void FrontierWork::remove_models() const {
   std::error_code ignored;
   fs::remove_all(models(), ignored);
+}
+
+void FrontierWork::remove() const {
+  remove_models();
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(path_, ignored))
+    if (entry.path().extension() == ".json") fs::remove(entry.path(), ignored);
+  fs::remove(path_, ignored);
 }
 
 }  // namespace whittle

@@ -17,7 +17,9 @@ class FrontierWork {
   // identity: an object of everything that all figures depend on. resume: go on from a run of the same
   // identity, where there is one. Throws Error where the folder is in use, belongs to another identity, or
   // holds anything when this run does not go on.
-  FrontierWork(const std::filesystem::path& folder, const nlohmann::json& identity, bool resume);
+  // keep_models: of finished ones that are there.
+  FrontierWork(const std::filesystem::path& folder, const nlohmann::json& identity, bool resume,
+               bool keep_models);
   ~FrontierWork();
   FrontierWork(const FrontierWork&) = delete;
   FrontierWork& operator=(const FrontierWork&) = delete;
@@ -31,6 +33,8 @@ class FrontierWork {
   // Where models are written. What a run that was killed left there is gone.
   std::filesystem::path models() const { return path_ / "models"; }
   void remove_models() const;
+  // All that such runs write, and the folder, if it holds nothing else.
+  void remove() const;
 
  private:
   void claim(const nlohmann::json& identity, bool resume) const;

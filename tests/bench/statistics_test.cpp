@@ -47,6 +47,12 @@ TEST_CASE("the interval of a median holds it in 95 of 100 samples, whatever the 
   const Interval nine = median_interval_95(std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8, 100});
   CHECK(nine.low == 2);
   CHECK(nine.high == 8);
+  std::vector<double> many(4001);
+  for (size_t i = 0; i < many.size(); ++i) many[i] = static_cast<double>(i);
+  const Interval wide =
+      median_interval_95(many);  // by the normal distribution: 2000 -+ 1.96 · sqrt(4001) / 2
+  CHECK(wide.low == Approx(1938).margin(1));
+  CHECK(wide.high == Approx(2062).margin(1));
   std::mt19937 random(2);
   constexpr int rounds = 4000;
   for (const size_t count : {6u, 9u, 20u, 101u}) {

@@ -26,7 +26,10 @@ constexpr Pattern patterns[] = {{2, 4}, {4, 8}, {1, 16}, {0, 0}, {50, 0}, {100, 
 // Rows and columns. Few: every file is brought to the disk.
 constexpr std::pair<int64_t, int64_t> shapes[] = {{1, 1},  {1, 172}, {3, 31}, {31, 33},
                                                   {33, 3}, {172, 1}, {3, 32}, {33, 172}};
-const Team team(2);
+const Team& team() {
+  static const Team two(2);
+  return two;
+}
 
 bool stays(SplitMix64& random, const Pattern& pattern, int64_t row, int64_t col) {
   if (pattern.of) return col % pattern.of < pattern.keep;
@@ -94,10 +97,10 @@ int64_t write(const fs::path& folder, const WeightMatrix& matrix, SparseStorage 
   SafetensorsWriter writer(folder / "model.safetensors", tensors, {});
   const std::vector<float> a = {1, 2, 3};
   writer.write("b", std::as_bytes(std::span("abcde", 5)));
-  const int64_t bytes = quantized
-                            ? write_quantized(writer, module_name, scheme, matrix, DType::F32, storage, &team)
-                            : write_bitmask(writer, module_name, storage, dtype_of(matrix.format),
-                                            matrix.rows, matrix.cols, matrix.codes, &team);
+  const int64_t bytes =
+      quantized ? write_quantized(writer, module_name, scheme, matrix, DType::F32, storage, &team())
+                : write_bitmask(writer, module_name, storage, dtype_of(matrix.format), matrix.rows,
+                                matrix.cols, matrix.codes, &team());
   writer.write("a", std::as_bytes(std::span(a)));
   writer.finish();
   std::vector<QuantizedModule> modules;
@@ -114,7 +117,7 @@ void check_round_trip(const WeightMatrix& matrix, SparseStorage storage) {
   const TemporaryFolder folder;
   const int64_t bytes = write(folder.path(), matrix, storage);
   const ModelFile file(folder.path());
-  for (const Team* threads : {static_cast<const Team*>(nullptr), &team}) {
+  for (const Team* threads : {static_cast<const Team*>(nullptr), &team()}) {
     const WeightMatrix read = file.weight(module_name, matrix.rows, matrix.cols, threads);
     REQUIRE(read.format == matrix.format);
     REQUIRE(std::ranges::equal(read.codes, matrix.codes));

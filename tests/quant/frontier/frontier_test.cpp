@@ -88,6 +88,51 @@ TEST_CASE("A run goes on from the results of another, and only where nothing els
   CHECK_THROWS_WITH(model.run(options), Catch::Contains("repeat"));
 }
 
+TEST_CASE("Models that are to be kept are, by a run that goes on, too") {
+  const TwoRecipes model;
+  FrontierOptions options = model.options();
+  options.keep_models = true;
+  write_text(model.recipes / "c.json", "{");
+  model.run(options);
+  const std::set<std::string> made = names(options.work / "models");
+  CHECK(made.size() == 2);
+  fs::create_directory(options.work / "models/.unfinished");
+  fs::remove(model.recipes / "c.json");
+  options.resume = true;
+  model.run(options);
+  CHECK(names(options.work / "models") == made);
+}
+
+TEST_CASE("A work folder of nobody's is removed when all is done, but for what is not ours") {
+  const TwoRecipes model;
+  FrontierOptions options = model.options();
+  options.keep_work = false;
+  model.run(options);
+  CHECK_FALSE(fs::exists(options.work));
+  write_text(model.recipes / "c.json", "{");
+  model.run(options);
+  CHECK(fs::exists(options.work));
+  fs::remove(model.recipes / "c.json");
+  write_text(options.work / "precious.txt", "data");
+  options.resume = true;
+  model.run(options);
+  CHECK(names(options.work) == std::set<std::string>{"precious.txt"});
+}
+
+TEST_CASE("A recipe's text that has changed since is another recipe") {
+  const TwoRecipes model;
+  const fs::path text = model.folder.path() / "windows.json";
+  write_text(text, "[[1, 2, 3]]");
+  FrontierRecipe recipe;
+  recipe.name = "own text";
+  recipe.weights.emplace();
+  recipe.weights->calibration.source = text;
+  const std::string before = recipe.key();
+  CHECK(recipe.key() == before);
+  write_text(text, "[[1, 2, 3], [4, 5]]");
+  CHECK(recipe.key() != before);
+}
+
 TEST_CASE("A recipe that fails is named, and the others go on") {
   const TwoRecipes model;
   write_text(model.recipes / "0-not-json.json", "{");
