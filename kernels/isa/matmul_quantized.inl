@@ -297,7 +297,8 @@ struct QuantizedBlock {
 
   bool reads_slots() const {
     if constexpr (has_slots)
-      return w.packing != Packing::masked && group % 16 == 0 && x.rows <= Dot::Slots::most_rows;
+      return w.packing != Packing::dense && w.packing != Packing::masked && group % 16 == 0 &&
+             x.rows <= Dot::Slots::most_rows;
     return false;
   }
 
@@ -321,7 +322,7 @@ struct QuantizedBlock {
       for (int64_t k = begin; k < end; k += cols_block)
         __builtin_memcpy(inputs + m * most_cols + (k - begin), x.codes + (m0 + m) * x.cols + k, cols_block);
     if constexpr (has_slots)
-      if (w.packing != Packing::dense && slots) shift_inputs<typename Dot::Slots>();
+      if (slots) shift_inputs<typename Dot::Slots>();
   }
 
   // Those that slots are multiplied by, and a row of zeros, which says what the shift adds.
@@ -417,8 +418,7 @@ struct QuantizedBlock {
   void multiply_group(const StoredCodes& from, int64_t g, int64_t count, const int8_t* input, bool first,
                       bool last, Products& to) {
     if constexpr (has_slots)
-      if (w.packing != Packing::dense && slots)
-        return multiply_slots<typename Dot::Slots>(from, g, count, input, first, last, to);
+      if (slots) return multiply_slots<typename Dot::Slots>(from, g, count, input, first, last, to);
     const std::byte* codes = from.codes;
     const bool streamed = rows <= streamed_rows, ask_ahead = streamed && rows >= Dot::fewest_rows_ahead;
     constexpr bool always_unpacked = Dot::stored == Codes::narrow;
