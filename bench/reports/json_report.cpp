@@ -53,6 +53,10 @@ void write_file(const fs::path& file, const std::string& text, const std::string
 
 }  // namespace
 
+nlohmann::json report_header(std::string_view name, int version) {
+  return {{"schema", fmt::format("whittle.{}", name)}, {"version", version}};
+}
+
 void check_report_path(const std::string& path) {
   if (path == "-") return;
   const Target target = target_of(path);

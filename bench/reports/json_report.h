@@ -3,8 +3,12 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
 namespace whittle {
+
+// What every report begins with: `schema`, "whittle." and its name, and the schema's `version`.
+nlohmann::json report_header(std::string_view name, int version = 1);
 
 // Throws Error where write_json() could not write to `path`: to be called before the work whose report it is.
 // Changes nothing.
