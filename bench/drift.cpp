@@ -83,11 +83,12 @@ void DriftMeter::compare(size_t window, int64_t first, const Logits& baseline, c
 
 DriftReport DriftMeter::report() const {
   DriftReport report;
-  std::vector<double> kls, window_kl, window_difference;
+  std::vector<double> kls, window_difference;
   double baseline_sum = 0, model_sum = 0, kl_sum = 0, square_sum = 0;
   int64_t same = 0;
   for (const std::vector<Position>& positions : positions_) {
     double window_baseline = 0, window_model = 0, window_kl_sum = 0;
+    const auto first_kl = kls.size();
     for (auto i = static_cast<size_t>(windows_.first_scored); i < positions.size(); ++i) {
       const Position& position = positions[i];
       window_baseline += position.baseline_nll;
@@ -101,7 +102,8 @@ DriftReport DriftMeter::report() const {
     const auto scored = static_cast<double>(std::ssize(positions) - windows_.first_scored);
     report.baseline_window_nll.push_back(window_baseline / scored);
     report.model_window_nll.push_back(window_model / scored);
-    window_kl.push_back(window_kl_sum / scored);
+    report.window_kl.push_back(window_kl_sum / scored);
+    report.window_kl_p99.push_back(quantile(std::span(kls).subspan(first_kl), 0.99));
     window_difference.push_back((window_model - window_baseline) / scored);
     baseline_sum += window_baseline;
     model_sum += window_model;
@@ -113,7 +115,7 @@ DriftReport DriftMeter::report() const {
   report.baseline_nll = baseline_sum / count;
   report.model_nll = model_sum / count;
   report.nll_difference = mean_interval_95(window_difference);
-  report.kl = mean_interval_95(window_kl);
+  report.kl = mean_interval_95(report.window_kl);
   report.kl.mean = kl_sum / count;
   report.kl_p50 = median(kls);
   report.kl_p99 = quantile(kls, 0.99);

@@ -31,6 +31,7 @@ struct DriftReport {
   double same_top = 0;                    // fraction of positions whose most likely token is the same
   double rms_probability_difference = 0;  // of the true token's probability
   std::vector<double> baseline_window_nll, model_window_nll;
+  std::vector<double> window_kl, window_kl_p99;  // the mean, and the 99th percentile within the window
 
   double baseline_perplexity() const;
   double model_perplexity() const;

@@ -141,19 +141,17 @@ Role shown_as(Role role, bool gated) {
   return role == Role::up && gated ? Role::gate : role;
 }
 
-void check_shapes(const ModelSpec& baseline, const ModelSpec& model) {
+}  // namespace
+
+bool same_layers(const ModelSpec& a, const ModelSpec& b) {
   const auto shape = [](const ModelSpec& spec) {
     return std::array{spec.num_hidden_layers, spec.hidden_size, spec.head_dim, spec.query_group(),
                       int64_t{spec.gated_mlp}};
   };
-  bool equal = shape(baseline) == shape(model);
-  for (int64_t i = 0; equal && i < model.num_hidden_layers; ++i) equal = baseline.layer(i) == model.layer(i);
-  if (!equal)
-    fail_option("baseline",
-                "the shapes of its layers differ from the model's: nothing to compare one by one");
+  bool equal = shape(a) == shape(b);
+  for (int64_t i = 0; equal && i < a.num_hidden_layers; ++i) equal = a.layer(i) == b.layer(i);
+  return equal;
 }
-
-}  // namespace
 
 double RelativeError::value() const {
   if (difference == 0) return 0;
@@ -164,7 +162,9 @@ LayerDriftReport measure_layer_drift(const Model& baseline, const Model& model, 
                                      const Windows& windows, KvFormat kv_cache,
                                      const DriftProgress& progress) {
   check_drift(baseline.spec(), model.spec(), windows);
-  check_shapes(baseline.spec(), model.spec());
+  if (!same_layers(baseline.spec(), model.spec()))
+    fail_option("baseline",
+                "the shapes of its layers differ from the model's: nothing to compare one by one");
   const auto longest = std::ranges::max(windows.ids, {}, [](const auto& ids) { return ids.size(); }).size();
   const auto context = static_cast<int64_t>(longest);
   check_positions(baseline.spec(), context);

@@ -43,8 +43,12 @@ struct LayerDriftReport {
   LinearDrift head;
 };
 
+// Whether two models have layers of the same shapes, which can be compared one by one.
+bool same_layers(const ModelSpec& a, const ModelSpec& b);
+
 // `kv_cache` is the model's. Memory: what one layer computes for the longest window, and a KV cache of each
-// model. Throws Error as check_drift, and where shapes differ.
+// model. Throws Error as check_drift, and unless
+// same_layers().
 LayerDriftReport measure_layer_drift(const Model& baseline, const Model& model, const Team& team,
                                      const Windows& windows, KvFormat kv_cache,
                                      const DriftProgress& progress);

@@ -1,10 +1,7 @@
 #include "bench/memory.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sched.h>
-#include <spawn.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -19,11 +16,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <utility>
 
+#include "bench/child_process.h"
 #include "engine/files/interrupts.h"
 #include "kernels/error.h"
-#include "kernels/threads.h"
 
 namespace whittle {
 
@@ -48,84 +44,6 @@ double seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
 }
 
-// The calling thread may run on every CPU of the process while this lives: a child inherits what its starter
-// may use, and a pinned thread would leave it a single CPU.
-class AllCpus {
- public:
-  AllCpus() {
-    known_ = sched_getaffinity(0, sizeof before_, &before_) == 0;
-    unpin_current_thread();
-  }
-  ~AllCpus() {
-    if (known_) sched_setaffinity(0, sizeof before_, &before_);
-  }
-  AllCpus(const AllCpus&) = delete;
-  AllCpus& operator=(const AllCpus&) = delete;
-
- private:
-  cpu_set_t before_;
-  bool known_;
-};
-
-// `errors` −1: ours.
-pid_t start(const std::vector<std::string>& argv, int output, int errors) {
-  std::vector<char*> arguments;
-  for (const std::string& argument : argv) arguments.push_back(const_cast<char*>(argument.c_str()));
-  arguments.push_back(nullptr);
-
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-  if (errors >= 0) posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
-  pid_t child = 0;
-  int error = 0;
-  {
-    const AllCpus all;
-    error = posix_spawnp(&child, arguments[0], &actions, nullptr, arguments.data(), environ);
-  }
-  posix_spawn_file_actions_destroy(&actions);
-  if (error) fail("{}: cannot be started: {}", argv[0], std::strerror(error));
-  return child;
-}
-
-// A file descriptor of ours, or −1.
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() { close(); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int number() const { return number_; }
-  void close() {
-    if (number_ >= 0) ::close(std::exchange(number_, -1));
-  }
-
- private:
-  int number_;
-};
-
-// From a child to this process.
-struct Pipe {
-  Descriptor ours, childs;
-};
-
-Pipe open_pipe(const std::string& program) {
-  std::array<int, 2> ends;
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) fail("{}: cannot make a pipe: {}", program, std::strerror(errno));
-  return {Descriptor(ends[0]), Descriptor(ends[1])};
-}
-
-// Appends what a pipe can hold at most; closes at the end of the stream.
-void read_available(Descriptor& pipe, std::string& output) {
-  pollfd waiting{pipe.number(), POLLIN, 0};
-  if (poll(&waiting, 1, 0) <= 0) return;
-  std::array<char, 65536> chunk;
-  const ssize_t count = read(pipe.number(), chunk.data(), chunk.size());
-  if (count > 0) output.append(chunk.data(), static_cast<size_t>(count));
-  if (count == 0) pipe.close();
-}
-
 }  // namespace
 
 int64_t resident_bytes() { return status_bytes("self", "VmRSS:"); }
@@ -137,10 +55,10 @@ ChildReport run_child(const std::vector<std::string>& argv, const ChildOptions& 
   const HeldInterrupts held;
   const int64_t inherited_peak = own_peak_as_inherited();
   ChildReport report;
-  Pipe output = open_pipe(argv[0]);
-  Pipe errors = options.keep_errors ? open_pipe(argv[0]) : Pipe{Descriptor(-1), Descriptor(-1)};
+  Pipe output = open_pipe(argv[0], Direction::from_child);
+  Pipe errors = options.keep_errors ? open_pipe(argv[0], Direction::from_child) : Pipe{};
   const auto began = std::chrono::steady_clock::now();
-  const pid_t child = start(argv, output.childs.number(), errors.childs.number());
+  const pid_t child = start_child(argv, -1, output.childs.number(), errors.childs.number());
   output.childs.close();
   errors.childs.close();
   // Readable when the child has ended; without it (before Linux 5.3) the end is seen a little late.

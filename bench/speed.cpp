@@ -255,6 +255,13 @@ std::vector<double> SpeedReport::latencies_ms() const {
   return values;
 }
 
+SpeedOptions fitted(SpeedOptions options, int64_t context) {
+  if (options.prompt_tokens + options.gen_tokens <= context) return options;
+  options.gen_tokens = std::clamp<int64_t>(context / 4, 1, options.gen_tokens);
+  options.prompt_tokens = std::clamp<int64_t>(context - options.gen_tokens, 1, options.prompt_tokens);
+  return options;
+}
+
 void check_context(const ModelSpec& spec, const std::filesystem::path& folder, const SpeedOptions& options) {
   if (options.prompt_tokens + options.gen_tokens > spec.max_position_embeddings)
     fail_option("prompt_tokens",

@@ -99,6 +99,9 @@ using SpeedProgress = std::function<void(int64_t done, int64_t total, const std:
 SpeedReports measure_speed(std::span<const std::filesystem::path> folders, const Team& team,
                            const SpeedOptions& options, const SpeedProgress& progress);
 
+// Lengths cut to what `context` positions hold: at most a quarter of them is decoded.
+SpeedOptions fitted(SpeedOptions options, int64_t context);
+
 // Throws Error as above.
 void check_context(const ModelSpec& spec, const std::filesystem::path& folder, const SpeedOptions& options);
 

@@ -101,6 +101,72 @@ double student_t_95(int64_t degrees_of_freedom) {
   return (low + high) / 2;
 }
 
+double student_upper_tail(double t, int64_t degrees_of_freedom) {
+  assert(degrees_of_freedom >= 1);
+  if (std::isinf(t)) return t > 0 ? 0 : 1;
+  const double outside = (1 - student_central_probability(std::abs(t), degrees_of_freedom)) / 2;
+  return t > 0 ? std::max(0.0, outside) : 1 - outside;
+}
+
+namespace {
+
+// The most k for which P(V < k) <= tail, V the sum of those ranks of 1 … n whose sign is positive, each with
+// probability 1/2.
+int64_t signed_rank_quantile(int64_t n, double tail) {
+  constexpr int64_t exact = 60;
+  const int64_t most = n * (n + 1) / 2;
+  if (n > exact) {
+    const auto count = static_cast<double>(n);
+    double low = -10, high = 0;  // of the standard normal distribution
+    for (int step = 0; step < 60; ++step) {
+      const double middle = (low + high) / 2;
+      (std::erfc(-middle / std::numbers::sqrt2) / 2 < tail ? low : high) = middle;
+    }
+    const double deviation = std::sqrt(count * (count + 1) * (2 * count + 1) / 24);
+    return std::max<int64_t>(0, static_cast<int64_t>(static_cast<double>(most) / 2 + low * deviation));
+  }
+  std::vector<double> probability(static_cast<size_t>(most) + 1, 0);
+  probability[0] = 1;
+  for (int64_t rank = 1; rank <= n; ++rank)
+    for (int64_t sum = rank * (rank + 1) / 2; sum >= 0; --sum) {
+      double& here = probability[static_cast<size_t>(sum)];
+      here = (here + (sum >= rank ? probability[static_cast<size_t>(sum - rank)] : 0)) / 2;
+    }
+  double below = 0;
+  for (int64_t k = 0; k <= most; ++k) {
+    below += probability[static_cast<size_t>(k)];
+    if (below > tail) return k;
+  }
+  return most;
+}
+
+}  // namespace
+
+Interval hodges_lehmann(std::span<const double> values, double confidence) {
+  assert(!values.empty() && confidence > 0 && confidence < 1);
+  std::vector<double> means;
+  for (size_t i = 0; i < values.size(); ++i)
+    for (size_t j = i; j < values.size(); ++j) means.push_back((values[i] + values[j]) / 2);
+  std::ranges::sort(means);
+  const double infinity = std::numeric_limits<double>::infinity();
+  const auto k = static_cast<size_t>(signed_rank_quantile(std::ssize(values), (1 - confidence) / 2));
+  if (k == 0) return {median(means), -infinity, infinity};
+  return {median(means), means[k - 1], means[means.size() - k]};
+}
+
+std::vector<double> holm(std::span<const double> p_values) {
+  std::vector<size_t> order(p_values.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order, {}, [&](size_t i) { return p_values[i]; });
+  std::vector<double> adjusted(p_values.size());
+  double largest = 0;
+  for (size_t rank = 0; rank < order.size(); ++rank) {
+    const double stepped = static_cast<double>(order.size() - rank) * p_values[order[rank]];
+    adjusted[order[rank]] = largest = std::max(largest, std::min(1.0, stepped));
+  }
+  return adjusted;
+}
+
 double median_ratio(std::span<const double> numerators, std::span<const double> denominators) {
   assert(numerators.size() == denominators.size());
   std::vector<double> ratios(numerators.size());

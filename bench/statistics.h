@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace whittle {
 
@@ -35,6 +36,19 @@ Interval median_interval_95(std::span<const double> values);
 // Student's t for a two-sided 95 % interval: 12.706 at one degree of freedom, towards 1.960. Relative error
 // below 1e-8.
 double student_t_95(int64_t degrees_of_freedom);
+
+// P(T > t) for Student's t.
+double student_upper_tail(double t, int64_t degrees_of_freedom);
+
+// The Hodges–Lehmann estimate, the median of all means of two values (each with itself too), and an interval
+// for the middle of their distribution, which must be symmetric about it: Wilcoxon's signed ranks, exact for
+// up to 60 values, else by the normal approximation (Hollander and Wolfe, Nonparametric Statistical Methods,
+// 3.2 and 3.3). confidence: at least so much, such as 0.99; ± infinity where there are too few values for it.
+Interval hodges_lehmann(std::span<const double> values, double confidence);
+
+// Holm's adjusted p-values, in the order given: of several tests, those below α may be believed together with
+// a chance of α that any of them is false (Holm 1979).
+std::vector<double> holm(std::span<const double> p_values);
 
 // The median of numerators[i] / denominators[i]. A machine that changes its speed between two pairs, but not
 // within one, leaves this unmoved: so a measurement is divided by the probe that ran beside it, and only then

@@ -15,6 +15,8 @@ std::string first_characters(const std::string& text, int64_t count) {
   return text.substr(0, at);
 }
 
+std::vector<std::string> protocol_names() { return {"windows", "llama.cpp"}; }
+
 Windows text_windows(const Tokenizer& tokenizer, std::string_view text, int64_t context,
                      std::string_view protocol) {
   const bool llama_cpp = protocol == "llama.cpp";

@@ -23,6 +23,9 @@ struct Windows {
 // The first `count` characters (code points) of UTF-8 text.
 std::string first_characters(const std::string& text, int64_t count);
 
+// The protocols of text_windows().
+std::vector<std::string> protocol_names();
+
 // The text is tokenized as one string; a last partial piece is dropped.
 // "windows": consecutive pieces of context − 1 tokens with BOS before each, or of `context` tokens where the
 // tokenizer has no BOS; every token after the first of a window is scored.

@@ -8,7 +8,14 @@ namespace whittle {
 
 // What the program returns; other errors than these are Error, for which main() prints one line and
 // returns 1.
-enum ExitCode : int { exit_done = 0, exit_failed = 1, exit_usage = 2, exit_gate = 3 };
+enum ExitCode : int {
+  exit_done = 0,
+  exit_failed = 1,
+  exit_usage = 2,
+  exit_gate = 3,
+  exit_inconclusive = 4,
+  exit_incomparable = 5
+};
 
 // Each callback throws Error, or CLI::RuntimeError with an exit code when a gate was exceeded.
 void add_quantize(CLI::App& app);
@@ -18,6 +25,7 @@ void add_export(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_drift(CLI::App& app);
+void add_gate(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_machine(CLI::App& app);

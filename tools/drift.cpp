@@ -104,7 +104,7 @@ void add_drift(CLI::App& app) {
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 30).description(""));
   command->add_option("--protocol", options.protocol, "How the text is cut and scored")
       ->capture_default_str()
-      ->check(CLI::IsMember({"windows", "llama.cpp"}));
+      ->check(CLI::IsMember(protocol_names()));
   command->add_option("--max-kl", options.max_kl, "Gate: largest mean KL divergence, in nats")
       ->check(number(0, 1e9, "0 or more"));
   command

@@ -32,15 +32,6 @@ constexpr double default_minutes = 30;
 // Pairs enough for an interval that leaves out the worst on both sides.
 constexpr int64_t pairs = 9;
 
-// As long as the model's context allows.
-SpeedOptions speed_of(const std::string& source) {
-  SpeedOptions speed{.prompt_tokens = 256, .gen_tokens = 64, .repeat = pairs};
-  const int64_t context = read_model_spec(ModelFile(source)).max_position_embeddings;
-  speed.gen_tokens = std::clamp<int64_t>(context / 4, 1, speed.gen_tokens);
-  speed.prompt_tokens = std::clamp<int64_t>(context - speed.gen_tokens, 1, speed.prompt_tokens);
-  return speed;
-}
-
 void run(const FrontierFlags& flags, const CLI::App& command) {
   check_report_path(flags.html);
   if (!flags.json.empty()) check_report_path(flags.json);
@@ -67,7 +58,8 @@ void run(const FrontierFlags& flags, const CLI::App& command) {
   if (options.text && flags.characters) options.text = first_characters(*options.text, flags.characters);
   options.text_name =
       flags.text == "-" ? "standard input" : std::filesystem::path(flags.text).filename().string();
-  options.speed = speed_of(flags.source);
+  options.speed = fitted({.prompt_tokens = 256, .gen_tokens = 64, .repeat = pairs},
+                         read_model_spec(ModelFile(flags.source)).max_position_embeddings);
   options.memory_child = [&](const std::filesystem::path& model) {
     return memory_child(options.speed, flags.threads, model);
   };

@@ -58,7 +58,7 @@ int main(int argc, char** argv) {
       [](const CLI::App* failed, const CLI::Error& error) { return usage_error(*failed, error); });
   app.footer(
       "Each command has --help with examples. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a gate was "
-      "exceeded.\n"
+      "exceeded (gate also: 4 inconclusive, 5 not comparable).\n"
       "WHITTLE_ISA=" +
       instruction_set_names() + " forces an instruction set; WHITTLE_PIN=0 leaves threads unpinned.");
   add_quantize(app);
@@ -68,6 +68,7 @@ int main(int argc, char** argv) {
   add_generate(app);
   add_bench(app);
   add_drift(app);
+  add_gate(app);
   add_tokenize(app);
   add_inspect(app);
   add_machine(app);

@@ -34,15 +34,28 @@ void add_json(CLI::App& command, std::string& path) {
       ->check(not_empty());
 }
 
-void add_kv_cache(CLI::App& command, KvFormat& format) {
+namespace {
+
+template <class Format>
+void add_kv_format(CLI::App& command, Format& format, const std::string& what_else) {
   std::vector<std::string> names;
   for (const KvFormatInfo& row : kv_formats()) names.emplace_back(row.name);
   command
       .add_option_function<std::string>(
           "--kv-cache", [&format](const std::string& name) { format = *kv_format_named(name); },
-          fmt::format("How keys and values are kept (default: {})", info(format).name))
+          fmt::format("How keys and values are kept (default: {})", what_else))
       ->type_name(fmt::format("{}", fmt::join(names, "|")))
       ->check(CLI::IsMember(names).description(""));
+}
+
+}  // namespace
+
+void add_kv_cache(CLI::App& command, KvFormat& format) {
+  add_kv_format(command, format, std::string(info(format).name));
+}
+
+void add_optional_kv_cache(CLI::App& command, std::optional<KvFormat>& format) {
+  add_kv_format(command, format, fmt::format("as stored, else {}", info(KvFormat::f16).name));
 }
 
 CLI::Validator not_empty() {

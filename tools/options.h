@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "kernels/kernel_table.h"
@@ -15,6 +16,8 @@ void add_threads(CLI::App& command, int& threads);
 void add_json(CLI::App& command, std::string& path);
 void add_characters(CLI::App& command, int64_t& count);
 void add_kv_cache(CLI::App& command, KvFormat& format);
+// Unset where the flag is not given.
+void add_optional_kv_cache(CLI::App& command, std::optional<KvFormat>& format);
 
 // Checks of values, for CLI::Option::check. A wrong value is wrong usage, exit code 2.
 CLI::Validator not_empty();  // "" is what a shell makes of a variable that is not set

@@ -57,6 +57,13 @@ nlohmann::json report_header(std::string_view name, int version) {
   return {{"schema", fmt::format("whittle.{}", name)}, {"version", version}};
 }
 
+void check_header(const JsonFields& fields, std::string_view name, int newest) {
+  const std::string expected = fmt::format("whittle.{}", name), found = fields.string("schema");
+  if (found != expected)
+    fields.reject("schema", fmt::format("expected {}, found {}", quote(expected), quote(found)));
+  fields.integer("version", 1, newest);
+}
+
 void check_report_path(const std::string& path) {
   if (path == "-") return;
   const Target target = target_of(path);

@@ -5,10 +5,14 @@
 #include <string>
 #include <string_view>
 
+#include "engine/files/json_file.h"
+
 namespace whittle {
 
 // What every report begins with: `schema`, "whittle." and its name, and the schema's `version`.
 nlohmann::json report_header(std::string_view name, int version = 1);
+// Throws Error unless these are the fields of such a report, of a version from 1 to `newest`.
+void check_header(const JsonFields& fields, std::string_view name, int newest);
 
 // Throws Error where write_json() could not write to `path`: to be called before the work whose report it is.
 // Changes nothing.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -124,4 +125,64 @@ TEST_CASE("the interval holds the true mean in about 95 of 100 cases") {
 TEST_CASE("a ratio of pairs does not see a machine that changes speed between pairs") {
   const std::vector<double> measured = {30, 30, 51, 51, 30}, probe = {40, 40, 68, 68, 40};
   CHECK(median_ratio(measured, probe) == Approx(0.75));
+}
+
+TEST_CASE("The tail of Student's t") {
+  // Tables: 12.706 at 1 and 2.086 at 20 degrees of freedom leave 2.5 % above.
+  CHECK(student_upper_tail(12.7062047, 1) == Approx(0.025));
+  CHECK(student_upper_tail(2.0859634, 20) == Approx(0.025));
+  CHECK(student_upper_tail(-2.0859634, 20) == Approx(0.975));
+  CHECK(student_upper_tail(0, 7) == Approx(0.5));
+  CHECK(student_upper_tail(std::numeric_limits<double>::infinity(), 3) == 0);
+  CHECK(student_upper_tail(-std::numeric_limits<double>::infinity(), 3) == 1);
+}
+
+TEST_CASE("The Hodges-Lehmann interval has the coverage that all signs of the ranks give") {
+  for (const int64_t count : {1, 2, 5, 6, 7, 10, 13}) {
+    for (const double confidence : {0.9, 0.95, 0.99}) {
+      INFO(count << " values, " << confidence);
+      // Of all 2^n assignments of signs, how often is the sum of positive ranks below k?
+      std::vector<int64_t> sums;
+      for (int64_t signs = 0; signs < int64_t{1} << count; ++signs) {
+        int64_t sum = 0;
+        for (int64_t rank = 1; rank <= count; ++rank) sum += (signs >> (rank - 1) & 1) * rank;
+        sums.push_back(sum);
+      }
+      int64_t k = 0;
+      const auto below = [&](int64_t bound) {
+        return static_cast<double>(std::ranges::count_if(sums, [&](int64_t sum) { return sum < bound; })) /
+               static_cast<double>(sums.size());
+      };
+      while (below(k + 1) <= (1 - confidence) / 2) ++k;
+      std::vector<double> values, means;
+      for (int64_t i = 0; i < count; ++i) values.push_back(std::sin(static_cast<double>(7 * i + 1)));
+      for (size_t i = 0; i < values.size(); ++i)
+        for (size_t j = i; j < values.size(); ++j) means.push_back((values[i] + values[j]) / 2);
+      std::ranges::sort(means);
+      const Interval found = hodges_lehmann(values, confidence);
+      CHECK(found.mean == Approx(median(means)));
+      if (k == 0) {
+        CHECK(std::isinf(found.low));
+        CHECK(std::isinf(found.high));
+      } else {
+        CHECK(found.low == means[static_cast<size_t>(k) - 1]);
+        CHECK(found.high == means[means.size() - static_cast<size_t>(k)]);
+      }
+    }
+  }
+}
+
+TEST_CASE("Beyond sixty values the Hodges-Lehmann interval goes on as before") {
+  std::vector<double> values;
+  for (int i = 0; i < 60; ++i) values.push_back(std::sin(i * 1.7));
+  const Interval exact = hodges_lehmann(values, 0.95);
+  values.push_back(0);
+  const Interval approximate = hodges_lehmann(values, 0.95);
+  CHECK(approximate.high - approximate.low == Approx(exact.high - exact.low).epsilon(0.05));
+}
+
+TEST_CASE("Holm's adjustment: the smallest p times all of them, and never less than one before") {
+  CHECK(holm(std::vector<double>{0.01, 0.04, 0.03}) == std::vector<double>{0.03, 0.06, 0.06});
+  CHECK(holm(std::vector<double>{0.9, 0.5}) == std::vector<double>{1, 1});
+  CHECK(holm(std::vector<double>{0.02}) == std::vector<double>{0.02});
 }

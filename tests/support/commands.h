@@ -83,6 +83,8 @@ inline std::vector<std::vector<std::string>> all_commands(const std::filesystem:
           {"generate", int8_model(), "--prompt", "Once", "--max-tokens", "3", "--threads", "1"},
           bench_arguments(),
           drift_arguments(),
+          {"gate", int8_model(), "--baseline", reference_model(), "--text", story(), "--characters", "600",
+           "--context", "64", "--threads", "1", "--store", folder / "gate.json"},
           {"tokenize", reference_model(), "--text", "Once"},
           {"inspect", int8_model(), "--threads", "1"},
           {"machine", "--threads", "1"},

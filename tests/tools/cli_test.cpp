@@ -16,9 +16,9 @@ using nlohmann::json;
 
 namespace {
 
-const std::vector<std::string> commands = {"quantize", "prune",   "frontier",   "export",
-                                           "generate", "bench",   "drift",      "tokenize",
-                                           "inspect",  "machine", "synthesize", "completion"};
+const std::vector<std::string> commands = {"quantize", "prune",      "frontier",  "export",   "generate",
+                                           "bench",    "drift",      "gate",      "tokenize", "inspect",
+                                           "machine",  "synthesize", "completion"};
 
 bool loads(const fs::path& folder) {
   const TemporaryFolder ids;

@@ -1,0 +1,120 @@
+#include "bench/regression/gate_baseline.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cmath>
+
+#include "bench/reports/json_report.h"
+
+namespace whittle {
+namespace {
+
+struct SeriesField {
+  const char* key;
+  std::vector<double> SpeedRecord::*values;
+};
+constexpr std::array<SeriesField, 4> speeds = {{{"prefill_tokens_per_s", &SpeedRecord::prefill_tokens_per_s},
+                                                {"decode_tokens_per_s", &SpeedRecord::decode_tokens_per_s},
+                                                {"prefill_fraction", &SpeedRecord::prefill_fraction},
+                                                {"decode_fraction", &SpeedRecord::decode_fraction}}};
+
+struct SizeField {
+  const char* key;
+  int64_t SizeRecord::*value;
+};
+constexpr std::array<SizeField, 4> sizes = {{{"disk_bytes", &SizeRecord::disk_bytes},
+                                             {"weights_bytes", &SizeRecord::weights_bytes},
+                                             {"kv_cache_bytes", &SizeRecord::kv_cache_bytes},
+                                             {"peak_rss_bytes", &SizeRecord::peak_rss_bytes}}};
+
+struct ChangeField {
+  const char* key;
+  std::string GateChange::*value;
+};
+constexpr std::array<ChangeField, 4> changes = {{{"time", &GateChange::time},
+                                                 {"by", &GateChange::by},
+                                                 {"reason", &GateChange::reason},
+                                                 {"program", &GateChange::program}}};
+
+std::vector<double> read_series(const JsonFields& fields, const char* key) {
+  constexpr size_t most = 1 << 20;
+  const nlohmann::json& json = fields.at(key);
+  if (!json.is_array() || json.empty() || json.size() > most)
+    fields.reject(key, "expected an array of numbers");
+  std::vector<double> values;
+  for (const nlohmann::json& value : json) {
+    if (!value.is_number() || !std::isfinite(value.get<double>()) || value.get<double>() <= 0)
+      fields.reject(key, "expected numbers above 0, found " + json_text(value));
+    values.push_back(value.get<double>());
+  }
+  return values;
+}
+
+constexpr const char* schema = "gate-baseline";
+
+}  // namespace
+
+SpeedRecord speed_record(const SpeedReport& report) {
+  return {report.prefill_tokens_per_s(), report.decode_tokens_per_s(), report.prefill_fraction(),
+          report.decode_bandwidth_fraction()};
+}
+
+nlohmann::json gate_baseline_json(const GateBaseline& baseline) {
+  nlohmann::json json = report_header(schema);
+  json["inputs"] = gate_inputs_json(baseline.inputs);
+  json["accuracy"] = accuracy_json(baseline.accuracy);
+  json["layer_errors_percent"] = nlohmann::json::object();
+  for (const auto& [name, percent] : baseline.layers) json["layer_errors_percent"][name] = percent;
+  for (const SeriesField& field : speeds) json["speed"][field.key] = baseline.speed.*field.values;
+  for (const SizeField& field : sizes) json["size"][field.key] = baseline.size.*field.value;
+  json["history"] = nlohmann::json::array();
+  for (const GateChange& change : baseline.history) {
+    nlohmann::json entry;
+    for (const ChangeField& field : changes) entry[field.key] = change.*field.value;
+    json["history"].push_back(entry);
+  }
+  return json;
+}
+
+GateInputs read_gate_inputs(const nlohmann::json& json, const std::string& what) {
+  const JsonFields fields(json, what);
+  check_header(fields, schema, 1);
+  return read_inputs(fields.object("inputs"));
+}
+
+std::vector<GateChange> read_history(const nlohmann::json& json, const std::string& what) {
+  const JsonFields fields(json, what);
+  std::vector<GateChange> read;
+  const nlohmann::json& history = fields.at("history");
+  if (!history.is_array() || history.empty()) fields.reject("history", "expected an array of changes");
+  for (const nlohmann::json& entry : history) {
+    const JsonFields change(entry, what + ": field \"history\"");
+    GateChange& one = read.emplace_back();
+    for (const ChangeField& field : changes) one.*field.value = change.string(field.key);
+  }
+  return read;
+}
+
+GateBaseline read_gate_baseline(const nlohmann::json& json, const std::string& what, const Windows& windows,
+                                int64_t vocab_size) {
+  GateBaseline baseline;
+  baseline.inputs = read_gate_inputs(json, what);
+  const JsonFields fields(json, what);
+  baseline.accuracy = read_accuracy(fields.object("accuracy"), windows, vocab_size);
+  const JsonFields layers = fields.object("layer_errors_percent");
+  for (const auto& [name, percent] : layers.object().items()) {
+    if (!percent.is_number() || !std::isfinite(percent.get<double>()))
+      layers.reject(name.c_str(), "expected a number, found " + json_text(percent));
+    baseline.layers.emplace_back(name, percent.get<double>());
+  }
+  const JsonFields speed = fields.object("speed");
+  for (const SeriesField& field : speeds) baseline.speed.*field.values = read_series(speed, field.key);
+  const JsonFields size = fields.object("size");
+  for (const SizeField& field : sizes)
+    baseline.size.*field.value = size.integer(field.key, 1, int64_t{1} << 60);
+  baseline.history = read_history(json, what);
+  return baseline;
+}
+
+}  // namespace whittle

@@ -1,0 +1,288 @@
+#include "bench/regression/regression_gate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "bench/machine.h"
+#include "bench/peak_memory.h"
+#include "bench/regression/paired_check.h"
+#include "bench/reports/figures.h"
+#include "bench/reports/table.h"
+#include "engine/files/file_hash.h"
+#include "engine/files/model_file.h"
+#include "kernels/error.h"
+
+namespace whittle {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The model, its tokenizer, and the windows that the text gives it.
+struct Judged {
+  Judged(const GateOptions& options, const Team& team)
+      : tokenizer(Tokenizer::open(options.model)),
+        windows(text_windows(tokenizer, options.text, options.context, options.protocol)),
+        model(options.model, team) {}
+  Tokenizer tokenizer;
+  Windows windows;
+  Model model;
+};
+
+// Of the files that make a tokenizer, those that are there.
+std::string hash_of_tokenizer(const fs::path& folder) {
+  std::string all;
+  for (const char* name :
+       {"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt"})
+    if (fs::exists(folder / name)) all += std::string(name) + " " + hash_of_file(folder / name) + "\n";
+  return hash_of(all);
+}
+
+// Tokens that decoding leaves out.
+std::map<std::string, int32_t> special_tokens(const Tokenizer& tokenizer) {
+  std::map<std::string, int32_t> tokens;
+  const auto count =
+      static_cast<int32_t>(std::min<int64_t>(tokenizer.vocab_size(), std::numeric_limits<int32_t>::max()));
+  for (int32_t id = 0; id < count; ++id)
+    if (const std::string text = tokenizer.decode({&id, 1}, true);
+        !text.empty() && tokenizer.decode({&id, 1}, false).empty())
+      tokens.emplace(text, id);
+  return tokens;
+}
+
+std::string hash_of_ids(const Windows& windows) {
+  ContentHash hash;
+  for (const std::vector<int32_t>& ids : windows.ids) hash.add(std::as_bytes(std::span(ids)));
+  return hash.hex();
+}
+
+GateInputs inputs_of(const GateOptions& options, const Judged& judged, const Team& team) {
+  GateInputs inputs;
+  inputs.text_hash = hash_of(options.text);
+  inputs.context = options.context;
+  inputs.characters = options.characters;
+  inputs.protocol = judged.windows.protocol;
+  inputs.vocab_size = judged.model.spec().vocab_size;
+  inputs.windows_hash = hash_of_ids(judged.windows);
+  inputs.special_tokens = special_tokens(judged.tokenizer);
+  inputs.model_hash = hash_of_weights(ModelFile(options.model));
+  inputs.tokenizer_hash = hash_of_tokenizer(options.model);
+  inputs.kv_cache = options.kv_cache;
+  inputs.program = options.program;
+  inputs.cpu = read_machine().cpu;
+  inputs.isa = kernels().name;
+  inputs.threads = team.size();
+  inputs.model = options.model;
+  inputs.baseline = options.baseline;
+  inputs.text = options.text_file;
+  return inputs;
+}
+
+// What is measured against the unquantized weights.
+LayerErrors add_baseline(AccuracyRecord& accuracy, const GateOptions& options, const Judged& judged,
+                         const Team& team, const GateProgress& progress) {
+  const auto stage = [&](const char* name) {
+    return [&progress, name](int64_t done, int64_t total) { progress(name, done, total); };
+  };
+  const Model baseline(options.baseline, team);
+  add_drift(accuracy, measure_drift(baseline, judged.model, team, judged.windows, options.kv_cache, nullptr,
+                                    stage("drift")));
+  if (!same_layers(baseline.spec(), judged.model.spec())) return {};
+  return layer_errors(
+      measure_layer_drift(baseline, judged.model, team, judged.windows, options.kv_cache, stage("layers")));
+}
+
+SizeRecord measure_size(const GateOptions& options, const Judged& judged, const GateProgress& progress) {
+  constexpr int64_t runs = 3;
+  SizeRecord size;
+  const ModelSpec& spec = judged.model.spec();
+  size.disk_bytes = model_size(ModelFile(options.model), spec).disk_bytes;
+  size.weights_bytes = judged.model.weight_bytes();
+  size.kv_cache_bytes =
+      KvCache::bytes(spec, options.kv_cache, options.speed.prompt_tokens + options.speed.gen_tokens);
+  for (int64_t run = 0; run < runs; ++run) {
+    const int64_t peak = measure_peak_memory(options.memory_child);
+    size.peak_rss_bytes = run ? std::min(size.peak_rss_bytes, peak) : peak;
+    progress("peak memory", run + 1, runs);
+  }
+  return size;
+}
+
+std::vector<Check> check_accuracy(const AccuracyRecord& before, const AccuracyRecord& now,
+                                  const Windows& windows, const GateBudgets& budgets) {
+  const auto mean = [](const std::vector<double>& values) { return mean_interval_95(values).mean; };
+  const double kl = mean(before.window_kl), kl_budget = budgets.kl.value_or(default_kl_share * kl);
+  // A tail varies more than a mean, and may grow by a larger share.
+  constexpr double tail = 5;
+  const double p99_budget = kl > 0 ? tail * kl_budget / kl * mean(before.window_kl_p99) : 0;
+  std::vector<PairedMetric> metrics(4);
+  metrics[0] = {.name = "perplexity",
+                .before = before.window_nll,
+                .now = now.window_nll,
+                .shown = [](double nll) { return std::exp(nll); },
+                .budget = std::log1p(budgets.perplexity_increase_percent / 100),
+                .change_unit = "%",
+                .change_scale = 100};
+  metrics[1] = {.name = "KL divergence",
+                .unit = "nats",
+                .before = before.window_kl,
+                .now = now.window_kl,
+                .budget = kl_budget,
+                .change_unit = "nats"};
+  metrics[2] = {.name = "KL divergence, p99 of a window",
+                .unit = "nats",
+                .before = before.window_kl_p99,
+                .now = now.window_kl_p99,
+                .budget = p99_budget,
+                .change_unit = "nats"};
+  metrics[3] = {.name = "most likely token",
+                .unit = "% right",
+                .before = window_top_accuracy(before, windows),
+                .now = window_top_accuracy(now, windows),
+                .shown = [](double fraction) { return 100 * fraction; },
+                .higher_is_better = true,
+                .budget = budgets.top_loss_points / 100,
+                .change_unit = "points",
+                .change_scale = 100};
+  return judge_paired(metrics);
+}
+
+// Figures that do not vary: a growth within `budget_percent`, or within `slack` bytes, passes.
+Check check_bytes(const std::string& name, int64_t before, int64_t now, double budget_percent,
+                  int64_t slack) {
+  Check check{.name = name, .unit = "bytes"};
+  const auto base = static_cast<double>(before), grown = static_cast<double>(now - before);
+  check.before = base;
+  check.now = static_cast<double>(now);
+  check.change_unit = "%";
+  const double percent = 100 * grown / base;
+  check.change = {percent, percent, percent};
+  check.budget = std::max(budget_percent, 100 * static_cast<double>(slack) / base);
+  check.outcome = percent <= check.budget ? Outcome::pass : Outcome::regression;
+  check.reason = now == before
+                     ? "the same"
+                     : fmt::format("{} {} by {} ({} %), the budget is {} %", format_bytes(check.now),
+                                   now > before ? "more" : "less", format_bytes(std::abs(grown)),
+                                   format_signed(percent, 2), format_number(check.budget));
+  return check;
+}
+
+std::vector<Check> check_size(const SizeRecord& before, const SizeRecord& now,
+                              const GateInputs& inputs_before, const GateInputs& inputs_now,
+                              const GateBudgets& budgets) {
+  std::vector<Check> checks = {
+      check_bytes("size on disk", before.disk_bytes, now.disk_bytes, budgets.size_increase_percent, 0)};
+  Check packed = check_bytes("packed weights", before.weights_bytes, now.weights_bytes,
+                             budgets.size_increase_percent, 0);
+  Check cache =
+      check_bytes("KV cache", before.kv_cache_bytes, now.kv_cache_bytes, budgets.size_increase_percent, 0);
+  Check peak = check_bytes("peak memory", before.peak_rss_bytes, now.peak_rss_bytes,
+                           budgets.memory_increase_percent, budgets.memory_slack_bytes);
+  const bool same_machine =
+      inputs_before.isa == inputs_now.isa && inputs_before.threads == inputs_now.threads;
+  for (Check* check : {&packed, &peak})
+    if (!same_machine) {
+      check->outcome = Outcome::not_judged;
+      check->reason = fmt::format("stored with {} and {} threads, measured with {} and {}", inputs_before.isa,
+                                  inputs_before.threads, inputs_now.isa, inputs_now.threads);
+    }
+  checks.insert(checks.end(), {packed, cache, peak});
+  return checks;
+}
+
+Check speed_check(const PairedPhase& phase, const PairedSpeed& speed, const PairedSpeedOptions& options) {
+  const auto percent = [](double logarithm) {
+    return std::isfinite(logarithm) ? 100 * std::expm1(logarithm) : logarithm;
+  };
+  const auto in_percent = [&](const Interval& interval) {
+    return Interval{percent(interval.mean), percent(interval.low), percent(interval.high)};
+  };
+  Check check{.name = phase.name + " time", .outcome = phase.outcome, .change_unit = "%"};
+  check.change = in_percent(phase.change_interval);
+  check.budget = 100 * options.max_slowdown;
+  check.reason = fmt::format(
+      "{} % time ({:g} % interval {}), the budget is {} %; the same program against itself: {} ({} rounds, "
+      "{} "
+      "turns)",
+      format_signed(check.change.mean, 2), 100 * options.confidence, format_interval(check.change, " %"),
+      format_number(check.budget), format_interval(in_percent(phase.control_interval), " %"), speed.rounds,
+      speed.turns);
+  return check;
+}
+
+}  // namespace
+
+GateBaseline measure_gate_baseline(const GateOptions& options, const Team& team,
+                                   const GateProgress& progress) {
+  GateBaseline stored;
+  {
+    const Judged judged(options, team);
+    stored.inputs = inputs_of(options, judged, team);
+    stored.inputs.baseline_hash = hash_of_weights(ModelFile(options.baseline));
+    stored.accuracy = record_accuracy(judged.model, team, judged.windows, options.kv_cache,
+                                      [&](int64_t done, int64_t total) { progress("text", done, total); });
+    stored.layers = add_baseline(stored.accuracy, options, judged, team, progress);
+    stored.size = measure_size(options, judged, progress);
+  }
+  const SpeedReports speed =
+      measure_speed({&options.model, 1}, team, options.speed,
+                    [&](int64_t done, int64_t total, const std::string&) { progress("speed", done, total); });
+  stored.speed = speed_record(speed.models.front());
+  return stored;
+}
+
+GateReport check_gate(const nlohmann::json& json, const std::string& what, const GateOptions& options,
+                      const Team& team, const GateProgress& progress) {
+  GateReport report;
+  report.model = folder_name(options.model);
+  const GateInputs before = read_gate_inputs(json, what);
+  {
+    const Judged judged(options, team);
+    report.inputs = inputs_of(options, judged, team);
+    // Read only where it is needed: the stored hash stands for one that is not there.
+    const bool there = fs::exists(options.baseline / "config.json");
+    report.inputs.baseline_hash = there ? hash_of_weights(ModelFile(options.baseline)) : before.baseline_hash;
+    report.checks = check_inputs(before, report.inputs);
+    if (verdict(report.checks) != Outcome::pass) return report;
+    const GateBaseline stored =
+        read_gate_baseline(json, what, judged.windows, judged.model.spec().vocab_size);
+    report.stored = stored.history.back();
+    report.speed_before = stored.speed;
+    AccuracyRecord accuracy =
+        record_accuracy(judged.model, team, judged.windows, options.kv_cache,
+                        [&](int64_t done, int64_t total) { progress("text", done, total); });
+    std::vector<Check> checks;
+    if (accuracy.bits == stored.accuracy.bits) {
+      checks = {{.name = "accuracy", .outcome = Outcome::pass}};
+      checks.front().reason = "the same bits";
+    } else {
+      if (!there)
+        fail(
+            "{}: no model there, and the model's answers are not those stored: what they lost shows only "
+            "against the unquantized baseline",
+            quote(options.baseline.string()));
+      const LayerErrors layers = add_baseline(accuracy, options, judged, team, progress);
+      checks = check_accuracy(stored.accuracy, accuracy, judged.windows, options.budgets);
+      if (verdict(checks) != Outcome::pass) report.suspects = suspects(stored.layers, layers);
+    }
+    report.checks.insert(report.checks.end(), checks.begin(), checks.end());
+    checks = check_size(stored.size, measure_size(options, judged, progress), before, report.inputs,
+                        options.budgets);
+    report.checks.insert(report.checks.end(), checks.begin(), checks.end());
+  }
+  if (!options.before) {
+    Check speed{.name = "speed"};
+    speed.reason = "needs what was there before, to run in turns with it";
+    report.checks.push_back(speed);
+    return report;
+  }
+  report.speed = compare_speed(options.before, options.now, options.budgets.speed,
+                               [&](int64_t done, int64_t total) { progress("speed", done, total); });
+  for (const PairedPhase* phase : {&report.speed->prefill, &report.speed->decode})
+    report.checks.push_back(speed_check(*phase, *report.speed, options.budgets.speed));
+  return report;
+}
+
+}  // namespace whittle

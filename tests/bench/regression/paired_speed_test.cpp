@@ -1,0 +1,99 @@
+// Two programs in turns, on machines that are made up: nothing here is timed.
+
+#include "bench/regression/paired_speed.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <memory>
+#include <random>
+
+#include "kernels/error.h"
+#include "tests/support/program.h"
+
+using namespace whittle;
+
+namespace {
+
+// A machine that drifts, is disturbed now and then, and gives each process a speed of its own.
+struct FakeMachine {
+  FakeMachine(uint64_t seed, double spread) : generator(seed), noise(spread) {}
+  std::mt19937_64 generator;
+  double noise;
+  int64_t turns = 0;
+
+  StartSide side(double slowdown) {
+    return [this, slowdown] {
+      std::normal_distribution<double> normal;
+      const double own = 1 + 0.003 * normal(generator);
+      return [this, slowdown, own] {
+        std::normal_distribution<double> jitter;
+        const double drift = 1 + 0.3 * std::sin(static_cast<double>(turns++) / 200);
+        const double disturbed = turns % 7 == 0 ? 2.5 : 1;
+        const double time =
+            1e-3 * slowdown * own * drift * disturbed * std::exp(noise * std::abs(jitter(generator)));
+        return Turn{time, time / 10};
+      };
+    };
+  }
+};
+
+PairedSpeedOptions quick() {
+  PairedSpeedOptions options;
+  options.round_seconds = 0;
+  options.pause_seconds = 0;
+  return options;
+}
+
+Outcome judged(double slowdown, uint64_t seed, double noise = 0.02) {
+  FakeMachine machine(seed, noise);
+  return compare_speed(machine.side(1), machine.side(slowdown), quick()).decode.outcome;
+}
+
+}  // namespace
+
+TEST_CASE("The same speed passes, a tenth slower is a regression, faster passes") {
+  int64_t passed = 0, found = 0;
+  constexpr int64_t runs = 20;
+  for (uint64_t seed = 0; seed < runs; ++seed) {
+    const Outcome same = judged(1, seed);
+    CHECK(same != Outcome::regression);
+    passed += same == Outcome::pass;
+    const Outcome slower = judged(1.1, seed + 100);
+    CHECK(slower != Outcome::pass);
+    found += slower == Outcome::regression;
+    CHECK(judged(0.8, seed + 200) == Outcome::pass);
+  }
+  CHECK(passed >= runs - 2);
+  CHECK(found >= runs - 1);
+}
+
+TEST_CASE("A machine too restless to tell is inconclusive") {
+  FakeMachine machine(3, 1.5);
+  const PairedSpeed speed = compare_speed(machine.side(1), machine.side(1.04), quick());
+  CHECK(speed.decode.outcome == Outcome::inconclusive);
+  CHECK(speed.rounds == 40);
+}
+
+TEST_CASE("Where the same program differs from itself, nothing is a regression") {
+  PairedPhase phase{"decode", {}, {}, {}, {}, {}};
+  for (int i = 0; i < 12; ++i) {
+    phase.change.push_back(0.10 + 0.001 * i);
+    phase.control.push_back(0.05 + 0.001 * i);
+  }
+  judge_phase(phase, {});
+  CHECK(phase.outcome == Outcome::inconclusive);
+}
+
+TEST_CASE("A process that takes no turns is an error that names it") {
+  using Catch::Contains;
+  CHECK_THROWS_WITH(start_turns({"/bin/true"}), Contains("/bin/true: ended before it answered"));
+  CHECK_THROWS_WITH(start_turns({"/bin/echo", "hello"}), Contains("/bin/echo: a turn"));
+  CHECK_THROWS_WITH(start_turns({"/bin/echo", "[1]"}), Contains("does not take turns"));
+  CHECK_THROWS_WITH(start_turns({"/bin/sleep", "60"}, 0.05), Contains("no answer"));
+  CHECK_THROWS_AS(start_turns({"/no/such/program"}), Error);
+  const TakeTurn ends = start_turns({"/bin/sh", "-c", "echo '{\"ready\": true}'"});
+  CHECK_THROWS_AS(ends(), Error);
+  const TakeTurn lies =
+      start_turns({"/bin/sh", "-c", "echo '{\"ready\": true}'; read x; echo '{\"prefill_seconds\": -1}'"});
+  CHECK_THROWS_WITH(lies(), Contains("prefill_seconds"));
+}
