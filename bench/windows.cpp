@@ -1,7 +1,9 @@
 #include "bench/windows.h"
 
 #include <algorithm>
+#include <span>
 
+#include "engine/files/file_hash.h"
 #include "engine/files/json_file.h"
 #include "engine/tokenizer/token_ids.h"
 #include "kernels/option_error.h"
@@ -57,6 +59,16 @@ Windows token_windows(const nlohmann::json& json, const std::string& what) {
     windows.context = std::max(windows.context, std::ssize(windows.ids.back()));
   }
   return windows;
+}
+
+std::string hash_of_windows(const std::vector<std::vector<int32_t>>& windows) {
+  ContentHash hash;
+  for (const std::vector<int32_t>& window : windows) {
+    const int64_t length = std::ssize(window);
+    hash.add(std::as_bytes(std::span(&length, 1)));
+    hash.add(std::as_bytes(std::span(window)));
+  }
+  return hash.hex();
 }
 
 int64_t tokens_of(const std::vector<std::vector<int32_t>>& windows) {

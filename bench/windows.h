@@ -38,6 +38,9 @@ Windows text_windows(const Tokenizer& tokenizer, std::string_view text, int64_t 
 // A JSON array of windows, each an array of ids that begins with its BOS; every id after the first is scored.
 Windows token_windows(const nlohmann::json& windows, const std::string& what);
 
+// A hash (XXH3 of 128 bits) of how long they are and of all ids.
+std::string hash_of_windows(const std::vector<std::vector<int32_t>>& windows);
+
 int64_t tokens_of(const std::vector<std::vector<int32_t>>& windows);
 
 // Throws Error unless there are windows, each has a token to score, and all ids are below `vocab_size`. It

@@ -25,16 +25,6 @@ constexpr int64_t bytes_per_token = 32;
 // Windows that are enough to judge by.
 constexpr int64_t most_held_out = 16;
 
-// FNV-1a over the ids, to tell two calibrations apart.
-constexpr uint64_t hash_of_nothing = 0xcbf29ce484222325u;
-uint64_t hash_of(const std::vector<std::vector<int32_t>>& windows, uint64_t hash = hash_of_nothing) {
-  for (const std::vector<int32_t>& window : windows)
-    for (const int32_t id : window)
-      for (int byte = 0; byte < 4; ++byte)
-        hash = (hash ^ (static_cast<uint32_t>(id) >> 8 * byte & 255)) * 0x100000001b3u;
-  return hash;
-}
-
 // The beginning of a file, cut between two characters.
 std::string first_bytes(const fs::path& path, int64_t most) {
   std::error_code error;
@@ -122,18 +112,12 @@ Windows held_out_text(const CalibrationChoice& choice, const FolderWeights& sour
 }
 
 std::string CalibrationText::source() const {
-  return fmt::format("{}: {} tokens in {} windows, fnv1a {:016x}", from, tokens(), windows.size(),
-                     hash_of(windows));
+  return fmt::format("{}: {} tokens in {} windows, xxh3 {}", from, tokens(), windows.size(),
+                     hash_of_windows(windows));
 }
 
 std::string CalibrationText::fingerprint() const {
-  uint64_t hash = hash_of_nothing;
-  for (const auto* part : {&windows, &held_out.ids}) {
-    std::vector<int32_t> lengths = {static_cast<int32_t>(part->size())};
-    for (const std::vector<int32_t>& window : *part) lengths.push_back(static_cast<int32_t>(window.size()));
-    hash = hash_of(*part, hash_of({lengths}, hash));
-  }
-  return fmt::format("fnv1a {:016x}", hash);
+  return hash_of_windows(windows) + hash_of_windows(held_out.ids);
 }
 
 void require_unseen(const CalibrationChoice& choice, const CalibrationText& text,

@@ -56,18 +56,20 @@ fs::path stored_path(const fs::path& path, const std::string& file) {
 
 // A process that runs turns with a model. `program`: ours where it is empty.
 StartSide side(const GateFlags& flags, const std::string& program, const std::string& model, int threads) {
-  const std::vector<std::string> command = {program.empty() ? "/proc/self/exe" : program,
-                                            "gate",
-                                            model,
-                                            "--turns",
-                                            "--prompt-tokens",
-                                            std::to_string(flags.options.speed.prompt_tokens),
-                                            "--gen-tokens",
-                                            std::to_string(flags.options.speed.gen_tokens),
-                                            "--kv-cache",
-                                            std::string(name(flags.options.kv_cache)),
-                                            "--threads",
-                                            std::to_string(threads)};
+  std::vector<std::string> command = {program.empty() ? "/proc/self/exe" : program,
+                                      "gate",
+                                      "--turns",
+                                      "--prompt-tokens",
+                                      std::to_string(flags.options.speed.prompt_tokens),
+                                      "--gen-tokens",
+                                      std::to_string(flags.options.speed.gen_tokens),
+                                      "--kv-cache",
+                                      std::string(name(flags.options.kv_cache)),
+                                      "--threads",
+                                      std::to_string(threads)};
+  const std::vector<std::string> opening = opening_flags();
+  command.insert(command.end(), opening.begin(), opening.end());
+  command.insert(command.end(), {"--", model});
   return [command] { return start_turns(command); };
 }
 

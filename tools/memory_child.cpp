@@ -5,6 +5,14 @@
 
 namespace whittle {
 
+std::vector<std::string> opening_flags() {
+  std::vector<std::string> flags;
+  for (const std::string& field : allowed_fields()) flags.insert(flags.end(), {"--allow-field", field});
+  if (float_inputs_kept()) flags.push_back("--float-inputs");
+  flags.insert(flags.end(), {"--sparse", std::string(name(sparse_use()))});
+  return flags;
+}
+
 std::vector<std::string> memory_child(const SpeedOptions& speed, int threads,
                                       const std::filesystem::path& model) {
   std::vector<std::string> command = {"/proc/self/exe",
@@ -20,9 +28,8 @@ std::vector<std::string> memory_child(const SpeedOptions& speed, int threads,
                                       std::string(name(speed.kv_cache)),
                                       "--threads",
                                       std::to_string(threads)};
-  for (const std::string& field : allowed_fields()) command.insert(command.end(), {"--allow-field", field});
-  if (float_inputs_kept()) command.push_back("--float-inputs");
-  command.insert(command.end(), {"--sparse", std::string(name(sparse_use()))});
+  const std::vector<std::string> flags = opening_flags();
+  command.insert(command.end(), flags.begin(), flags.end());
   command.insert(command.end(), {"--", model.string()});
   return command;
 }

@@ -12,6 +12,9 @@ namespace whittle {
 // The flag of `bench` by which it is that process.
 inline constexpr const char* memory_flag = "--own-peak-memory";
 
+// How this process opens models, as flags for another one.
+std::vector<std::string> opening_flags();
+
 std::vector<std::string> memory_child(const SpeedOptions& speed, int threads,
                                       const std::filesystem::path& model);
 

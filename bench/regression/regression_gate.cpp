@@ -52,12 +52,6 @@ std::map<std::string, int32_t> special_tokens(const Tokenizer& tokenizer) {
   return tokens;
 }
 
-std::string hash_of_ids(const Windows& windows) {
-  ContentHash hash;
-  for (const std::vector<int32_t>& ids : windows.ids) hash.add(std::as_bytes(std::span(ids)));
-  return hash.hex();
-}
-
 GateInputs inputs_of(const GateOptions& options, const Judged& judged, const Team& team) {
   GateInputs inputs;
   inputs.text_hash = hash_of(options.text);
@@ -65,7 +59,7 @@ GateInputs inputs_of(const GateOptions& options, const Judged& judged, const Tea
   inputs.characters = options.characters;
   inputs.protocol = judged.windows.protocol;
   inputs.vocab_size = judged.model.spec().vocab_size;
-  inputs.windows_hash = hash_of_ids(judged.windows);
+  inputs.windows_hash = hash_of_windows(judged.windows.ids);
   inputs.special_tokens = special_tokens(judged.tokenizer);
   inputs.model_hash = hash_of_weights(ModelFile(options.model));
   inputs.tokenizer_hash = hash_of_tokenizer(options.model);

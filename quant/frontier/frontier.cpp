@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "bench/reports/table.h"
+#include "engine/files/file_hash.h"
 #include "engine/files/interrupts.h"
 #include "engine/files/json_file.h"
 #include "engine/tokenizer/tokenizer.h"
@@ -51,7 +52,7 @@ nlohmann::json identity_of(const FolderWeights& source, const Team& team, const 
           {"prompt_tokens", options.speed.prompt_tokens},
           {"gen_tokens", options.speed.gen_tokens},
           {"repeat", options.speed.repeat},
-          {"text", options.text ? fingerprint(*options.text) : "self"}};
+          {"text", options.text ? hash_of(*options.text) : "self"}};
 }
 
 Windows windows_of(const FolderWeights& source, const std::string& text) {

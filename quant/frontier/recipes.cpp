@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/files/file_hash.h"
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
 #include "quant/recipe_file.h"
@@ -112,12 +113,6 @@ std::string stamps_of(const CalibrationChoice& choice) {
 
 }  // namespace
 
-std::string fingerprint(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  return fmt::format("{:016x}", hash);
-}
-
 std::string_view name(RecipeKind kind) { return kinds[static_cast<size_t>(kind)]; }
 
 std::optional<RecipeKind> recipe_kind_named(std::string_view name) {
@@ -177,7 +172,7 @@ std::string FrontierRecipe::key() const {
   std::string all = name + '\n' + json().dump();
   if (parts) all += stamps_of(parts->calibration);
   if (weights) all += stamps_of(weights->calibration);
-  return key + "-" + fingerprint(all);
+  return key + "-" + hash_of(all);
 }
 
 double FrontierRecipe::cost() const {

@@ -45,9 +45,6 @@ struct FrontierRecipe {
   double cost() const;
 };
 
-// A hash of it, to tell two apart.
-std::string fingerprint(std::string_view text);
-
 // This project's best dense ones, then those that prune.
 std::vector<FrontierRecipe> default_recipes();
 
