@@ -8,6 +8,8 @@
 #include "bench/tasks/report.h"
 #include "bench/tasks/task_file.h"
 #include "engine/files/model_file.h"
+#include "engine/kv_cache.h"
+#include "engine/model_spec.h"
 #include "kernels/error.h"
 #include "tools/commands.h"
 #include "tools/model_options.h"

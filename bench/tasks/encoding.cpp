@@ -29,13 +29,16 @@ EncodedItem encode_item(const Tokenizer& tokenizer, const ModelSpec& spec, std::
   item.context.insert(item.context.end(), context_ids.begin(), context_ids.end());
   if (item.context.empty()) item.context.push_back(first_token(spec, what));
   check_token_ids(item.context, spec.vocab_size, what);
+  const int64_t before = std::ssize(item.context) - std::ssize(context_ids);
   for (const std::string& continuation : continuations) {
     const std::vector<int32_t> whole = encode(fmt::format("{}{}{}", words, space, continuation));
-    const auto begin = std::min(context_ids.size(), whole.size());
-    const auto& ids =
-        item.continuations.emplace_back(whole.begin() + static_cast<std::ptrdiff_t>(begin), whole.end());
-    if (ids.empty())
-      fail("{}: choice {}: no token is its own, so that nothing can be scored", what,
+    int64_t begin = std::ssize(context_ids);
+    if (begin >= std::ssize(whole))
+      begin = std::ranges::mismatch(context_ids, whole).in1 - context_ids.begin();
+    const auto& [ids, context_tokens] =
+        item.continuations.emplace_back(std::vector(whole.begin() + begin, whole.end()), before + begin);
+    if (ids.empty() || context_tokens == 0)
+      fail("{}: choice {}: none of its tokens follows one of the context", what,
            item.continuations.size() - 1);
     check_token_ids(ids, spec.vocab_size, what);
   }
@@ -43,12 +46,12 @@ EncodedItem encode_item(const Tokenizer& tokenizer, const ModelSpec& spec, std::
 }
 
 TokenQuery make_query(const EncodedItem& item, size_t choice, int64_t context, const std::string& what) {
-  const std::vector<int32_t>& continuation = item.continuations[choice];
+  const auto& [continuation, context_tokens] = item.continuations[choice];
   if (std::ssize(continuation) > context)
     fail("{}: choice {}: {} tokens do not fit into a context of {}", what, choice, continuation.size(),
          context);
   TokenQuery query;
-  query.tokens = item.context;
+  query.tokens.assign(item.context.begin(), item.context.begin() + context_tokens);
   query.tokens.insert(query.tokens.end(), continuation.begin(), continuation.end());
   query.cut = std::max<int64_t>(std::ssize(query.tokens) - (context + 1), 0);  // the last is only predicted
   query.tokens.erase(query.tokens.begin(), query.tokens.begin() + query.cut);

@@ -12,15 +12,21 @@
 
 namespace whittle {
 
+struct EncodedContinuation {
+  std::vector<int32_t> ids;    // never empty
+  int64_t context_tokens = 0;  // it follows so many of the context's, 1 or more
+};
+
 struct EncodedItem {
-  std::vector<int32_t> context;  // begins with BOS where the tokenizer has one; never empty
-  std::vector<std::vector<int32_t>> continuations;  // one a choice, none of them empty
+  std::vector<int32_t> context;                    // begins with BOS where the tokenizer has one; never empty
+  std::vector<EncodedContinuation> continuations;  // one a choice
 };
 
 // White space at the end of the context moves to the continuation. Both are encoded as one text, and the
-// continuation is what stands after as many ids as the context alone has. An empty context is BOS, or the end
-// of a sequence where there is none. Throws Error that begins with `what`, also for ids that the model does
-// not have.
+// continuation is what stands after as many ids as the context alone has. Where a token reaches over the end
+// of the context, nothing may be left there (lm-evaluation-harness then stops): such a continuation begins
+// where the ids of both texts part. An empty context is BOS, or the end of a sequence where there is none.
+// Throws Error that begins with `what`, also for ids that the model does not have.
 EncodedItem encode_item(const Tokenizer& tokenizer, const ModelSpec& spec, std::string_view context,
                         const std::vector<std::string>& continuations, const std::string& what);
 

@@ -58,8 +58,8 @@ SharedPrefixBatch make_batch(const Model& model, const Team& team, const Questio
                              const TaskOptions& options) {
   int64_t longest = 1;
   for (const EncodedItem& item : questions.encoded)
-    for (const std::vector<int32_t>& continuation : item.continuations)
-      longest = std::max(longest, std::ssize(item.context) + std::ssize(continuation) + extra);
+    for (const EncodedContinuation& continuation : item.continuations)
+      longest = std::max(longest, std::ssize(item.context) + std::ssize(continuation.ids) + extra);
   const int64_t lanes = std::clamp<int64_t>(options.batch, 1, std::ssize(questions.items));
   return {model, team, lanes, std::min(longest, questions.context), options.kv_cache};
 }
@@ -101,10 +101,10 @@ void answer_text(const Model& model, const Tokenizer& tokenizer, const Team& tea
     const EncodedItem& item = questions.encoded[i];
     TextQuery& query = queries.emplace_back();
     query.prompt = item.context;
-    query.max_tokens = std::ssize(item.continuations[0]) + text_margin;
+    query.max_tokens = std::ssize(item.continuations[0].ids) + text_margin;
     if (query.max_tokens > questions.context)
       fail("{}: an answer of {} tokens and {} more do not fit into a context of {}", questions.what(task, i),
-           item.continuations[0].size(), text_margin, questions.context);
+           item.continuations[0].ids.size(), text_margin, questions.context);
     const int64_t cut =
         std::max<int64_t>(std::ssize(query.prompt) + query.max_tokens - 1 - questions.context, 0);
     query.prompt.erase(query.prompt.begin(), query.prompt.begin() + cut);

@@ -28,6 +28,11 @@ inline SlowScore slow_score(const Model& model, const Team& team, const Tokenize
   }
   std::vector<int32_t> ids = tokenizer.encode(context, false);
   const std::vector<int32_t> whole = tokenizer.encode(context + continuation, false);
+  if (whole.size() <= ids.size()) {  // a token of both
+    size_t same = 0;
+    while (same < whole.size() && whole[same] == ids[same]) ++same;
+    ids.resize(same);
+  }
   std::vector<int32_t> scored(whole.begin() + static_cast<std::ptrdiff_t>(ids.size()), whole.end());
   if (tokenizer.bos_token_id())
     ids.insert(ids.begin(), *tokenizer.bos_token_id());

@@ -54,7 +54,9 @@ inline nlohmann::json letter_tokenizer(bool bos) {
                                                                                     {" a", "b"},
                                                                                     {"\n", "\n"},
                                                                                     {"i", "n"},
-                                                                                    {"e", "r"}}) {
+                                                                                    {"e", "r"},
+                                                                                    {"d", " "},
+                                                                                    {"d ", "d"}}) {
     tokens.push_back(left + right);
     merges.push_back({left, right});
   }

@@ -19,7 +19,7 @@ struct Quiz {
               file = folder.path() / "quiz.jsonl";
 
   Quiz() {
-    const TinyModel tiny = {.vocab_size = 40};
+    const TinyModel tiny = {.vocab_size = 48};
     for (const std::string& path : {baseline, model}) {
       std::filesystem::create_directory(path);
       write_tiny_model(path, tiny);

@@ -18,10 +18,10 @@ using namespace whittle::test;
 
 namespace {
 
-constexpr int64_t vocab = 40;
+constexpr int64_t vocab = 48;
 
 std::string words(SplitMix64& random, uint64_t longest) {
-  static const std::string letters = "abtheinr  \n.";
+  static const std::string letters = "abtheinrdd   \n.";
   std::string text;
   for (uint64_t left = random.bits() % (longest + 1); left > 0; --left)
     text += letters[random.bits() % letters.size()];
@@ -45,7 +45,7 @@ Task random_choices(uint64_t seed, size_t count, uint64_t longest) {
 
 struct Loaded {
   TemporaryFolder folder;
-  Team team{2};
+  Team team{1};
   std::optional<Model> model;
 
   explicit Loaded(const TinyModel& tiny = {.vocab_size = vocab}) {
@@ -54,41 +54,49 @@ struct Loaded {
   }
 };
 
+// The results for every batch, against those of each choice alone.
 void check_against_slow(const Model& model, const Team& team, const Tokenizer& tokenizer, const Task& task,
-                        const TaskOptions& options) {
-  const TaskResult result = measure_task(model, tokenizer, team, task, options, {});
+                        TaskOptions options, const std::vector<int64_t>& batches) {
   const int64_t context = options.context ? options.context : model.spec().max_position_embeddings;
-  REQUIRE(result.items.size() == task.items.size());
-  int64_t cut_items = 0;
-  for (size_t i = 0; i < task.items.size(); ++i) {
-    const TaskItem& item = task.items[i];
-    const ItemResult& found = result.items[i];
-    INFO("line " << item.line << ": " << item.context);
-    CHECK(found.line == item.line);
-    REQUIRE(found.log_likelihoods.size() == item.choices.size());
-    size_t best = 0, best_normalized = 0;
-    std::vector<double> expected, normalized;
+  TaskResult expected{.name = task.name, .file = task.file, .format = task.format, .scoring = task.scoring};
+  expected.context = context;
+  for (const TaskItem& item : task.items) {
+    ItemResult& result = expected.items.emplace_back(ItemResult{.line = item.line, .answer = item.answer});
+    std::vector<double> normalized;
     bool cut = false, greedy = false;
     for (const std::string& choice : item.choices) {
       const SlowScore slow =
           slow_score(model, team, tokenizer, context, options.kv_cache, item.context, " " + choice);
-      CHECK(found.log_likelihoods[expected.size()] == slow.log_likelihood);  // bit for bit
-      expected.push_back(slow.log_likelihood);
+      result.log_likelihoods.push_back(slow.log_likelihood);
       normalized.push_back(slow.log_likelihood / static_cast<double>(choice.size()));
-      if (expected.back() > expected[best]) best = expected.size() - 1;
-      if (normalized.back() > normalized[best_normalized]) best_normalized = normalized.size() - 1;
       cut = cut || slow.cut;
       greedy = slow.greedy;
     }
     if (task.scoring == Scoring::last_word) {
-      CHECK(found.chosen == (greedy ? 0 : -1));
+      result.chosen = greedy ? 0 : -1;
     } else {
-      CHECK(found.chosen == static_cast<int64_t>(best));
-      CHECK(found.chosen_normalized == static_cast<int64_t>(best_normalized));
+      const auto first_largest = [](const std::vector<double>& values) {
+        int64_t best = 0;
+        for (size_t i = 0; i < values.size(); ++i)
+          if (values[i] > values[static_cast<size_t>(best)]) best = static_cast<int64_t>(i);
+        return best;
+      };
+      result.chosen = first_largest(result.log_likelihoods);
+      result.chosen_normalized = first_largest(normalized);
     }
-    cut_items += cut;
+    expected.cut_items += cut;
   }
-  CHECK(result.cut_items == cut_items);
+  for (const int64_t batch : batches) {
+    options.batch = batch;
+    const TaskResult found = measure_task(model, tokenizer, team, task, options, {});
+    REQUIRE(found.items.size() == expected.items.size());
+    for (size_t i = 0; i < found.items.size(); ++i) {
+      INFO("batch " << batch << ", line " << found.items[i].line << ": " << task.items[i].context);
+      CHECK(found.items[i].log_likelihoods == expected.items[i].log_likelihoods);  // bit for bit
+      CHECK(found.items[i] == expected.items[i]);
+    }
+    CHECK(found == expected);
+  }
 }
 
 }  // namespace
@@ -99,8 +107,7 @@ TEST_CASE(
   const Task task = random_choices(1, 24, 20);
   for (const bool bos : {false, true}) {
     const Tokenizer tokenizer = open_tokenizer(letter_tokenizer(bos));
-    for (const int64_t batch : {1, 3, 100})
-      check_against_slow(*loaded.model, loaded.team, tokenizer, task, {.batch = batch});
+    check_against_slow(*loaded.model, loaded.team, tokenizer, task, {}, {1, 3, 100});
   }
 }
 
@@ -110,10 +117,10 @@ TEST_CASE("So they are with learned positions, with another number of threads, a
   const TemporaryFolder folder;
   const Team one(1), two(2);
   const Model gpt2(write_family(folder.path() / "gpt2", {.vocab = vocab}), one);
-  check_against_slow(gpt2, one, tokenizer, task, {});
+  check_against_slow(gpt2, one, tokenizer, task, {}, {4});
   const Loaded loaded({.architecture = "Qwen3ForCausalLM", .vocab_size = vocab});
   for (const KvFormat kv_cache : {KvFormat::f32, KvFormat::f16, KvFormat::int8})
-    check_against_slow(*loaded.model, two, tokenizer, task, {.batch = 5, .kv_cache = kv_cache});
+    check_against_slow(*loaded.model, one, tokenizer, task, {.kv_cache = kv_cache}, {5});
   CHECK(measure_task(gpt2, tokenizer, one, task, {}, {}) ==
         measure_task(gpt2, tokenizer, two, task, {.batch = 2}, {}));
 }
@@ -122,14 +129,14 @@ TEST_CASE("What does not fit the context loses its beginning, choice by choice, 
   const Loaded loaded;
   const Tokenizer tokenizer = open_tokenizer(letter_tokenizer(true));
   const Task random = random_choices(3, 24, 30);
-  check_against_slow(*loaded.model, loaded.team, tokenizer, random, {.context = 14, .batch = 4});
+  check_against_slow(*loaded.model, loaded.team, tokenizer, random, {.context = 14}, {4});
   // Contexts that look the same wherever they are cut.
   Task repeated{.name = "r", .file = "r.jsonl"};
   for (int64_t length = 8; length < 16; ++length)
     repeated.items.push_back({.line = length,
                               .context = std::string(static_cast<size_t>(length), 'q'),
                               .choices = {"q", "qqq", "qqqqq", "qq", "z"}});
-  check_against_slow(*loaded.model, loaded.team, tokenizer, repeated, {.context = 10, .batch = 3});
+  check_against_slow(*loaded.model, loaded.team, tokenizer, repeated, {.context = 10}, {3});
   CHECK(measure_task(*loaded.model, tokenizer, loaded.team, repeated, {.context = 10}, {}).cut_items > 0);
   CHECK(measure_task(*loaded.model, tokenizer, loaded.team, repeated, {.context = 40}, {}).cut_items == 0);
   CHECK_THROWS_WITH(measure_task(*loaded.model, tokenizer, loaded.team, repeated, {.context = 4}, {}),
@@ -187,7 +194,7 @@ TEST_CASE("A prefix that requests of a lane share is run once") {
   // The choices of an item: "x" and "y" are read off the same row.
   const Tokenizer tokenizer = open_tokenizer(letter_tokenizer(false));
   const Task task{.name = "t", .file = "t", .items = {{.context = "th", .choices = {"x", "y"}}}};
-  check_against_slow(*loaded.model, loaded.team, tokenizer, task, {});
+  check_against_slow(*loaded.model, loaded.team, tokenizer, task, {}, {1});
 }
 
 TEST_CASE("Ids that the model does not have, and contexts of nothing, are errors with their line") {
@@ -204,7 +211,7 @@ TEST_CASE("Ids that the model does not have, and contexts of nothing, are errors
 }
 
 TEST_CASE("A last word is right where greedy decoding gives all of it") {
-  const Team team(2);
+  const Team team(1);
   const Model model(reference_model(), team);
   const Tokenizer tokenizer = Tokenizer::open(reference_model());
   Task task{.name = "words", .file = "words.jsonl", .format = "LAMBADA", .scoring = Scoring::last_word};
@@ -215,14 +222,27 @@ TEST_CASE("A last word is right where greedy decoding gives all of it") {
            {"The sun was shining and the sky was", "blue."},
            {"She went to the park to play with her", "friends."}})
     task.items.push_back({.line = std::ssize(task.items) + 1, .context = context, .choices = {word}});
-  check_against_slow(model, team, tokenizer, task, {.batch = 2});
+  check_against_slow(model, team, tokenizer, task, {}, {2});
   const TaskResult result = measure_task(model, tokenizer, team, task, {}, {});
   CHECK(result.items[0].correct());
   CHECK_FALSE(result.items[2].correct());
 }
 
+TEST_CASE("Likelihoods are normalized by characters, not by bytes") {
+  const Team team(1);
+  const Model model(reference_model(), team);
+  const Tokenizer tokenizer = Tokenizer::open(reference_model());
+  const Task task{.name = "t",
+                  .file = "t",
+                  .items = {{.context = "The sky was", .choices = {"\xC3\xA9\xC3\xA9\xC3\xA9", "xq"}}}};
+  const ItemResult item = measure_task(model, tokenizer, team, task, {}, {}).items[0];
+  REQUIRE(item.log_likelihoods[0] / 6 > item.log_likelihoods[1] / 2);  // by bytes the first would be chosen
+  REQUIRE(item.log_likelihoods[0] / 3 < item.log_likelihoods[1] / 2);
+  CHECK(item.chosen_normalized == 1);
+}
+
 TEST_CASE("Text is what the generator writes up to a newline, cut to the answer's length and a margin") {
-  const Team team(2);
+  const Team team(1);
   const Model model(reference_model(), team);
   const Tokenizer tokenizer = Tokenizer::open(reference_model());
   const std::vector<std::string> prompts = {"Once upon a time", "She said:", "The dog", "\n",
