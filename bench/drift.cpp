@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "bench/likelihood.h"
 #include "engine/session.h"
 #include "kernels/option_error.h"
 
@@ -10,14 +11,6 @@ namespace whittle {
 namespace {
 
 using Position = DriftMeter::Position;
-
-// ln Σ exp(logits)
-double log_sum_exp(std::span<const float> logits) {
-  const double top = static_cast<double>(*std::max_element(logits.begin(), logits.end()));
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - top);
-  return top + std::log(sum);
-}
 
 Position compare(std::span<const float> baseline, std::span<const float> model, int32_t target) {
   const double baseline_norm = log_sum_exp(baseline), model_norm = log_sum_exp(model);

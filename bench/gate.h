@@ -29,8 +29,13 @@ struct Gate {
 
 // Keys: see bench/reports/README.md.
 nlohmann::json gates_json(std::span<const Gate> gates);
-// One line without its end: verdict, figure, interval and limit; how an undecided gate was judged, and what
-// would decide it.
-std::string gate_text(const Gate& gate, int64_t windows);
+// What an interval was taken from, and what narrows it, in words.
+struct GateSample {
+  std::string one = "window";
+  std::string more = "a longer text or a shorter context gives more windows";
+};
+// One line without its end: verdict, figure, interval and limit; how an undecided gate was judged from
+// `count` samples, and what would decide it.
+std::string gate_text(const Gate& gate, int64_t count, const GateSample& sample = {});
 
 }  // namespace whittle

@@ -26,6 +26,7 @@ void add_generate(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_drift(CLI::App& app);
 void add_gate(CLI::App& app);
+void add_tasks(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_machine(CLI::App& app);

@@ -69,6 +69,7 @@ int main(int argc, char** argv) {
   add_bench(app);
   add_drift(app);
   add_gate(app);
+  add_tasks(app);
   add_tokenize(app);
   add_inspect(app);
   add_machine(app);

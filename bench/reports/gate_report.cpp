@@ -17,17 +17,14 @@ nlohmann::json gates_json(std::span<const Gate> gates) {
   return json;
 }
 
-std::string gate_text(const Gate& gate, int64_t windows) {
+std::string gate_text(const Gate& gate, int64_t count, const GateSample& sample) {
   const bool undecided = gate.verdict() == Verdict::undecided;
   std::string text =
       fmt::format("gate {}: {} is {} (95 % interval: {}), the limit is {:.6g}", name(gate.verdict()),
                   gate.figure, format_general(gate.found.mean), format_interval(gate.found, ""), gate.limit);
   if (undecided)
-    text += fmt::format(
-        "; {} window{} cannot decide it, so the mean does: {}; a longer text or a shorter context gives "
-        "more "
-        "windows",
-        windows, windows == 1 ? "" : "s", gate.passes() ? "kept" : "exceeded");
+    text += fmt::format("; {} {}{} cannot decide it, so the mean does: {}; {}", count, sample.one,
+                        count == 1 ? "" : "s", gate.passes() ? "kept" : "exceeded", sample.more);
   return text;
 }
 

@@ -44,6 +44,24 @@ inline std::vector<std::string> drift_arguments() {
           "600",   "--context",  "64",         "--threads",       "1"};
 }
 
+// Two questions, kept for all test cases of this process.
+inline const std::string& quiz_file() {
+  static const TemporaryFolder folder;
+  static const std::string path = [] {
+    write_text(folder.path() / "quiz.jsonl",
+               R"({"context": "Once upon a", "choices": ["time", "table"], "answer": 0})"
+               "\n"
+               R"({"context": "The sky was", "choices": ["blue", "fast", "two"], "answer": 1})"
+               "\n");
+    return (folder.path() / "quiz.jsonl").string();
+  }();
+  return path;
+}
+
+inline std::vector<std::string> tasks_arguments() {
+  return {"tasks", int8_model(), "--baseline", reference_model(), "--tasks", quiz_file(), "--threads", "1"};
+}
+
 inline std::vector<std::string> bench_arguments() {
   return {"bench",           int8_model(), "--baseline",   reference_model(),
           "--prompt-tokens", "32",         "--gen-tokens", "8",
@@ -85,6 +103,7 @@ inline std::vector<std::vector<std::string>> all_commands(const std::filesystem:
           drift_arguments(),
           {"gate", int8_model(), "--baseline", reference_model(), "--text", story(), "--characters", "600",
            "--context", "64", "--threads", "1", "--store", folder / "gate.json"},
+          tasks_arguments(),
           {"tokenize", reference_model(), "--text", "Once"},
           {"inspect", int8_model(), "--threads", "1"},
           {"machine", "--threads", "1"},

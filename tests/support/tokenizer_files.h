@@ -41,6 +41,45 @@ inline nlohmann::json bpe_tokenizer(const std::vector<std::string>& tokens,
           {"model", {{"type", "BPE"}, {"vocab", vocabulary_of(tokens)}, {"merges", std::move(merges)}}}};
 }
 
+// Small letters, a space, a newline and some marks, with a few merges ("th", " a", ...), 40 ids in all;
+// `bos`: encoding puts id 0 first.
+inline nlohmann::json letter_tokenizer(bool bos) {
+  std::vector<std::string> tokens = {"<s>", " ", "\n", ".", ":", "?"};
+  for (char c = 'a'; c <= 'z'; ++c) tokens.emplace_back(1, c);
+  nlohmann::json merges = nlohmann::json::array();
+  for (const auto& [left, right] : std::vector<std::pair<std::string, std::string>>{{"t", "h"},
+                                                                                    {" ", "a"},
+                                                                                    {"th", "e"},
+                                                                                    {"b", "b"},
+                                                                                    {" a", "b"},
+                                                                                    {"\n", "\n"},
+                                                                                    {"i", "n"},
+                                                                                    {"e", "r"},
+                                                                                    {"d", " "},
+                                                                                    {"d ", "d"}}) {
+    tokens.push_back(left + right);
+    merges.push_back({left, right});
+  }
+  nlohmann::json tokenizer = bpe_tokenizer(tokens, merges);
+  tokenizer["added_tokens"].push_back({{"id", 0},
+                                       {"content", "<s>"},
+                                       {"single_word", false},
+                                       {"lstrip", false},
+                                       {"rstrip", false},
+                                       {"normalized", false},
+                                       {"special", true}});
+  if (bos) {
+    const nlohmann::json first = {{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}};
+    const nlohmann::json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+    tokenizer["post_processor"] = {
+        {"type", "TemplateProcessing"},
+        {"single", {first, text}},
+        {"pair", {first, text, text}},
+        {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {0}}, {"tokens", {"<s>"}}}}}}};
+  }
+  return tokenizer;
+}
+
 // A sentencepiece model, as the protocol buffer that it is.
 class SentencePieceModel {
  public:

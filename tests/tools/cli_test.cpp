@@ -16,9 +16,9 @@ using nlohmann::json;
 
 namespace {
 
-const std::vector<std::string> commands = {"quantize", "prune",      "frontier",  "export",   "generate",
-                                           "bench",    "drift",      "gate",      "tokenize", "inspect",
-                                           "machine",  "synthesize", "completion"};
+const std::vector<std::string> commands = {"quantize", "prune",   "frontier",   "export",    "generate",
+                                           "bench",    "drift",   "gate",       "tasks",     "tokenize",
+                                           "inspect",  "machine", "synthesize", "completion"};
 
 bool loads(const fs::path& folder) {
   const TemporaryFolder ids;
@@ -84,6 +84,8 @@ TEST_CASE("A model that is not there is exit code 1 and one line that names it")
       {"bench", absent},
       {"drift", absent, "--baseline", reference_model(), "--text", story()},
       {"drift", reference_model(), "--baseline", absent, "--text", story()},
+      {"tasks", absent, "--tasks", quiz_file()},
+      {"tasks", reference_model(), "--baseline", absent, "--tasks", quiz_file()},
       {"tokenize", absent, "--text", "a"},
       {"inspect", absent}};
   for (const auto& arguments : runs) {
@@ -163,6 +165,7 @@ TEST_CASE("With --json - the report is JSON, and nothing else is on standard out
   const std::vector<std::vector<std::string>> runs = {
       {"quantize", reference_model(), out, "--effort", "fast", "--threads", "1"},
       drift_arguments(),
+      tasks_arguments(),
       {"generate", int8_model(), "--prompt", "Once", "--max-tokens", "3", "--threads", "1"},
       {"inspect", int8_model()},
       {"machine", "--threads", "1"},
@@ -187,6 +190,9 @@ TEST_CASE("Published JSON keys are there") {
   };
   check(drift_arguments(), {"/perplexity/baseline", "/perplexity/model", "/perplexity/increase_percent",
                             "/kl/mean", "/kl/p99", "/same_top_percent", "/tokens_scored"});
+  check(tasks_arguments(), {"/schema", "/version", "/tasks/0/model/accuracy_percent",
+                            "/tasks/0/baseline/accuracy_percent", "/tasks/0/comparison/mcnemar_p",
+                            "/tasks/0/comparison/flips", "/tasks/0/items/0/model/log_likelihoods"});
   std::vector<std::string> bench_keys = {"/machine/read_gb_per_s", "/machine/int8_gops"};
   for (const char* model : {"/models/0", "/models/1"})
     for (const char* key :

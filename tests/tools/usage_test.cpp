@@ -81,6 +81,8 @@ TEST_CASE("An empty name, as of a variable that is not set, is wrong usage") {
                                              {"drift", "", "--baseline", model, "--text", story()},
                                              {"drift", model, "--baseline", "", "--text", story()},
                                              {"drift", model, "--baseline", model, "--token-ids", ""},
+                                             {"tasks", "", "--tasks", "a"},
+                                             {"tasks", model, "--tasks", ""},
                                              {"tokenize", "", "--text", "a"},
                                              {"tokenize", model, "--file", ""},
                                              {"inspect", ""},
@@ -136,7 +138,7 @@ TEST_CASE("A report that cannot be written is found out before the work, and not
   for (const std::string& report : {path, missing, file + "/r.json", path + "/" + std::string(300, 'x')}) {
     std::vector<std::vector<std::string>> runs = {with(bench_arguments(), {"--trace", report})};
     for (const auto& arguments : all_commands(folder.path() / "output"))
-      for (const char* command : {"quantize", "generate", "bench", "drift", "inspect", "machine"})
+      for (const char* command : {"quantize", "generate", "bench", "drift", "tasks", "inspect", "machine"})
         if (arguments.front() == command) runs.push_back(with(arguments, {"--json", report}));
     fs::create_directory(folder.path() / "output");
     for (const auto& arguments : runs) {
@@ -166,6 +168,7 @@ TEST_CASE("Two outputs of one name are wrong usage") {
 TEST_CASE("A baseline that is quantized is an error") {
   for (const auto& arguments : std::vector<std::vector<std::string>>{
            {"drift", int8_model(), "--baseline", int8_model(), "--text", story()},
+           {"tasks", int8_model(), "--baseline", int8_model(), "--tasks", quiz_file()},
            {"bench", reference_model(), "--baseline", int8_model()}}) {
     const Outcome outcome = run_whittle(arguments);
     INFO(outcome.err);
