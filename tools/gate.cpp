@@ -26,6 +26,8 @@ namespace fs = std::filesystem;
 struct GateFlags {
   std::string model, baseline, text, store, against, build, old_model, reason, by, json, junit, markdown;
   bool update = false, turns = false;
+  std::vector<std::string> tasks;
+  int64_t shots = 0, limit = 0;
   std::optional<KvFormat> kv_cache;
   GateOptions options;
   double max_slowdown_percent = 3;
@@ -86,6 +88,12 @@ void complete(GateFlags& flags, const Team& team) {
   options.memory_child = memory_child(options.speed, team.size(), options.model);
 }
 
+GateTask read_task(const TaskSource& source, int64_t shots, int64_t limit) {
+  GateTask task{source, read_text(source.file), shots, limit};
+  check_shots(parse_task(task.text, source), shots);
+  return task;
+}
+
 void write_stored(const GateFlags& flags, const std::string& file, GateBaseline stored,
                   std::vector<GateChange> history) {
   stored.history = std::move(history);
@@ -93,6 +101,7 @@ void write_stored(const GateFlags& flags, const std::string& file, GateBaseline 
       {utc_now(), flags.by.empty() ? user() : flags.by, flags.reason, flags.options.program});
   GateInputs& inputs = stored.inputs;
   for (fs::path* path : {&inputs.model, &inputs.baseline, &inputs.text}) *path = stored_path(*path, file);
+  for (TaskRecord& task : stored.tasks) task.file = stored_path(task.file, file);
   write_json(file, gate_baseline_json(stored));
 }
 
@@ -104,6 +113,8 @@ void store(GateFlags& flags, StageLines& lines) {
   if (flags.kv_cache) flags.options.kv_cache = *flags.kv_cache;
   const Team team(flags.threads);
   complete(flags, team);
+  for (const std::string& given : flags.tasks)
+    flags.options.tasks.push_back(read_task(task_source(given), flags.shots, flags.limit));
   if (flags.reason.empty()) flags.reason = "first";
   const GateBaseline stored =
       measure_gate_baseline(flags.options, team, [&](const std::string& stage, int64_t done, int64_t total) {
@@ -145,6 +156,11 @@ void check(GateFlags& flags, StageLines& lines) {
   const nlohmann::json stored = read_json_file(flags.against, most_bytes);
   const GateInputs inputs = read_gate_inputs(stored, flags.against);
   apply_stored(flags, inputs);
+  for (const TaskRecord& task : read_gate_tasks(stored, flags.against)) {
+    const GlueTask* glue = task.glue.empty() ? nullptr : find_glue_task(task.glue);
+    const fs::path file = (folder_of(flags.against) / task.file).lexically_normal();
+    flags.options.tasks.push_back(read_task({file, glue}, task.shots, task.limit));
+  }
   const Team team(flags.threads ? flags.threads : inputs.threads);
   complete(flags, team);
   if (!flags.build.empty() || !flags.old_model.empty()) {
@@ -192,7 +208,8 @@ void run(GateFlags& flags, const CLI::App& command) {
     return store(flags, lines);
   }
   if (flags.against.empty()) throw CLI::ValidationError("gate", "--store or --against is required");
-  refuse_void(command, {"--context", "--characters", "--protocol"}, "the stored file says it");
+  refuse_void(command, {"--context", "--characters", "--protocol", "--tasks", "--shots", "--limit"},
+              "the stored file says it");
   if (flags.update && flags.reason.empty())
     throw CLI::ValidationError("--update", "needs --reason: who reads it later wants to know why");
   if (!flags.update) refuse_void(command, {"--reason", "--by"}, "nothing is stored without --update");
@@ -210,6 +227,9 @@ void add_budgets(CLI::App& command, GateFlags& flags) {
       ->capture_default_str();
   add("--max-top-loss", budgets.top_loss_points, "POINTS",
       "Budget: percentage points of tokens that were predicted right")
+      ->capture_default_str();
+  add("--max-task-loss", budgets.task_loss_points, "POINTS",
+      "Budget: percentage points of a task's questions that were answered right")
       ->capture_default_str();
   add("--max-slowdown", flags.max_slowdown_percent, "PERCENT", "Budget: the smallest effect that matters")
       ->capture_default_str();
@@ -247,6 +267,16 @@ void add_gate(CLI::App& app) {
   command->add_option("--protocol", flags.options.protocol, "How the text is cut and scored")
       ->capture_default_str()
       ->check(CLI::IsMember(protocol_names()));
+  command->add_option("--tasks", flags.tasks, "Files of questions to ask too, as `whittle tasks` takes them")
+      ->type_name("FILE")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->check(not_empty());
+  command->add_option("--shots", flags.shots, "As in tasks")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30).description(""));
+  command->add_option("--limit", flags.limit, "As in tasks; 0: all questions")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30).description(""));
   add_name("--build", flags.build, "WHITTLE",
            "An older build of this program: both run the model, in turns, and the speed is judged");
   add_name("--old-model", flags.old_model, "DIR",

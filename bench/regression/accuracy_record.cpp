@@ -7,6 +7,7 @@
 #include <cmath>
 #include <span>
 
+#include "bench/likelihood.h"
 #include "bench/reports/figures.h"
 #include "engine/files/file_hash.h"
 #include "engine/session.h"
@@ -14,13 +15,6 @@
 
 namespace whittle {
 namespace {
-
-double negative_log_likelihood(std::span<const float> logits, int32_t target) {
-  const double top = static_cast<double>(std::ranges::max(logits));
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - top);
-  return top + std::log(sum) - static_cast<double>(logits[static_cast<size_t>(target)]);
-}
 
 struct SeriesField {
   const char* key;
@@ -64,7 +58,8 @@ AccuracyRecord record_accuracy(const Model& model, const Team& team, const Windo
         const auto at = static_cast<size_t>(target - first_scored);
         const std::span<const float> values = logits.row(row);
         top[at] = static_cast<int32_t>(std::ranges::max_element(values) - values.begin());
-        nll[at] = negative_log_likelihood(values, ids[static_cast<size_t>(target)]);
+        nll[at] = log_sum_exp(values) -
+                  static_cast<double>(values[static_cast<size_t>(ids[static_cast<size_t>(target)])]);
       });
     }
     double sum = 0;

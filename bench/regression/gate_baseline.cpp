@@ -66,6 +66,7 @@ nlohmann::json gate_baseline_json(const GateBaseline& baseline) {
   json["accuracy"] = accuracy_json(baseline.accuracy);
   json["layer_errors_percent"] = nlohmann::json::object();
   for (const auto& [name, percent] : baseline.layers) json["layer_errors_percent"][name] = percent;
+  json["tasks"] = tasks_record_json(baseline.tasks);
   for (const SeriesField& field : speeds) json["speed"][field.key] = baseline.speed.*field.values;
   for (const SizeField& field : sizes) json["size"][field.key] = baseline.size.*field.value;
   json["history"] = nlohmann::json::array();
@@ -81,6 +82,10 @@ GateInputs read_gate_inputs(const nlohmann::json& json, const std::string& what)
   const JsonFields fields(json, what);
   check_header(fields, schema, 1);
   return read_inputs(fields.object("inputs"));
+}
+
+std::vector<TaskRecord> read_gate_tasks(const nlohmann::json& json, const std::string& what) {
+  return read_tasks_record(JsonFields(json, what));
 }
 
 std::vector<GateChange> read_history(const nlohmann::json& json, const std::string& what) {
@@ -108,6 +113,7 @@ GateBaseline read_gate_baseline(const nlohmann::json& json, const std::string& w
       layers.reject(name.c_str(), "expected a number, found " + json_text(percent));
     baseline.layers.emplace_back(name, percent.get<double>());
   }
+  baseline.tasks = read_gate_tasks(json, what);
   const JsonFields speed = fields.object("speed");
   for (const SeriesField& field : speeds) baseline.speed.*field.values = read_series(speed, field.key);
   const JsonFields size = fields.object("size");

@@ -11,6 +11,7 @@
 #include "bench/regression/accuracy_record.h"
 #include "bench/regression/gate_inputs.h"
 #include "bench/regression/layer_errors.h"
+#include "bench/regression/task_record.h"
 #include "bench/speed.h"
 
 namespace whittle {
@@ -37,6 +38,7 @@ struct GateBaseline {
   GateInputs inputs;
   AccuracyRecord accuracy;
   LayerErrors layers;  // empty where the shapes of the baseline's layers differ
+  std::vector<TaskRecord> tasks;
   SpeedRecord speed;
   SizeRecord size;
   std::vector<GateChange> history;  // the last is the newest
@@ -46,6 +48,8 @@ struct GateBaseline {
 nlohmann::json gate_baseline_json(const GateBaseline& baseline);
 // The file's inputs, which say what to read before anything else can be checked.
 GateInputs read_gate_inputs(const nlohmann::json& json, const std::string& what);
+// What was asked, and why it became the baseline.
+std::vector<TaskRecord> read_gate_tasks(const nlohmann::json& json, const std::string& what);
 std::vector<GateChange> read_history(const nlohmann::json& json, const std::string& what);
 // The rest, which must fit these windows. Throws Error that names the field.
 GateBaseline read_gate_baseline(const nlohmann::json& json, const std::string& what, const Windows& windows,

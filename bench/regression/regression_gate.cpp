@@ -88,6 +88,18 @@ LayerErrors add_baseline(AccuracyRecord& accuracy, const GateOptions& options, c
       measure_layer_drift(baseline, judged.model, team, judged.windows, options.kv_cache, stage("layers")));
 }
 
+std::vector<TaskRecord> ask(const GateOptions& options, const Judged& judged, const Team& team,
+                            const GateProgress& progress) {
+  std::vector<TaskRecord> records;
+  for (const GateTask& task : options.tasks) {
+    const TaskOptions asked{.shots = task.shots, .limit = task.limit, .kv_cache = options.kv_cache};
+    records.push_back(record_task(
+        task, measure_task(judged.model, judged.tokenizer, team, parse_task(task.text, task.source), asked,
+                           [&](int64_t done, int64_t total) { progress("tasks", done, total); })));
+  }
+  return records;
+}
+
 SizeRecord measure_size(const GateOptions& options, const Judged& judged, const GateProgress& progress) {
   constexpr int64_t runs = 3;
   SizeRecord size;
@@ -104,8 +116,11 @@ SizeRecord measure_size(const GateOptions& options, const Judged& judged, const 
   return size;
 }
 
-std::vector<Check> check_accuracy(const AccuracyRecord& before, const AccuracyRecord& now,
-                                  const Windows& windows, const GateBudgets& budgets) {
+// All metrics in one family of tests. tasks: of the model now, as many as before.
+std::vector<Check> check_accuracy(const GateBaseline& stored, const AccuracyRecord& now,
+                                  const std::vector<TaskRecord>& tasks, const Windows& windows,
+                                  const GateBudgets& budgets) {
+  const AccuracyRecord& before = stored.accuracy;
   const auto mean = [](const std::vector<double>& values) { return mean_interval_95(values).mean; };
   const double kl = mean(before.window_kl), kl_budget = budgets.kl.value_or(default_kl_share * kl);
   // A tail varies more than a mean, and may grow by a larger share.
@@ -140,7 +155,13 @@ std::vector<Check> check_accuracy(const AccuracyRecord& before, const AccuracyRe
                 .budget = budgets.top_loss_points / 100,
                 .change_unit = "points",
                 .change_scale = 100};
-  return judge_paired(metrics);
+  const size_t first_task = metrics.size();
+  for (size_t i = 0; i < tasks.size(); ++i)
+    metrics.push_back(task_metric(stored.tasks[i], tasks[i], budgets.task_loss_points));
+  std::vector<Check> checks = judge_paired(metrics);
+  for (size_t i = 0; i < tasks.size(); ++i)
+    checks[first_task + i].reason += "; " + flips_text(stored.tasks[i], tasks[i]);
+  return checks;
 }
 
 // Figures that do not vary: a growth within `budget_percent`, or within `slack` bytes, passes.
@@ -218,6 +239,7 @@ GateBaseline measure_gate_baseline(const GateOptions& options, const Team& team,
     stored.accuracy = record_accuracy(judged.model, team, judged.windows, options.kv_cache,
                                       [&](int64_t done, int64_t total) { progress("text", done, total); });
     stored.layers = add_baseline(stored.accuracy, options, judged, team, progress);
+    stored.tasks = ask(options, judged, team, progress);
     stored.size = measure_size(options, judged, progress);
   }
   const SpeedReports speed =
@@ -242,6 +264,9 @@ GateReport check_gate(const nlohmann::json& json, const std::string& what, const
     if (verdict(report.checks) != Outcome::pass) return report;
     const GateBaseline stored =
         read_gate_baseline(json, what, judged.windows, judged.model.spec().vocab_size);
+    const std::vector<Check> other_tasks = check_task_inputs(stored.tasks, options.tasks);
+    report.checks.insert(report.checks.end(), other_tasks.begin(), other_tasks.end());
+    if (verdict(report.checks) != Outcome::pass) return report;
     report.stored = stored.history.back();
     report.speed_before = stored.speed;
     AccuracyRecord accuracy =
@@ -258,7 +283,8 @@ GateReport check_gate(const nlohmann::json& json, const std::string& what, const
             "against the unquantized baseline",
             quote(options.baseline.string()));
       const LayerErrors layers = add_baseline(accuracy, options, judged, team, progress);
-      checks = check_accuracy(stored.accuracy, accuracy, judged.windows, options.budgets);
+      checks = check_accuracy(stored, accuracy, ask(options, judged, team, progress), judged.windows,
+                              options.budgets);
       if (verdict(checks) != Outcome::pass) report.suspects = suspects(stored.layers, layers);
     }
     report.checks.insert(report.checks.end(), checks.begin(), checks.end());

@@ -22,6 +22,7 @@ inline constexpr double default_kl_share = 0.02;
 struct GateBudgets {
   std::optional<double> kl;  // nats a token; unset: default_kl_share of the stored mean
   double perplexity_increase_percent = 0.5;
+  double task_loss_points = 1;
   double top_loss_points = 0.5;          // accuracy of the most likely token, in percentage points
   double size_increase_percent = 1;      // of the files, and of packed weights
   double memory_increase_percent = 5;    // of the peak, but at least memory_slack_bytes
@@ -35,6 +36,7 @@ struct GateOptions {
   std::filesystem::path text_file;
   int64_t context = 512, characters = 0;
   std::string protocol = "windows";
+  std::vector<GateTask> tasks;
   KvFormat kv_cache = KvFormat::f16;
   std::string program;  // name, version and commit
   SpeedOptions speed{.prompt_tokens = 64, .gen_tokens = 32, .repeat = 9};

@@ -201,6 +201,39 @@ TEST_CASE("gate: a damaged file is refused with its name and the field") {
   }
 }
 
+TEST_CASE("gate: questions are asked again, and others cannot be compared") {
+  const TemporaryFolder folder;
+  const fs::path questions = folder.path() / "q.jsonl", file = folder.path() / "gate.json";
+  std::string text;
+  for (const char* word : {"big", "red", "old", "new"})
+    text += json{{"context", "The dog was"}, {"choices", {word, "of"}}, {"answer", 0}}.dump() + "\n";
+  write_text(questions, text);
+  REQUIRE(
+      run_whittle({"gate", int8_model(), "--baseline", reference_model(), "--text", story(), "--characters",
+                   "600", "--context", "32", "--threads", "1", "--tasks", questions, "--store", file})
+          .exit_code == 0);
+  const json stored = read_json(file);
+  REQUIRE(stored["tasks"].size() == 1);
+  CHECK(stored["tasks"][0]["correct"].size() == 4);
+  // Another cache gives other bits, so that all is asked again.
+  const fs::path report = folder.path() / "r.json";
+  run_whittle(
+      {"gate", int8_model(), "--against", file, "--kv-cache", "int8", "--threads", "1", "--json", report});
+  const json asked = read_json(report);
+  const json& task = check_named(asked, "task q.jsonl");
+  CHECK(has(task["reason"].get<std::string>(), "McNemar"));
+  write_text(questions, text + text);
+  const Outcome other = run_whittle({"gate", int8_model(), "--against", file, "--threads", "1"});
+  CHECK(other.exit_code == 5);
+  CHECK(has(other.err, "task q.jsonl"));
+  json bad = stored;
+  bad["tasks"][0]["correct"][1] = 2;
+  write_text(file, bad.dump());
+  const Outcome refused = run_whittle({"gate", int8_model(), "--against", file, "--threads", "1"});
+  CHECK(refused.exit_code == 1);
+  CHECK(has(refused.err, "correct"));
+}
+
 TEST_CASE("gate: turns with another build") {
   const TemporaryFolder folder;
   const fs::path report = folder.path() / "r.json";
