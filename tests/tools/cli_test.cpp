@@ -16,9 +16,9 @@ using nlohmann::json;
 
 namespace {
 
-const std::vector<std::string> commands = {"quantize",   "prune",    "frontier",  "export",  "generate",
-                                           "bench",      "drift",    "tokenize",  "inspect", "machine",
-                                           "synthesize", "estimate", "completion"};
+const std::vector<std::string> commands = {"quantize",   "prune",    "frontier", "export",    "generate",
+                                           "bench",      "drift",    "tokenize", "inspect",   "machine",
+                                           "synthesize", "estimate", "soak",     "completion"};
 
 bool loads(const fs::path& folder) {
   const TemporaryFolder ids;
@@ -86,7 +86,8 @@ TEST_CASE("A model that is not there is exit code 1 and one line that names it")
       {"drift", reference_model(), "--baseline", absent, "--text", story()},
       {"tokenize", absent, "--text", "a"},
       {"inspect", absent},
-      {"estimate", absent}};
+      {"estimate", absent},
+      {"soak", absent}};
   for (const auto& arguments : runs) {
     INFO(json(arguments).dump());
     const Outcome outcome = run_whittle(arguments);
