@@ -50,6 +50,8 @@ int64_t resident_bytes() { return status_bytes("self", "VmRSS:"); }
 
 int64_t peak_resident_bytes() { return status_bytes("self", "VmHWM:"); }
 
+int64_t anonymous_bytes() { return status_bytes("self", "RssAnon:"); }
+
 ChildReport run_child(const std::vector<std::string>& argv, const ChildOptions& options) {
   assert(!argv.empty());
   const HeldInterrupts held;

@@ -12,6 +12,8 @@ namespace whittle {
 // of mapped files count while they are resident.
 int64_t resident_bytes();
 int64_t peak_resident_bytes();
+// Those of no file: what the program has taken, and not what the system keeps of files for it.
+int64_t anonymous_bytes();
 
 struct ChildOptions {
   double timeout_seconds = std::numeric_limits<double>::infinity();  // then it is killed

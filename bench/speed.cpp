@@ -26,16 +26,6 @@ double mean(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-// What a step at `position` reads of the KV cache, its own entry included.
-double kv_bytes_read(const ModelSpec& spec, KvFormat format, int64_t position) {
-  const int64_t positions = position + 1;
-  const int64_t seen = spec.sliding_window ? std::min(positions, spec.sliding_window) : positions;
-  const double full = std::min(
-      1.0, static_cast<double>(spec.max_window_layers) / static_cast<double>(spec.num_hidden_layers));
-  return full * static_cast<double>(KvCache::bytes(spec, format, positions)) +
-         (1 - full) * static_cast<double>(KvCache::bytes(spec, format, seen));
-}
-
 // A model that is being measured.
 class Subject {
  public:
@@ -68,7 +58,7 @@ class Subject {
     report.prefill_operations = 2.0 * static_cast<double>(macs);
     double kv = 0;
     for (int64_t i = 0; i < options_.gen_tokens; ++i)
-      kv += kv_bytes_read(spec, options_.kv_cache, options_.prompt_tokens + i);
+      kv += KvCache::bytes_read(spec, options_.kv_cache, options_.prompt_tokens + i);
     kv *= static_cast<double>(options_.sequences);
     report.decode_bytes =
         static_cast<double>(model_.decode_bytes()) + kv / static_cast<double>(options_.gen_tokens);

@@ -16,12 +16,21 @@ bool all_finite(const float* values, int64_t count) {
   return !found;
 }
 
+// Floats of a row of logits.
+int64_t vocab_stride(const ModelSpec& spec) { return round_up(spec.vocab_size, panel_rows); }
+
 }  // namespace
+
+int64_t Decoder::scratch_bytes(const ModelSpec& spec, const std::vector<int64_t>& group_sizes, int threads,
+                               int64_t max_rows, int64_t max_context, int64_t logit_rows) {
+  return LayerRunner::scratch_bytes(spec, group_sizes, threads, max_rows, max_context) +
+         logit_rows * vocab_stride(spec) * static_cast<int64_t>(sizeof(float));
+}
 
 Decoder::Decoder(const Model& model, const Team& team, int64_t max_rows, int64_t max_context)
     : model_(model),
       runner_(model.spec(), model.activation_group_sizes(), team, max_rows, max_context),
-      vocab_stride_(round_up(model.spec().vocab_size, panel_rows)) {
+      vocab_stride_(vocab_stride(model.spec())) {
   check_positions(model.spec(), max_context);
 }
 

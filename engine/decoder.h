@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <set>
 #include <span>
+#include <vector>
 
 #include "engine/layer_runner.h"
 #include "engine/model.h"
@@ -24,6 +25,11 @@ class Decoder {
   // Steps of at most `max_rows` rows, whose caches have at most `max_context` positions. Throws Error where
   // learned positions do not reach that far.
   Decoder(const Model& model, const Team& team, int64_t max_rows, int64_t max_context);
+
+  // Bytes of scratch memory that such a decoder takes once every row and position has been used, and logits
+  // of `logit_rows` rows have been asked for.
+  static int64_t scratch_bytes(const ModelSpec& spec, const std::vector<int64_t>& group_sizes, int threads,
+                               int64_t max_rows, int64_t max_context, int64_t logit_rows);
 
   // Writes every row's keys and values to its cache; returns the logits after the last `logit_rows` rows,
   // which stay until the next step. A row's logits are the same bits whatever other rows go with it, and for

@@ -1,5 +1,7 @@
 #include "engine/kv_cache.h"
 
+#include <algorithm>
+
 #include "kernels/error.h"
 
 namespace whittle {
@@ -60,6 +62,15 @@ KvHead KvCache::head(int64_t layer, int64_t kv_head) {
 
 int64_t KvCache::bytes(const ModelSpec& spec, KvFormat format, int64_t positions) {
   return heads(spec) * positions * position_bytes(format, spec.head_dim);
+}
+
+double KvCache::bytes_read(const ModelSpec& spec, KvFormat format, int64_t position) {
+  const int64_t positions = position + 1;
+  const int64_t seen = spec.sliding_window ? std::min(positions, spec.sliding_window) : positions;
+  const double full = std::min(
+      1.0, static_cast<double>(spec.max_window_layers) / static_cast<double>(spec.num_hidden_layers));
+  return full * static_cast<double>(bytes(spec, format, positions)) +
+         (1 - full) * static_cast<double>(bytes(spec, format, seen));
 }
 
 int64_t KvCache::head_bytes(int64_t positions) const {

@@ -27,6 +27,8 @@ class KvCache {
   int64_t context() const { return context_; }
   // Bytes that `positions` positions take, in all layers.
   static int64_t bytes(const ModelSpec& spec, KvFormat format, int64_t positions);
+  // What a step at `position` reads of them, its own entry included: less where layers have a window.
+  static double bytes_read(const ModelSpec& spec, KvFormat format, int64_t position);
 
  private:
   KvFormat format_;

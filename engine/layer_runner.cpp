@@ -27,6 +27,27 @@ void split_panels(Range piece, std::initializer_list<const Linear*> linears, Bod
 
 }  // namespace
 
+ScratchSizes::ScratchSizes(const ModelSpec& spec, int threads, int64_t rows, int64_t context)
+    : hidden_stride(round_up(spec.hidden_size, panel_rows)),
+      q_stride(round_up(spec.q_size(), panel_rows)),
+      kv_stride(round_up(spec.kv_size(), panel_rows)),
+      hidden(rows * hidden_stride),
+      q(rows * q_stride),
+      kv(rows * kv_stride),
+      up(spec.gated_mlp ? rows * LinearInput::stride_of(spec.intermediate_size) : 0),
+      angles(spec.positions == Positions::rope ? rows * spec.head_dim / 2 : 0),
+      scores(threads * max_queries * round_up(context, kv_block)) {}
+
+int64_t LayerRunner::scratch_bytes(const ModelSpec& spec, const std::vector<int64_t>& group_sizes,
+                                   int threads, int64_t max_rows, int64_t max_context) {
+  const ScratchSizes sizes(spec, threads, max_rows, max_context);
+  const int64_t floats = 2 * (sizes.hidden + sizes.kv + sizes.angles) + sizes.q + sizes.up + sizes.scores;
+  return floats * static_cast<int64_t>(sizeof(float)) +
+         LinearInput::bytes(max_rows, spec.hidden_size, group_sizes) +
+         LinearInput::bytes(max_rows, spec.q_size(), group_sizes) +
+         LinearInput::bytes(max_rows, spec.intermediate_size, group_sizes);
+}
+
 LayerRunner::LayerRunner(const ModelSpec& spec, const std::vector<int64_t>& group_sizes, const Team& team,
                          int64_t max_rows, int64_t max_context)
     : spec_(spec),
@@ -35,21 +56,19 @@ LayerRunner::LayerRunner(const ModelSpec& spec, const std::vector<int64_t>& grou
       max_rows_(max_rows),
       max_context_(round_up(max_context, kv_block)),
       rope_(spec_),
-      hidden_stride_(round_up(spec_.hidden_size, panel_rows)),
-      q_stride_(round_up(spec_.q_size(), panel_rows)),
-      kv_stride_(round_up(spec_.kv_size(), panel_rows)),
-      hidden_(max_rows * hidden_stride_),
+      sizes_(spec_, team.size(), max_rows_, max_context_),
+      hidden_(sizes_.hidden),
       input_(max_rows, spec_.hidden_size, group_sizes),
-      q_(max_rows * q_stride_),
-      k_(max_rows * kv_stride_),
-      v_(max_rows * kv_stride_),
+      q_(sizes_.q),
+      k_(sizes_.kv),
+      v_(sizes_.kv),
       attended_(max_rows, spec_.q_size(), group_sizes),
       mlp_(max_rows, spec_.intermediate_size, group_sizes),
-      up_(spec_.gated_mlp ? max_rows * mlp_.stride() : 0),
-      update_(max_rows * hidden_stride_),
-      cosines_(spec_.positions == Positions::rope ? max_rows * spec_.head_dim / 2 : 0),
-      sines_(cosines_.size()),
-      scores_(team.size() * max_queries * max_context_) {
+      up_(sizes_.up),
+      update_(sizes_.hidden),
+      cosines_(sizes_.angles),
+      sines_(sizes_.angles),
+      scores_(sizes_.scores) {
   // What attention hands out at most.
   if (max_rows * spec_.num_key_value_heads > most_items)
     fail("{} rows of {} key/value heads are more than {} pieces of work", max_rows, spec_.num_key_value_heads,
@@ -103,7 +122,9 @@ void LayerRunner::run_alone(const DecoderLayer& layer, int32_t index, std::span<
 
 void LayerRunner::show_hidden(const Worker& worker, int32_t layer) {
   if (!observer_ || !observer_->hidden) return;
-  worker.hand_out(1, [&](Range) { observer_->hidden(layer, {row_count(), hidden_stride_, hidden_.data()}); });
+  worker.hand_out(1, [&](Range) {
+    observer_->hidden(layer, {row_count(), sizes_.hidden_stride, hidden_.data()});
+  });
 }
 
 void LayerRunner::show_input(const Worker& worker, int32_t layer, Role reader, const LinearInput& input,
@@ -158,10 +179,10 @@ void LayerRunner::add_to_hidden(const Worker& worker, Operation operation, int32
        [&](Range mine) { quantize(input, mine, linear.cols(), {&linear}); });
   show_input(worker, layer, role, input, row_count());
   each(worker, operation, layer, linear.panels(), [&](Range panels) {
-    linear.multiply(input, row_count(), panels, {update_.data(), hidden_stride_});
+    linear.multiply(input, row_count(), panels, {update_.data(), sizes_.hidden_stride});
     const int64_t first = panels.begin * panel_rows;
     for (int64_t m = 0; m < row_count(); ++m)
-      kernels().add(hidden(m) + first, update_.data() + m * hidden_stride_ + first,
+      kernels().add(hidden(m) + first, update_.data() + m * sizes_.hidden_stride + first,
                     panels.size() * panel_rows);
     return linear.work(row_count(), panels);
   });
@@ -174,7 +195,8 @@ void LayerRunner::attention_block(const Worker& worker, const DecoderLayer& laye
   int64_t panel_count = 0;
   for (const Linear* linear : qkv) panel_count += linear->panels();
   each(worker, Operation::qkv, index, panel_count, [&](Range piece) {
-    const MatmulOutput outputs[] = {{q_.data(), q_stride_}, {k_.data(), kv_stride_}, {v_.data(), kv_stride_}};
+    const MatmulOutput outputs[] = {
+        {q_.data(), sizes_.q_stride}, {k_.data(), sizes_.kv_stride}, {v_.data(), sizes_.kv_stride}};
     Work work;
     split_panels(piece, qkv, [&](size_t i, Range panels) {
       const Linear& linear = *qkv.begin()[i];
@@ -199,8 +221,8 @@ void LayerRunner::rotate_and_store(const Worker& worker, const DecoderLayer& lay
       const int64_t kv_head = head - heads;
       const std::vector<float>& norm = is_query ? layer.q_norm : layer.k_norm;
       for (int64_t m = 0; m < row_count(); ++m) {
-        float* row = is_query ? q_.data() + m * q_stride_ + head * head_dim
-                              : k_.data() + m * kv_stride_ + kv_head * head_dim;
+        float* row = is_query ? q_.data() + m * sizes_.q_stride + head * head_dim
+                              : k_.data() + m * sizes_.kv_stride + kv_head * head_dim;
         if (!norm.empty()) kernels().rms_norm(row, norm.data(), head_dim, spec_.norm_eps, row);
         if (spec_.positions == Positions::rope)
           kernels().rope(row, cosines_.data() + m * half, sines_.data() + m * half, head_dim);
@@ -209,7 +231,7 @@ void LayerRunner::rotate_and_store(const Worker& worker, const DecoderLayer& lay
           for (int64_t d = 0; d < head_dim; ++d) row[d] *= scale;
         else
           kernels().store_kv(place.cache->head(index, kv_head), place.position, row,
-                             v_.data() + m * kv_stride_ + kv_head * head_dim);
+                             v_.data() + m * sizes_.kv_stride + kv_head * head_dim);
       }
     }
   });
@@ -230,7 +252,7 @@ void LayerRunner::attend(const Worker& worker, const DecoderLayer& layer, int32_
       for (int64_t i = 0; i < count; ++i) {
         const int64_t m = (first + i) / group, head = kv_head * group + (first + i) % group;
         const int64_t end = rows_[static_cast<size_t>(m)].position + 1;
-        queries[i] = {q_.data() + m * q_stride_ + head * head_dim, attended_.row(m) + head * head_dim,
+        queries[i] = {q_.data() + m * sizes_.q_stride + head * head_dim, attended_.row(m) + head * head_dim,
                       window ? std::max<int64_t>(0, end - window) : 0, end,
                       slopes_.empty() ? 0 : slopes_[static_cast<size_t>(head)]};
         work.float_operations += 4 * head_dim * (end - queries[i].begin);

@@ -25,6 +25,16 @@ struct DecoderRow {
   int64_t position = 0;  // everything before it is in the cache, or in the rows before this one
 };
 
+// Elements of a runner's buffers, whose rows R are padded to whole panels.
+struct ScratchSizes {
+  ScratchSizes(const ModelSpec& spec, int threads, int64_t rows, int64_t context);
+
+  int64_t hidden_stride, q_stride, kv_stride;
+  int64_t hidden, q, kv, up;  // [R, …]
+  int64_t angles;             // [R, head_dim / 2]
+  int64_t scores;             // [threads, max_queries, context]
+};
+
 // Sees what passes through the layers, called by one thread while the others wait. What is seen is gone when
 // the call returns.
 struct Observer {
@@ -41,6 +51,10 @@ class LayerRunner {
   // rows, whose caches have at most `max_context` positions.
   LayerRunner(const ModelSpec& spec, const std::vector<int64_t>& group_sizes, const Team& team,
               int64_t max_rows, int64_t max_context);
+
+  // Bytes of scratch memory that such a runner takes once every row and position has been used.
+  static int64_t scratch_bytes(const ModelSpec& spec, const std::vector<int64_t>& group_sizes, int threads,
+                               int64_t max_rows, int64_t max_context);
 
   // Layer `index` alone: hidden [rows, stride] goes in and comes out, and keys and values of that layer go to
   // the rows' caches. The same bits as within a model. stride ≥ hidden_size. The layer may have less than the
@@ -60,7 +74,7 @@ class LayerRunner {
   // The parts of a step: begin() by one thread, then the rest by every thread of the team.
   void begin(std::span<const DecoderRow> rows);
   // The residual stream of row m; to be filled, and `place` to be called, before the first layer.
-  float* hidden(int64_t m) { return hidden_.data() + m * hidden_stride_; }
+  float* hidden(int64_t m) { return hidden_.data() + m * sizes_.hidden_stride; }
   void place(int64_t m);
   void run(const Worker& worker, const DecoderLayer& layer, int32_t index);
   // Rows from `first_row` on, normalised and quantized for `readers`; returned for them to read.
@@ -105,8 +119,8 @@ class LayerRunner {
   };
   std::vector<QuerySpan> query_spans_;
 
-  // Scratch; R = max_rows, widths padded to whole panels.
-  int64_t hidden_stride_, q_stride_, kv_stride_;
+  // Scratch; R = max_rows.
+  const ScratchSizes sizes_;
   Buffer<float> hidden_;           // [R, hidden_size]: the residual stream
   LinearInput input_;              // [R, hidden_size]: normalised, what q, k, v, gate, up and the head read
   Buffer<float> q_, k_, v_;        // [R, heads · head_dim]

@@ -8,7 +8,11 @@
 namespace whittle {
 namespace {
 
-int64_t group_size_of(const PackedWeight& weight, int64_t asked) {
+int64_t groups_of(int64_t stride, int64_t group_size) { return (stride + group_size - 1) / group_size; }
+
+}  // namespace
+
+int64_t activation_group_size(const PackedLayout& weight, int64_t asked) {
   if (!weight.quantized()) return 0;
   // Groups of weights are finer than what a file may ask for its activations: their scales meet group by
   // group.
@@ -16,25 +20,32 @@ int64_t group_size_of(const PackedWeight& weight, int64_t asked) {
   return asked ? round_up(asked, group_multiple(weight.format)) : weight.padded_cols;
 }
 
-}  // namespace
-
 Linear::Linear(PackedWeight weight, std::vector<float> bias, int64_t activation_group_size,
                const PackingChoice& choice)
     : weight_(std::move(weight)),
       bias_(std::move(bias)),
-      activation_group_size_(group_size_of(weight_, activation_group_size)),
+      activation_group_size_(whittle::activation_group_size(weight_, activation_group_size)),
       choice_(choice) {
   if (!bias_.empty()) bias_.resize(static_cast<size_t>(weight_.padded_rows()));
 }
 
 LinearInput::LinearInput(int64_t rows, int64_t cols, const std::vector<int64_t>& group_sizes)
-    : stride_(round_up(cols, panel_rows) + float_block), floats_(rows * stride_) {
+    : stride_(stride_of(cols)), floats_(rows * stride_) {
   for (const int64_t group_size : group_sizes) {
     if (group_size == 0) continue;
-    const int64_t groups = (stride_ + group_size - 1) / group_size;
+    const int64_t groups = groups_of(stride_, group_size);
     codes_.push_back({group_size, Buffer<int8_t>(rows * stride_), Buffer<float>(rows * groups),
                       Buffer<int32_t>(rows * groups)});
   }
+}
+
+int64_t LinearInput::bytes(int64_t rows, int64_t cols, const std::vector<int64_t>& group_sizes) {
+  const int64_t stride = stride_of(cols);
+  int64_t row = stride * static_cast<int64_t>(sizeof(float));
+  for (const int64_t group_size : group_sizes)
+    if (group_size)
+      row += stride + groups_of(stride, group_size) * static_cast<int64_t>(sizeof(float) + sizeof(int32_t));
+  return rows * row;
 }
 
 QuantizedRows LinearInput::codes(int64_t rows, int64_t cols, int64_t group_size) const {

@@ -57,6 +57,14 @@ class Linear {
   PackingChoice choice_;
 };
 
+// Inputs that share an activation scale where a weight of this layout runs, of which its file asks for
+// `asked` (0: all of a token); 0 for floats.
+int64_t activation_group_size(const PackedLayout& weight, int64_t asked);
+// Bytes of a bias beside such a weight.
+inline int64_t bias_bytes(const PackedLayout& weight) {
+  return weight.padded_rows() * static_cast<int64_t>(sizeof(float));
+}
+
 // The same rows for every linear that reads them: as floats, and as int8 codes once for each group size in
 // use.
 class LinearInput {
@@ -65,6 +73,11 @@ class LinearInput {
   // Room for `rows` rows of up to `cols` inputs. group_sizes: what the linears of the model ask for; 0 needs
   // no room.
   LinearInput(int64_t rows, int64_t cols, const std::vector<int64_t>& group_sizes);
+  // Floats from a row of `cols` inputs to the next: no power of two, so that neighbouring rows do not share
+  // sets of the cache.
+  static int64_t stride_of(int64_t cols) { return round_up(cols, panel_rows) + float_block; }
+  // Bytes that such a room takes once all of it has been used.
+  static int64_t bytes(int64_t rows, int64_t cols, const std::vector<int64_t>& group_sizes);
 
   // Row m as floats, to be written before quantize().
   float* row(int64_t m) { return floats_.data() + m * stride_; }
@@ -82,7 +95,7 @@ class LinearInput {
     Buffer<float> scales;
     Buffer<int32_t> sums;
   };
-  int64_t stride_ = 0;  // no power of two, so that neighbouring rows do not share sets of the cache
+  int64_t stride_ = 0;
   Buffer<float> floats_;
   std::vector<Codes> codes_;
 };

@@ -49,38 +49,41 @@ bool packable_group_size(WeightFormat format, int64_t group_size) {
          group_size <= longest_sum(format, true);
 }
 
-Packer::Packer(const WeightMatrix& weight, Packing packing) : weight_(weight) {
-  PackedWeight& p = packed_;
-  p.format = weight.format;
+PackedLayout packed_layout(WeightFormat format, int64_t rows, int64_t cols, int64_t group_size,
+                           bool exact_in_f16, bool zero_points, Packing packing) {
+  PackedLayout p;
+  p.format = format;
   p.packing = packing;
-  p.half_bits =
-      packing == Packing::dense ? 2 * info(weight.format).bits : sparse_half_bits(p.format, packing);
+  p.half_bits = packing == Packing::dense ? 2 * info(format).bits : sparse_half_bits(format, packing);
+  p.rows = rows;
+  p.cols = cols;
+  if (!info(format).quantized) {
+    p.padded_cols = cols;
+    p.panel_bytes = p.code_bytes(cols);
+    return p;
+  }
+  p.padded_cols = round_up(cols, cols_block);
+  p.group_size = group_size >= cols ? p.padded_cols : group_size;
+  p.has_zero_points = zero_points;
+  p.f16_scales = !p.row_scaled() && exact_in_f16;
+  p.panel_bytes = p.code_bytes(p.padded_cols) + (p.row_scaled() ? 0 : p.groups() * p.header_bytes());
+  return p;
+}
+
+Packer::Packer(const WeightMatrix& weight, Packing packing) : weight_(weight) {
   if (packing != Packing::dense && !sparse_packable(weight, packing))
     fail(
         "{} packing: expected int8 codes, or int4 ones but for masked packing, without zero points, in whole "
         "rows or groups of a multiple of 16 inputs; found {}{} in groups of {}",
-        name(packing), info(p.format).name, weight.zero_points.empty() ? "" : " with zero points",
+        name(packing), info(weight.format).name, weight.zero_points.empty() ? "" : " with zero points",
         weight.group_size);
-  p.rows = weight.rows;
-  p.cols = weight.cols;
-  if (!info(p.format).quantized) {
-    p.padded_cols = p.cols;
-    p.panel_bytes = p.code_bytes(p.cols);
-  } else {
-    check_groups(weight);
-    p.padded_cols = round_up(p.cols, cols_block);
-    p.group_size = weight.groups() == 1 ? p.padded_cols : weight.group_size;
-    p.has_zero_points = !weight.zero_points.empty();
-    p.f16_scales = !p.row_scaled() && std::ranges::all_of(weight.scales, exact_in_f16);
-    p.panel_bytes = p.code_bytes(p.padded_cols);
-    if (p.row_scaled()) {
-      p.row_header = Buffer<std::byte>(p.panel_count() * p.header_bytes());
-      if (p.format == WeightFormat::int8 && packing == Packing::dense)
-        p.row_sums = Buffer<int32_t>(p.padded_rows());
-    } else {
-      p.panel_bytes += p.groups() * p.header_bytes();
-    }
-  }
+  if (info(weight.format).quantized) check_groups(weight);
+  packed_ = PackedWeight(packed_layout(weight.format, weight.rows, weight.cols, weight.group_size,
+                                       std::ranges::all_of(weight.scales, exact_in_f16),
+                                       !weight.zero_points.empty(), packing));
+  PackedWeight& p = packed_;
+  p.row_header = Buffer<std::byte>(p.row_header_bytes());
+  p.row_sums = Buffer<int32_t>(p.summed_rows());
   if (packing == Packing::masked) place_panels();
   // Kernels read a whole line where a masked panel's last codes stand.
   const int64_t bytes = packing == Packing::masked ? p.panel_starts[p.panel_count()] + sparse_block

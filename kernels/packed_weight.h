@@ -48,7 +48,9 @@ inline int64_t round_up(int64_t value, int64_t multiple) {
 // What a panel keeps of the codes: all, or, of the other kinds, those that are not zero and their places.
 enum class Packing : uint8_t { dense, two_of_four, four_of_eight, masked };
 
-struct PackedWeight {
+// Where everything in a packed weight lies: all of it but the bytes, so that what a weight will take is known
+// before there is one.
+struct PackedLayout {
   WeightFormat format = WeightFormat::f32;
   Packing packing = Packing::dense;
   int64_t rows = 0, cols = 0;  // N and K as the model knows them
@@ -58,12 +60,7 @@ struct PackedWeight {
   int64_t group_size = 0;   // inputs that share a scale; padded_cols: all of a row; 0 for floats
   bool f16_scales = false;  // scales are f16, else f32
   bool has_zero_points = false;
-  Buffer<std::byte> panels;  // panel_count() × panel_bytes
-  // Scales and zero points a row, when they stand apart: panel_count() × header_bytes().
-  Buffer<std::byte> row_header;
-  Buffer<int32_t> row_sums;  // sum of a row's codes, [panel_count() × 64]; dense int8 with one scale a row
-  int64_t panel_bytes = 0;   // masked panels differ: those lie between
-  Buffer<int64_t> panel_starts;  // these, panel_count() + 1 of them
+  int64_t panel_bytes = 0;  // masked panels differ
 
   int64_t panel_count() const { return (rows + panel_rows - 1) / panel_rows; }
   int64_t padded_rows() const { return panel_count() * panel_rows; }
@@ -71,6 +68,36 @@ struct PackedWeight {
   bool row_scaled() const { return quantized() && group_size == padded_cols; }
   int64_t groups() const { return (padded_cols + group_size - 1) / group_size; }
   int64_t header_bytes() const { return panel_rows * ((f16_scales ? 2 : 4) + (has_zero_points ? 1 : 0)); }
+  // Bytes of the codes of `inputs` inputs of a panel; not of a masked one.
+  int64_t code_bytes(int64_t inputs) const { return panel_rows * inputs * half_bits / 16; }
+  // Bytes of scales and zero points that stand apart from the panels.
+  int64_t row_header_bytes() const { return row_scaled() ? panel_count() * header_bytes() : 0; }
+  // Rows whose codes are summed.
+  int64_t summed_rows() const {
+    return row_scaled() && format == WeightFormat::int8 && packing == Packing::dense ? padded_rows() : 0;
+  }
+  // Everything that a weight of this layout keeps in memory; not of masked panels.
+  int64_t bytes() const {
+    return panel_count() * panel_bytes + row_header_bytes() +
+           summed_rows() * static_cast<int64_t>(sizeof(int32_t));
+  }
+};
+
+// Of [rows, cols] weights with a scale for `group_size` inputs (cols: for a row; unused for floats), in f16
+// where `exact_in_f16`: whether these hold the scales exactly; rows with one scale have theirs in f32.
+PackedLayout packed_layout(WeightFormat format, int64_t rows, int64_t cols, int64_t group_size,
+                           bool exact_in_f16, bool zero_points, Packing packing = Packing::dense);
+
+struct PackedWeight : PackedLayout {
+  PackedWeight() = default;
+  explicit PackedWeight(const PackedLayout& layout) : PackedLayout(layout) {}
+
+  Buffer<std::byte> panels;  // panel_count() × panel_bytes
+  // Scales and zero points a row, when they stand apart: panel_count() × header_bytes().
+  Buffer<std::byte> row_header;
+  Buffer<int32_t> row_sums;  // sum of a row's codes, [panel_count() × 64]; dense int8 with one scale a row
+  Buffer<int64_t> panel_starts;  // where masked panels lie, panel_count() + 1 of them
+
   // Where panel `p` begins.
   const std::byte* panel(int64_t p) const { return panels.data() + panel_start(p); }
   // Bytes of some panels, with what stands apart from them.
@@ -78,8 +105,6 @@ struct PackedWeight {
     return panel_start(some.end) - panel_start(some.begin) +
            (row_scaled() ? some.size() * header_bytes() : 0);
   }
-  // Bytes of the codes of `inputs` inputs of a panel; not of a masked one.
-  int64_t code_bytes(int64_t inputs) const { return panel_rows * inputs * half_bits / 16; }
   // Where the scales and the codes of group `g` of panel `p` lie; for row_scaled weights there is one group,
   // and of a masked panel's only the first is found so.
   const std::byte* header(int64_t p, int64_t g) const {

@@ -20,17 +20,8 @@ PackedWeight repeat(const PackedWeight& panel, int64_t times, const Team& team) 
       std::memcpy(many.data() + i * size, one.data(), static_cast<size_t>(size) * sizeof(T));
     });
   };
-  PackedWeight many;
-  many.format = panel.format;
-  many.packing = panel.packing;
+  PackedWeight many{static_cast<const PackedLayout&>(panel)};
   many.rows = times * panel_rows;
-  many.cols = panel.cols;
-  many.padded_cols = panel.padded_cols;
-  many.half_bits = panel.half_bits;
-  many.group_size = panel.group_size;
-  many.f16_scales = panel.f16_scales;
-  many.has_zero_points = panel.has_zero_points;
-  many.panel_bytes = panel.panel_bytes;
   const int64_t bytes = panel.panel_starts.size() ? panel.panel_starts[1] : panel.panel_bytes;
   copies(panel.panels, bytes, many.panels);
   copies(panel.row_header, panel.row_header.size(), many.row_header);

@@ -138,6 +138,20 @@ QuantizationScheme linear_scheme(const Recipe& recipe, const ModuleFormat& forma
   return scheme;
 }
 
+std::optional<QuantizationScheme> head_scheme(const Recipe& recipe) {
+  if (!recipe.lm_head) return std::nullopt;
+  const int64_t groups = recipe.group_size ? recipe.group_size : default_group_size;
+  QuantizationScheme head =
+      linear_scheme(recipe, {*recipe.lm_head, bit_packed(*recipe.lm_head) ? groups : 0});
+  if (!head.group_size) head.activation_group_size = head_activation_group_size;
+  return head;
+}
+
+std::optional<QuantizationScheme> embedding_scheme(const Recipe& recipe) {
+  if (!recipe.embedding) return std::nullopt;
+  return linear_scheme(recipe, {*recipe.embedding, 0});
+}
+
 QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& source) {
   const ModelFile& file = source.file();
   const Inventory& inventory = source.inventory();
@@ -207,13 +221,7 @@ QuantizationPlan plan_quantization(const Recipe& recipe, const FolderWeights& so
     }
     plan.modules.push_back({{module, *scheme}, sparsity});
   };
-  std::optional<QuantizationScheme> embedding, head;
-  if (recipe.embedding) embedding = linear_scheme(recipe, {*recipe.embedding, 0});
-  if (recipe.lm_head) {
-    const int64_t groups = recipe.group_size ? recipe.group_size : default_group_size;
-    head = linear_scheme(recipe, {*recipe.lm_head, bit_packed(*recipe.lm_head) ? groups : 0});
-    if (!head->group_size) head->activation_group_size = head_activation_group_size;
-  }
+  const std::optional<QuantizationScheme> embedding = embedding_scheme(recipe), head = head_scheme(recipe);
   const auto treatment = [&](const std::string& module, std::optional<WeightFormat> format) {
     return format && !excluded(module) ? format : std::nullopt;
   };

@@ -96,6 +96,9 @@ struct Recipe {
 
 // How a linear of that format, which has one, is stored.
 QuantizationScheme linear_scheme(const Recipe& recipe, const ModuleFormat& format);
+// How head and embedding are; unset: as in the file.
+std::optional<QuantizationScheme> head_scheme(const Recipe& recipe);
+std::optional<QuantizationScheme> embedding_scheme(const Recipe& recipe);
 
 // scheme.format: of codes; or the file's floats, where a matrix is only pruned.
 struct PlannedModule : QuantizedModule {

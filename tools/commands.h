@@ -31,6 +31,8 @@ void add_tokenize(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_machine(CLI::App& app);
 void add_synthesize(CLI::App& app);
+void add_estimate(CLI::App& app);
+void add_soak(CLI::App& app);
 void add_completion(CLI::App& app);
 
 }  // namespace whittle

@@ -74,6 +74,8 @@ int main(int argc, char** argv) {
   add_inspect(app);
   add_machine(app);
   add_synthesize(app);
+  add_estimate(app);
+  add_soak(app);
   add_completion(app);
   catch_cut_files();
   const int code = guarded(app, [&] { app.parse(argc, argv); });

@@ -2,6 +2,7 @@
 
 #include <iostream>
 
+#include "quant/model_shapes.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/progress.h"

@@ -108,6 +108,8 @@ inline std::vector<std::vector<std::string>> all_commands(const std::filesystem:
           {"inspect", int8_model(), "--threads", "1"},
           {"machine", "--threads", "1"},
           {"synthesize", "smollm-135m", folder / "random", "--threads", "1"},
+          {"estimate", "smollm-135m", "--memory-only", "--threads", "1"},
+          {"soak", int8_model(), "--minutes", "0", "--threads", "1"},
           {"completion", "bash"}};
 }
 

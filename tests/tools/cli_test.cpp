@@ -16,9 +16,9 @@ using nlohmann::json;
 
 namespace {
 
-const std::vector<std::string> commands = {"quantize", "prune",   "frontier",   "export",    "generate",
-                                           "bench",    "drift",   "gate",       "tasks",     "tokenize",
-                                           "inspect",  "machine", "synthesize", "completion"};
+const std::vector<std::string> commands = {
+    "quantize", "prune",    "frontier", "export",  "generate",   "bench",    "drift", "gate",
+    "tasks",    "tokenize", "inspect",  "machine", "synthesize", "estimate", "soak",  "completion"};
 
 bool loads(const fs::path& folder) {
   const TemporaryFolder ids;
@@ -87,7 +87,9 @@ TEST_CASE("A model that is not there is exit code 1 and one line that names it")
       {"tasks", absent, "--tasks", quiz_file()},
       {"tasks", reference_model(), "--baseline", absent, "--tasks", quiz_file()},
       {"tokenize", absent, "--text", "a"},
-      {"inspect", absent}};
+      {"inspect", absent},
+      {"estimate", absent},
+      {"soak", absent}};
   for (const auto& arguments : runs) {
     INFO(json(arguments).dump());
     const Outcome outcome = run_whittle(arguments);

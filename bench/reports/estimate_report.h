@@ -1,0 +1,14 @@
+#pragma once
+// What `whittle estimate` found, as a table and as JSON. Keys: README.md.
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "bench/estimate/estimate.h"
+
+namespace whittle {
+
+std::string estimate_text(const EstimateReport& report);
+nlohmann::json estimate_json(const EstimateReport& report);
+
+}  // namespace whittle
