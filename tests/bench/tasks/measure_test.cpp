@@ -143,6 +143,23 @@ TEST_CASE("What does not fit the context loses its beginning, choice by choice, 
                     Catch::Contains("r.jsonl: line 8: choice 2") && Catch::Contains("context of 4"));
 }
 
+TEST_CASE("A token that reaches over the end of the context belongs to the continuation") {
+  const Loaded loaded;
+  const Tokenizer tokenizer = open_tokenizer(letter_tokenizer(false));
+  CHECK(tokenizer.encode("thd").size() == tokenizer.encode("thd d").size());
+  const Task task{.name = "t",
+                  .file = "t.jsonl",
+                  .items = {{.line = 1, .context = "thd", .choices = {"d", "x", "db"}},
+                            {.line = 2, .context = "d", .choices = {"a", "d"}}}};
+  Task first = task;
+  first.items.pop_back();
+  check_against_slow(*loaded.model, loaded.team, tokenizer, first, {}, {1});
+  CHECK_THROWS_WITH(measure_task(*loaded.model, tokenizer, loaded.team, task, {}, {}),
+                    Catch::Contains("t.jsonl: line 2: choice 1"));  // nothing is left before it
+  const Tokenizer with_bos = open_tokenizer(letter_tokenizer(true));
+  check_against_slow(*loaded.model, loaded.team, with_bos, task, {}, {2});
+}
+
 TEST_CASE("Examples stand before each item, are not asked, and a limit counts what is asked") {
   const Loaded loaded;
   const Tokenizer tokenizer = open_tokenizer(letter_tokenizer(true));
