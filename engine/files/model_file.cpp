@@ -132,6 +132,7 @@ ModelFile::ModelFile(ModelFile&&) noexcept = default;
 const std::filesystem::path& ModelFile::folder() const { return impl_->folder; }
 const nlohmann::json& ModelFile::config() const { return impl_->config; }
 const nlohmann::json& ModelFile::generation_config() const { return impl_->generation_config; }
+std::span<const SafetensorsFile> ModelFile::files() const { return impl_->files; }
 std::span<const TensorView> ModelFile::tensors() const { return impl_->tensors; }
 
 const TensorView* ModelFile::find(std::string_view name) const { return impl_->find(name); }

@@ -28,6 +28,7 @@ class ModelFile {
   const std::filesystem::path& folder() const;
   const nlohmann::json& config() const;             // config.json, an object
   const nlohmann::json& generation_config() const;  // generation_config.json, or an empty object
+  std::span<const SafetensorsFile> files() const;   // the shards, sorted by name
   std::span<const TensorView> tensors() const;      // of all shards, sorted by name
   const TensorView* find(std::string_view name) const;
   const TensorView& get(std::string_view name) const;  // throws Error when absent
