@@ -1,64 +1,25 @@
 #pragma once
 // Accuracy drift: a model beside its baseline, over the same windows of tokens.
 //
-// The baseline runs the original weights with float32 activations and a float32 KV cache. Logits are compared
-// window by window and never kept.
+// The baseline runs the original weights with float32 activations and a float32 KV cache, beside the model or
+// once before (baseline_file.h). Logits are compared window by window and never kept.
 
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
-#include <vector>
 
+#include "bench/baseline_file.h"
+#include "bench/drift_meter.h"
 #include "bench/gate.h"
-#include "bench/statistics.h"
 #include "bench/windows.h"
-#include "engine/decoder.h"
 #include "engine/model.h"
+#include "engine/session.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/kernel_table.h"
 
 namespace whittle {
-
-struct DriftReport {
-  int64_t windows = 0, tokens_scored = 0;
-  int64_t bytes_scored = 0;                // of text that the scored tokens stand for; 0: unknown
-  double baseline_nll = 0, model_nll = 0;  // mean, nats a token
-  Interval nll_difference;                 // of per-window means, model − baseline
-  Interval kl;                             // KL(baseline ‖ model) in nats, interval from per-window means
-  double kl_p50 = 0, kl_p99 = 0, kl_max = 0;
-  double same_top = 0;                    // fraction of positions whose most likely token is the same
-  double rms_probability_difference = 0;  // of the true token's probability
-  std::vector<double> baseline_window_nll, model_window_nll;
-  std::vector<double> window_kl, window_kl_p99;  // the mean, and the 99th percentile within the window
-
-  double baseline_perplexity() const;
-  double model_perplexity() const;
-  // 100 · (model perplexity / baseline perplexity − 1), and its 95 % interval.
-  Interval perplexity_increase_percent() const;
-};
-
-// Collects what two models say of the same positions, whoever runs them. Windows and team must outlive it.
-class DriftMeter {
- public:
-  DriftMeter(const Windows& windows, const Team& team);
-  // The logits after positions [first, first + rows) of a window. Throws Error where one is not finite.
-  void compare(size_t window, int64_t first, const Logits& baseline, const Logits& model);
-  // When all have been compared.
-  DriftReport report() const;
-
-  // What one position says of the two models.
-  struct Position {
-    double baseline_nll = 0, model_nll = 0, kl = 0;
-    bool same_top = false;
-  };
-
- private:
-  const Windows& windows_;
-  const Team& team_;
-  std::vector<std::vector<Position>> positions_;  // [windows, ids]
-};
 
 // Positions whose logits are in memory at once: few enough that those of a large vocabulary stay small.
 int64_t logit_rows(int64_t vocab_size);
@@ -69,7 +30,26 @@ using DriftProgress = std::function<void(int64_t done, int64_t total)>;
 // check_windows refuses.
 void check_drift(const ModelSpec& baseline, const ModelSpec& model, const Windows& windows);
 
-// `kv_cache` is the model's. tokenizer: to count bytes, may be nullptr. Throws Error as check_drift, before
+// Runs a window from an empty cache on, `chunk` tokens at a time, of which the last is none: nothing follows
+// it. visit gets the logits after positions [first, first + rows).
+void run_window(Session& session, std::span<const int32_t> ids, int64_t chunk,
+                const std::function<void(int64_t first, const Logits& logits)>& visit);
+
+// What is said of each window.
+struct DriftSteps {
+  std::function<bool(size_t window)> known;  // whether the meter has it already; may be empty
+  std::function<void(size_t window)> done;
+};
+// Fills the meter, which has windows that check_drift has seen. `kv_cache` is the model's. Throws Error where
+// a logit is not finite.
+void compare_windows(const Model& baseline, const Model& model, const Team& team, KvFormat kv_cache,
+                     DriftMeter& meter, const DriftSteps& steps);
+// The same with a stored baseline; the meter has the windows of its text of this number. Throws Error also
+// where the stored values cannot be.
+void compare_windows(const BaselineFile& baseline, size_t text, const Model& model, const Team& team,
+                     KvFormat kv_cache, DriftMeter& meter, const DriftSteps& steps);
+
+// All of it for one text. tokenizer: to count bytes, may be nullptr. Throws Error as check_drift, before
 // anything is computed, and where a logit is not finite.
 DriftReport measure_drift(const Model& baseline, const Model& model, const Team& team, const Windows& windows,
                           KvFormat kv_cache, const Tokenizer* tokenizer, const DriftProgress& progress);

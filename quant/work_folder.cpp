@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "engine/files/hidden_sibling.h"
+#include "engine/files/json_dump.h"
 #include "engine/files/json_file.h"
 #include "engine/files/output_folder.h"
 #include "engine/files/safetensors_writer.h"
@@ -27,11 +28,6 @@ namespace {
 
 constexpr const char* identity_file = "run.json";
 constexpr int64_t most_identity_bytes = int64_t{64} << 20;
-
-// Paths need not be UTF-8.
-std::string dumped(const nlohmann::json& json, int indent = -1) {
-  return json.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
-}
 
 template <class T>
 std::span<const std::byte> bytes_of(const std::vector<T>& values) {
@@ -49,19 +45,6 @@ bool same_file(int fd, const fs::path& path) {
   }, named{};
   return fstat(fd, &opened) == 0 && lstat(path.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
          opened.st_ino == named.st_ino;
-}
-
-// The first field in which two runs differ.
-std::string difference(const nlohmann::json& before, const nlohmann::json& now) {
-  for (const auto& [field, value] : now.items())
-    if (!before.contains(field) || before[field] != value) {
-      if (value.is_object() && before.contains(field) && before[field].is_object())
-        return field + ": " + difference(before[field], value);
-      return fmt::format("{} was {}, now {}", quote(field),
-                         before.contains(field) ? quote(dumped(before[field])) : "absent",
-                         quote(dumped(value)));
-    }
-  return "it had more fields";
 }
 
 }  // namespace
@@ -122,9 +105,8 @@ bool WorkFolder::claim(const nlohmann::json& identity) {
     fail("{}: is not the work of a run: {} is missing", path_.string(), identity_file);
   if (begun && resume_) {
     const nlohmann::json before = read_json_file(file, most_identity_bytes);
-    if (before != parse_json(dumped(identity), identity_file))
-      fail("{}: holds the work of another run: {}", path_.string(),
-           before.is_object() ? difference(before, identity) : "not an object");
+    if (before != parse_json(dump_json(identity), identity_file))
+      fail("{}: holds the work of another run: {}", path_.string(), first_difference(before, identity));
     return true;
   }
   if (fs::is_empty(path_)) {
@@ -141,7 +123,7 @@ bool WorkFolder::claim(const nlohmann::json& identity) {
 void WorkFolder::write_identity(const nlohmann::json& identity) {
   const fs::path partial = path_ / "run.partial";
   std::ofstream stream(partial);
-  stream << dumped(identity, 2) << '\n';
+  stream << dump_json(identity, 2) << '\n';
   stream.close();
   if (!stream) {
     std::error_code ignored;
@@ -177,7 +159,7 @@ void WorkFolder::save(const std::string& name, std::span<const Part> parts, cons
   std::vector<TensorInfo> tensors;
   for (const Part& part : parts)
     tensors.push_back({part.name, part.dtype, {std::ssize(part.bytes) * 8 / bits(part.dtype)}});
-  SafetensorsWriter writer(partial, tensors, {{"facts", dumped(facts)}});
+  SafetensorsWriter writer(partial, tensors, {{"facts", dump_json(facts)}});
   for (const Part& part : parts) writer.write(part.name, part.bytes);
   writer.finish();
   fs::rename(partial, file(name), error);

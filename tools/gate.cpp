@@ -266,7 +266,7 @@ void add_gate(CLI::App& app) {
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 30).description(""));
   command->add_option("--protocol", flags.options.protocol, "How the text is cut and scored")
       ->capture_default_str()
-      ->check(CLI::IsMember(protocol_names()));
+      ->check(CLI::IsMember(std::vector<std::string>{"windows", "llama.cpp", "gptq"}));
   command->add_option("--tasks", flags.tasks, "Files of questions to ask too, as `whittle tasks` takes them")
       ->type_name("FILE")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)

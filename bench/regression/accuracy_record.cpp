@@ -43,25 +43,21 @@ AccuracyRecord record_accuracy(const Model& model, const Team& team, const Windo
   ContentHash bits;
   for (size_t w = 0; w < windows.ids.size(); ++w) {
     const std::span<const int32_t> ids = windows.ids[w];
-    const int64_t size = std::ssize(ids), first_scored = windows.first_scored;
-    std::vector<int32_t>& top = record.top.emplace_back(static_cast<size_t>(size - first_scored));
+    const int64_t first_scored = windows.first_scored_of(w);
+    std::vector<int32_t>& top = record.top.emplace_back(static_cast<size_t>(windows.scored(w)));
     std::vector<double> nll(top.size());
-    session.rewind(0);
-    for (int64_t done = 0; done < size - 1; done += chunk) {
-      const auto part =
-          ids.subspan(static_cast<size_t>(done), static_cast<size_t>(std::min(chunk, size - 1 - done)));
-      const Logits logits = session.forward_all(part);
+    run_window(session, ids, chunk, [&](int64_t first, const Logits& logits) {
       for (int64_t row = 0; row < logits.rows; ++row) bits.add(std::as_bytes(logits.row(row)));
       team.for_each(logits.rows, [&](int64_t row) {
-        const int64_t target = done + row + 1;
-        if (target < first_scored) return;
-        const auto at = static_cast<size_t>(target - first_scored);
+        const int64_t token = first + row + 1;
+        if (token < first_scored) return;
+        const auto at = static_cast<size_t>(token - first_scored);
         const std::span<const float> values = logits.row(row);
-        top[at] = static_cast<int32_t>(std::ranges::max_element(values) - values.begin());
-        nll[at] = log_sum_exp(values) -
-                  static_cast<double>(values[static_cast<size_t>(ids[static_cast<size_t>(target)])]);
+        const int32_t target = ids[static_cast<size_t>(token)];
+        top[at] = most_likely(values);
+        nll[at] = log_sum_exp(values) - static_cast<double>(values[static_cast<size_t>(target)]);
       });
-    }
+    });
     double sum = 0;
     for (const double value : nll) sum += value;
     if (!std::isfinite(sum)) fail("window {}: the log likelihoods are not finite", w);
@@ -83,7 +79,7 @@ void add_drift(AccuracyRecord& record, const DriftReport& drift) {
 std::vector<double> window_top_accuracy(const AccuracyRecord& record, const Windows& windows) {
   std::vector<double> accuracy;
   for (size_t w = 0; w < windows.ids.size(); ++w) {
-    const auto scored = std::span(windows.ids[w]).subspan(static_cast<size_t>(windows.first_scored));
+    const auto scored = std::span(windows.ids[w]).subspan(static_cast<size_t>(windows.first_scored_of(w)));
     int64_t right = 0;
     for (size_t i = 0; i < scored.size(); ++i) right += record.top[w][i] == scored[i];
     accuracy.push_back(static_cast<double>(right) / static_cast<double>(scored.size()));
@@ -120,7 +116,7 @@ AccuracyRecord read_accuracy(const JsonFields& fields, const Windows& windows, i
   if (!top.is_array() || top.size() != windows.ids.size())
     fields.reject("top", fmt::format("expected an array of {} windows", windows.ids.size()));
   for (size_t w = 0; w < top.size(); ++w) {
-    const auto scored = std::ssize(windows.ids[w]) - windows.first_scored;
+    const int64_t scored = windows.scored(w);
     const nlohmann::json& ids = top[w];
     if (!ids.is_array() || std::ssize(ids) != scored)
       fields.reject("top", fmt::format("window {}: expected an array of {} ids", w, scored));

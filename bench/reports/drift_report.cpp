@@ -38,6 +38,7 @@ nlohmann::json drift_json(const DriftReport& report, const Windows& windows, std
       {"kl",
        {{"mean", or_null(report.kl.mean)},
         {"mean_ci95", bounds_json(report.kl)},
+        {"mean_exact", report.kl_exact ? bounds_json(*report.kl_exact) : nlohmann::json(nullptr)},
         {"p50", or_null(report.kl_p50)},
         {"p99", or_null(report.kl_p99)},
         {"max", or_null(report.kl_max)}}},
@@ -66,12 +67,16 @@ std::string drift_text(const DriftReport& report, const Windows& windows) {
     both("bits per byte", *bits_per_byte(report, report.baseline_nll),
          *bits_per_byte(report, report.model_nll));
   one("KL(baseline || model), mean", format_fixed(report.kl.mean, 6), format_interval(report.kl, ""));
+  if (report.kl_exact) one("  error by storing, at most", format_fixed(report.storage_error(), 6));
   one("  p50", format_fixed(report.kl_p50, 6));
   one("  p99", format_fixed(report.kl_p99, 6));
   one("  max", format_fixed(report.kl_max, 6));
   one("same top token", format_fixed(100 * report.same_top, 3) + " %");
   one("RMS change of the true token's probability",
       format_fixed(100 * report.rms_probability_difference, 4) + " %");
+  if (report.kl_exact)
+    table.add_note(fmt::format("the baseline was stored; its exact mean KL lies from {}",
+                               format_interval(*report.kl_exact, "")));
   if (report.windows == 1) table.add_note("a single window has no interval: a longer text gives more");
   table.add_note(fmt::format(
       "protocol {}, context {}, {} windows, {} tokens scored; KL in nats a token; baseline: original "

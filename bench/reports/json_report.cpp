@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "engine/files/interrupts.h"
+#include "engine/files/json_dump.h"
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
 
@@ -78,8 +79,7 @@ void check_report_path(const std::string& path) {
 }
 
 void write_json(const std::string& path, const nlohmann::json& json) {
-  // Names of files may hold bytes that are not UTF-8; a report is worth more than those bytes.
-  write_report(path, json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  write_report(path, dump_json(json, 2) + "\n");
 }
 
 void write_report(const std::string& path, const std::string& text) {

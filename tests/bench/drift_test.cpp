@@ -46,6 +46,46 @@ TEST_CASE("Window by window, the baseline's likelihood is that of an independent
                "tinystories-valid");
 }
 
+TEST_CASE("Perplexity by every protocol is that of an independent implementation") {
+  // A forward pass in numpy, and each protocol's own code around it.
+  struct Golden {
+    std::string protocol;
+    int64_t context, stride;
+    double perplexity;
+    int64_t windows, tokens;
+  };
+  const Golden goldens[] = {
+      {"windows", 256, 0, 21.6122466799857, 9, 2295},     {"llama.cpp", 256, 0, 21.201006077785923, 9, 1143},
+      {"gptq", 128, 0, 22.058049762123915, 18, 18 * 127}, {"gptq", 512, 0, 18.78731307336747, 4, 4 * 511},
+      {"strided", 512, 256, 20.356422222749753, 9, 2307},
+  };
+  const Team team(2);
+  const Model model(reference_model(), team);
+  const Tokenizer tokenizer = Tokenizer::open(reference_model());
+  const std::string text = read_text(reference_model() / "texts" / "story.txt");
+  const auto near = [](double nll, double perplexity) {
+    return std::fabs(std::exp(nll) / perplexity - 1) < 5e-4;
+  };
+  for (const Golden& golden : goldens) {
+    INFO(golden.protocol << ", context " << golden.context << ", stride " << golden.stride);
+    const Windows windows = text_windows(tokenizer, text, golden.context, golden.protocol, golden.stride);
+    const DriftReport report = measure_drift(model, model, team, windows, KvFormat::f32, nullptr, {});
+    CHECK(report.windows == golden.windows);
+    CHECK(report.tokens_scored == golden.tokens);
+    CHECK(near(report.baseline_nll, golden.perplexity));
+    if (golden.protocol != "strided" || golden.context != 512) continue;
+    // As the page weighs it: what a window scores less one, but for the first, of whose tokens one is not
+    // scored.
+    double sum = 0, weights = 0;
+    for (size_t w = 0; w < windows.ids.size(); ++w) {
+      const auto weight = static_cast<double>(windows.scored(w) - (w > 0 ? 1 : 0));
+      sum += weight * report.baseline_window_nll[w];
+      weights += weight;
+    }
+    CHECK(near(sum / weights, 20.34178426218808));
+  }
+}
+
 TEST_CASE("A model does not drift from itself") {
   const Team team(2);
   const Model model(reference_model(), team);

@@ -59,6 +59,51 @@ TEST_CASE("Without BOS, windows are consecutive pieces of the text, and the prot
   CHECK(text_windows(tokenizer, "abcd", 4, "windows").ids.size() == 1);
 }
 
+TEST_CASE("GPTQ's windows are pieces of the text as the tokenizer makes it, BOS once at its start") {
+  const Tokenizer tokenizer = Tokenizer::open(reference_model());
+  const std::string text = read_text(reference_model() / "texts" / "story.txt");
+  const std::vector<int32_t> ids = tokenizer.encode(text);
+  REQUIRE(ids[0] == 0);
+  const Windows windows = text_windows(tokenizer, text, 64, "gptq");
+  CHECK(windows.protocol == "gptq");
+  REQUIRE(windows.ids.size() == ids.size() / 64);
+  std::vector<int32_t> all;
+  for (size_t w = 0; w < windows.ids.size(); ++w) {
+    CHECK(windows.ids[w].size() == 64);
+    CHECK(windows.first_scored_of(w) == 1);
+    all.insert(all.end(), windows.ids[w].begin(), windows.ids[w].end());
+  }
+  CHECK(std::equal(all.begin(), all.end(), ids.begin()));
+}
+
+TEST_CASE("Strided windows score each token once, with enough before it, to the end of the text") {
+  const Tokenizer tokenizer = letters();
+  const std::string alphabet = "abcdefghijklmnopqrstuvwxyz";
+  for (const size_t length : {2, 5, 6, 7, 19, 26})
+    for (const auto& [context, stride] :
+         {std::pair<int64_t, int64_t>{5, 1}, {5, 2}, {5, 4}, {8, 4}, {30, 7}}) {
+      INFO(length << " tokens, context " << context << ", stride " << stride);
+      const Windows windows = text_windows(tokenizer, alphabet.substr(0, length), context, "strided", stride);
+      CHECK(windows.protocol == fmt::format("strided by {}", stride));
+      std::vector<int> scored(length);
+      for (size_t w = 0; w < windows.ids.size(); ++w) {
+        const std::vector<int32_t>& ids = windows.ids[w];
+        CHECK(std::ssize(ids) <= context);
+        if (w + 1 < windows.ids.size()) CHECK(std::ssize(ids) == context);
+        CHECK(ids[0] == static_cast<int32_t>(w) * stride);  // a letter's id is its place in the text
+        for (auto i = static_cast<size_t>(windows.first_scored_of(w)); i < ids.size(); ++i) {
+          ++scored[static_cast<size_t>(ids[i])];
+          if (w > 0) CHECK(static_cast<int64_t>(i) >= context - stride);
+        }
+      }
+      CHECK(scored[0] == 0);
+      CHECK(std::count(scored.begin(), scored.end(), 1) == static_cast<int64_t>(length) - 1);
+    }
+  CHECK(text_windows(tokenizer, alphabet, 8, "strided").protocol == "strided by 4");
+  CHECK_THROWS_WITH(text_windows(tokenizer, alphabet, 8, "strided", 8), Catch::Contains("stride"));
+  CHECK_THROWS_WITH(text_windows(tokenizer, "a", 8, "strided"), Catch::Contains("text"));
+}
+
 TEST_CASE("Windows that cannot be made are refused") {
   const Tokenizer tokenizer = Tokenizer::open(reference_model());
   const std::string text = read_text(reference_model() / "texts" / "story.txt");

@@ -1,37 +1,21 @@
 // `whittle drift` from outside: ids, gates and tokenizers of all kinds.
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "tests/support/commands.h"
 #include "tests/support/tiny_model.h"
-#include "tests/support/tokenizer_files.h"
+#include "tests/support/two_models.h"
 
 using namespace whittle::test;
 using nlohmann::json;
+namespace fs = std::filesystem;
 
 namespace {
 
-// A model and a noisier copy of it, both with a tokenizer of letters and without BOS.
-struct TwoModels {
-  TemporaryFolder folder;
-  std::filesystem::path baseline = folder.path() / "baseline", model = folder.path() / "model";
-
-  TwoModels() {
-    std::vector<std::string> tokens;
-    for (char c = 'a'; c <= 'z'; ++c) tokens.emplace_back(1, c);
-    const TinyModel tiny = {.vocab_size = 32};
-    for (const auto& path : {baseline, model}) {
-      std::filesystem::create_directory(path);
-      write_tiny_model(path, tiny);
-      write_text(path / "tokenizer.json", bpe_tokenizer(tokens).dump());
-    }
-    std::vector<RawTensor> tensors = tensors_of(tiny);
-    for (RawTensor& tensor : tensors)
-      if (has(tensor.name, "down_proj")) tensor.bytes.assign(tensor.bytes.size(), '\0');
-    write_safetensors(model / "model.safetensors", tensors);
-  }
-
+struct DriftModels : TwoModels {
   Outcome drift(const std::string& text, const std::vector<std::string>& more) const {
     write_text(folder.path() / "text.txt", text);
     std::vector<std::string> command = {
@@ -41,12 +25,6 @@ struct TwoModels {
     return run_whittle(command);
   }
 };
-
-std::string letters(size_t count) {
-  std::string text;
-  for (size_t i = 0; i < count; ++i) text += static_cast<char>('a' + i * i % 23);
-  return text;
-}
 
 }  // namespace
 
@@ -65,7 +43,7 @@ TEST_CASE("Ids that the model does not have are one error, wherever they stand")
 }
 
 TEST_CASE("A tokenizer without BOS is judged on windows without BOS") {
-  const TwoModels models;
+  const DriftModels models;
   const Outcome outcome = models.drift(letters(80), {"--json", "-"});
   INFO(outcome.err);
   REQUIRE(outcome.exit_code == 0);
@@ -77,7 +55,7 @@ TEST_CASE("A tokenizer without BOS is judged on windows without BOS") {
 }
 
 TEST_CASE("A gate says whether it is kept, exceeded or undecided, in the exit code, the text and JSON") {
-  const TwoModels models;
+  const DriftModels models;
   const double kl = json::parse(models.drift(letters(800), {"--json", "-"}).out)["kl"]["mean"].get<double>();
   REQUIRE(kl > 0);
   const auto judged = [&](size_t characters, double limit) {
@@ -118,4 +96,105 @@ TEST_CASE("Drift by layers says of every layer and linear what it lost, and JSON
   }
   report["layers"] = nullptr;
   CHECK(report == plain);
+}
+
+TEST_CASE("A baseline is stored once and then judges several models, as the original would") {
+  const DriftModels models;
+  const std::string text = models.folder.path() / "text.txt", file = models.folder.path() / "text.baseline";
+  const json beside = json::parse(models.drift(letters(80), {"--json", "-"}).out);
+  const std::vector<std::string> save = {
+      "drift",     "--baseline", models.baseline,   "--text", text, "--context", "8",
+      "--threads", "1",          "--save-baseline", file};
+  const Outcome saved = run_whittle(save);
+  INFO(saved.err);
+  REQUIRE(saved.exit_code == 0);
+  CHECK(has(saved.out, "text.baseline"));
+  const std::vector<std::string> judge = {"drift", models.model, "--baseline", file, "--threads", "1"};
+  const json stored = json::parse(run_whittle(with(judge, {"--json", "-"})).out);
+  CHECK(stored["perplexity"] == beside["perplexity"]);
+  CHECK(stored["kl"]["mean_exact"][0] <= beside["kl"]["mean"]);
+  CHECK(stored["kl"]["mean_exact"][1] >= beside["kl"]["mean"]);
+  CHECK(beside["kl"]["mean_exact"].is_null());
+  CHECK(stored["stored_baseline"]["name"] == "baseline");
+  CHECK(has(run_whittle(judge).out, "error by storing, at most"));
+  const Outcome two = run_whittle(with(judge, {models.baseline}));
+  CHECK(two.exit_code == 0);
+  CHECK(has(two.out, "baseline  "));
+
+  CHECK(run_whittle(save).exit_code == 1);  // it is there already
+  CHECK(run_whittle(with(judge, {"--text", text})).exit_code == 0);
+  write_text(text, letters(79));
+  const Outcome other = run_whittle(with(judge, {"--text", text}));
+  CHECK(other.exit_code == 1);
+  CHECK(has(other.err, "\"hash\""));
+  for (const std::vector<std::string>& wrong :
+       std::vector<std::vector<std::string>>{with(judge, {"--context", "8"}),
+                                             with(judge, {"--layers"}),
+                                             with(judge, {"--top", "4"}),
+                                             with(judge, {"--save-baseline", file + "2"}),
+                                             with(save, {models.model}),
+                                             with(save, {"--max-kl", "1"}),
+                                             with(save, {"--top", "0"}),
+                                             with(save, {"--top", "some"}),
+                                             {"drift", "--baseline", file}}) {
+    INFO(json(wrong).dump());
+    const Outcome outcome = run_whittle(wrong);
+    INFO(outcome.err);
+    CHECK(outcome.exit_code == 2);
+    CHECK(outcome.out.empty());
+  }
+}
+
+TEST_CASE("Several texts are a row each and one of all, and an array in JSON") {
+  const DriftModels models;
+  const std::string other = models.folder.path() / "other.txt";
+  write_text(other, letters(40));
+  const std::vector<std::string> more = {"--text", other, "--max-kl", "1e6"};
+  const Outcome text = models.drift(letters(80), more);
+  INFO(text.err);
+  CHECK(text.exit_code == 0);
+  for (const char* row : {"text.txt", "other.txt", "all tokens"}) CHECK(has(text.out, row));
+  const json report = json::parse(models.drift(letters(80), with(more, {"--json", "-"})).out);
+  CHECK(report["schema"] == "whittle.drift");
+  REQUIRE(report["reports"].size() == 2);
+  REQUIRE(report["means"].size() == 1);
+  const json single = json::parse(models.drift(letters(80), {"--json", "-"}).out);
+  CHECK(report["reports"][0]["kl"] == single["kl"]);
+  CHECK(report["reports"][0]["text"] == single["text"]);
+  double sum = 0, tokens = 0;
+  for (const json& one : report["reports"]) {
+    sum += one["kl"]["mean"].get<double>() * one["tokens_scored"].get<double>();
+    tokens += one["tokens_scored"].get<double>();
+  }
+  CHECK(report["means"][0]["kl"]["mean"].get<double>() == Approx(sum / tokens));
+  CHECK(report["means"][0]["tokens_scored"] == tokens);
+  CHECK(report["means"][0]["gates"].size() == 1);
+  CHECK(run_whittle({"drift", models.model, "--baseline", models.baseline, "--text", "-", "--text", "-"})
+            .exit_code == 2);
+}
+
+TEST_CASE("A drift that is killed goes on from the windows it has done") {
+  const DriftModels models;
+  const fs::path text = models.folder.path() / "text.txt", log = models.folder.path() / "log";
+  write_text(text, letters(40'000));
+  const std::vector<std::string> command = {"drift",     models.model, "--baseline", models.baseline,
+                                            "--text",    text,         "--context",  "64",
+                                            "--threads", "1",          "--json",     "-"};
+  const std::vector<std::string> resumed = with(command, {"--resume", log});
+  {
+    Child child(whittle_command(resumed));
+    const auto some = [&] { return lines(read_text(log)) > 20; };
+    while (!child.ended() && !some()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    child.send(SIGKILL);
+    CHECK(child.wait().signal == SIGKILL);
+  }
+  REQUIRE(fs::exists(log));
+  const Outcome other = run_whittle(with(resumed, {"--kv-cache", "int8"}));
+  CHECK(other.exit_code == 1);
+  CHECK(has(other.err, "\"kv_cache\""));
+  const Outcome ended = run_whittle(resumed);
+  INFO(ended.err);
+  REQUIRE(ended.exit_code == 0);
+  CHECK(ended.out == run_whittle(command).out);
+  CHECK_FALSE(fs::exists(log));
 }
