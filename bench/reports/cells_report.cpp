@@ -67,9 +67,10 @@ std::vector<CellColumn> figure_columns(const BenchReport& report, const std::vec
   columns.push_back({"of read", false, [](const BenchCell& cell) {
                        return format_percent(median(cell.speed->decode_bandwidth_fraction()));
                      }});
-  columns.push_back({"of peak", false, [](const BenchCell& cell) {
-                       return format_percent(median(cell.speed->prefill_fraction()));
-                     }});
+  if (report.goal == Goal::none)
+    columns.push_back({"of peak", false, [](const BenchCell& cell) {
+                         return format_percent(median(cell.speed->prefill_fraction()));
+                       }});
   if (std::ranges::any_of(cells, [](const BenchCell& cell) {
         return token_energy(*cell.speed, &RepeatEnergy::decode).has_value();
       }))
@@ -82,8 +83,11 @@ std::vector<CellColumn> figure_columns(const BenchReport& report, const std::vec
 
 std::vector<CellColumn> all_columns(const BenchReport& report, const std::vector<BenchCell>& cells) {
   std::vector<CellColumn> columns = {{"model", true, [](const BenchCell& cell) { return cell.speed->name; }}};
+  const auto searched = [&](const CellSetting& setting) {
+    return report.goal == Goal::throughput && std::string_view(setting.key) == "sequences";
+  };
   for (const CellSetting& setting : cell_settings())
-    if (differs(setting, cells))
+    if (differs(setting, cells) || searched(setting))
       columns.push_back(
           {setting.header, true, [&](const BenchCell& cell) { return setting_text(setting, *cell.speed); }});
   for (CellColumn& column : figure_columns(report, cells)) columns.push_back(std::move(column));

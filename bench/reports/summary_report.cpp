@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -131,17 +132,23 @@ void add_notes(Table& table, const BenchReport& report) {
 
 // Size and drift, of which cells know nothing.
 std::string models_text(const BenchReport& report) {
-  Table table({{"model", Align::left}, {"bits"}, {"disk"}, {"peak memory"}, {"perplexity"}, {"KL"}});
+  std::vector<Column> columns = {
+      {"model", Align::left}, {"bits per weight"}, {"size on disk"}, {"peak memory"}};
   double perplexity = 0;
   for (const ModelSummary& model : report.models)
     if (model.drift) perplexity = model.drift->baseline_perplexity();
+  if (perplexity > 0) columns.insert(columns.end(), {{"perplexity"}, {"KL divergence"}});
+  Table table(columns);
   for (const ModelSummary& model : report.models) {
     const SpeedReport& speed = model.speed();
-    const double own = model.drift ? model.drift->model_perplexity() : perplexity;
-    table.add_row({speed.name, format_fixed(speed.size.bits_per_weight(), 2),
-                   format_bytes(as_double(speed.size.disk_bytes)),
-                   format_bytes(as_double(model.peak_rss_bytes)), own > 0 ? format_fixed(own, 4) : "",
-                   model.drift ? format_fixed(model.drift->kl.mean, 6) : ""});
+    std::vector<std::string> row = {speed.name, format_fixed(speed.size.bits_per_weight(), 2),
+                                    format_bytes(as_double(speed.size.disk_bytes)),
+                                    format_bytes(as_double(model.peak_rss_bytes))};
+    if (perplexity > 0) {
+      row.push_back(format_fixed(model.drift ? model.drift->model_perplexity() : perplexity, 4));
+      row.push_back(model.drift ? format_fixed(model.drift->kl.mean, 6) : "");
+    }
+    table.add_row(row);
   }
   add_drift_note(table, report);
   return table.text();
@@ -267,7 +274,7 @@ std::string bench_profile_text(const BenchReport& report) {
       text += '\n' +
               profile_text(phase_title(*cell.speed, cells, phase),
                            operation_times(*phase.profile, phase.limits)) +
-              watching_text(phase) + '\n';
+              fmt::format("{}\n", fmt::join(wrap(watching_text(phase), report_width), "\n"));
   return text;
 }
 

@@ -34,7 +34,7 @@ TEST_CASE("a line that is no prompt is one error that names file, line and field
       {"{\"prompt\": \"a\", \"max_tokens\": 1e99}", "\"max_tokens\""},
       {"{\"prompt\": \"a\", \"max_tokens\": 99999999999999999999}", "\"max_tokens\""},
       {"{\"prompt\": \"a\", \"max_token\": 7}", "\"max_token\""},
-      {"{\"prompt\": \"a\", \"\x1b[2J\": 7}", "\\x1b"},
+      {"{\"prompt\": \"a\", \"\\u001b[2J\": 7}", "\\x1b"},
       {"{\"prompt\": \"a\", \"prompt\": \"b\"}", "twice"},
       {"{\"prompt\": \"\xff\"}", "JSON"},
       {"{\"prompt\": \"a\"", "JSON"},
