@@ -16,12 +16,14 @@ void report_own_peak_memory(const std::filesystem::path& folder, const Team& tea
   const Model model(folder, team);
   const std::optional<Tokenizer> tokenizer = Tokenizer::open_if_any(folder);
   const Prompt prompt = make_prompt(model.spec(), tokenizer ? &*tokenizer : nullptr, options.prompt_tokens);
-  const int64_t context = options.prompt_tokens + options.gen_tokens;
+  const int64_t context = options.context + options.prompt_tokens + options.gen_tokens;
   Session first(model, team, {context, options.kv_cache});
   // A cache takes memory where it has been written. What would be decoded is filled in pieces no longer than
   // the prompt, so that no scratch grows, and in a fraction of the time.
   const std::span<const int32_t> ids = prompt.ids;
   const auto fill = [&](Session& session) {
+    if (options.context)
+      session.forward(std::vector<int32_t>(static_cast<size_t>(options.context), ids.front()));
     while (const int64_t left = context - session.position() - 1)
       session.forward(ids.first(static_cast<size_t>(std::min<int64_t>(left, options.prompt_tokens))));
     session.forward(ids.first(1));

@@ -7,16 +7,27 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <thread>
 #include <vector>
 
 #include "kernels/threads.h"
 
 namespace whittle {
 
+// On which CPUs the threads of a team belong. Teams of one maker may take turns: OpenMP lends all the same
+// threads, or new ones, and each run begins with those in their places.
+struct Placement {
+  uint64_t team = 0;  // a number that no other team has
+  bool pins = false;  // each thread to a CPU of its own
+  std::thread::id maker;
+};
+
 class Crew {
   struct Member;
 
  public:
+  Placement placement;
+
   Crew(int size, int cpus) : members_(static_cast<size_t>(size)), spins_(size <= cpus ? 4000 : 0) {}
 
   // Before and after a run, by the thread that calls it.

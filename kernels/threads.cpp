@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -81,6 +82,23 @@ bool pinning_wanted() {
   return !value || std::string_view(value) != "0";
 }
 
+// The team that the calling thread's CPUs were set for; 0: none. By number: a team that is gone may leave its
+// address to the next.
+thread_local uint64_t placed_for = 0;
+
+// The calling thread, where a team wants its `thread`.
+void place(const Placement& placement, int thread) {
+  if (std::exchange(placed_for, placement.team) == placement.team) return;
+  if (!placement.pins) return unpin_current_thread();
+  const cpu_set_t mask = mask_of({cpus().order[static_cast<size_t>(thread)]});
+  sched_setaffinity(0, sizeof mask, &mask);
+}
+
+uint64_t next_team_number() {
+  static std::atomic<uint64_t> last = 0;
+  return ++last;
+}
+
 }  // namespace
 
 const std::vector<int>& usable_cpus() { return cpus_at_start; }
@@ -111,27 +129,30 @@ Team::Team(int threads) : size_(threads == 0 ? physical_cores() : threads) {
   if (threads < 0 || threads > most)
     fail_option("threads", "expected 0 (one per physical core) to {}, found {}", most, threads);
   crew_ = std::make_unique<Crew>(size_, static_cast<int>(cpus_at_start.size()));
-  const std::vector<int>& order = cpus().order;
-  const bool pin = pinning_wanted() && size_ <= static_cast<int>(order.size());
-  run([&](const Worker& worker) {
-    if (!pin) return unpin_current_thread();
-    const cpu_set_t mask = mask_of({order[static_cast<size_t>(worker.index)]});
-    sched_setaffinity(0, sizeof mask, &mask);
-  });
+  const bool enough = size_ <= static_cast<int>(cpus().order.size());
+  crew_->placement = {next_team_number(), pinning_wanted() && enough, std::this_thread::get_id()};
+  run([](const Worker&) {});
 }
 
-Team::~Team() { unpin_current_thread(); }
+Team::~Team() {
+  if (std::this_thread::get_id() != crew_->placement.maker) return;
+  unpin_current_thread();
+  placed_for = 0;
+}
 
 void Team::run(const std::function<void(const Worker&)>& body) const {
   thread_local const Team* inside = nullptr;  // the team that this thread works for
   if (inside == this) fail("a team of {} threads was asked by one of them to run something else", size_);
   const std::lock_guard turn(running_);
   std::exception_ptr error;
+  const Placement& placement = crew_->placement;
+  const bool made_here = std::this_thread::get_id() == placement.maker;
   crew_->begin_run();
 #pragma omp parallel num_threads(size_)
   {
     const int thread = omp_get_thread_num();
     const Team* const outside = std::exchange(inside, this);
+    if (made_here) place(placement, thread);
     crew_->enter(thread);
     try {
       if (omp_get_num_threads() != size_)

@@ -15,6 +15,7 @@ inline constexpr const char* memory_flag = "--own-peak-memory";
 // How this process opens models, as flags for another one.
 std::vector<std::string> opening_flags();
 
+// At one point; prompts of a file do not go with it, but lengths.
 std::vector<std::string> memory_child(const SpeedOptions& speed, int threads,
                                       const std::filesystem::path& model);
 

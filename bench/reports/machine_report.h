@@ -18,7 +18,7 @@ struct MachineReport {
 
 // Reads the facts and takes about a second to measure the limits. threads = 0: one a physical core.
 MachineReport report_machine(int threads, std::string_view isa_chosen);
-// By a team that is there already: where another one ends, its threads are no longer bound to their CPUs.
+// By a team that is there already.
 MachineReport report_machine(const Team& team, std::string_view isa_chosen);
 
 // The object that stands under the key `machine` in every report; bench/reports/README.md documents its keys.

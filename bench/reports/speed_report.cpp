@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <map>
+
+#include "bench/reports/energy_report.h"
 #include "bench/reports/figures.h"
 #include "bench/reports/packing_report.h"
 #include "bench/statistics.h"
@@ -45,27 +48,59 @@ nlohmann::json shares_json(const SpeedReport& report) {
           {"itl_detokenization", known(detokenization)}};
 }
 
+nlohmann::json percentiles_json(const std::vector<double>& values) {
+  return {{"p50", or_null(quantile(values, 0.5))},
+          {"p95", or_null(quantile(values, 0.95))},
+          {"p99", or_null(quantile(values, 0.99))}};
+}
+
+// Of prompts of a file, each with the medians of its runs; else null.
+nlohmann::json requests_json(const SpeedReport& report) {
+  const std::vector<double> ttft = report.ttft_ms(), whole = report.request_ms();
+  std::map<int64_t, std::vector<size_t>> runs;
+  for (size_t i = 0; i < report.repeats.size(); ++i)
+    if (const int64_t line = report.repeats[i].work.line) runs[line].push_back(i);
+  nlohmann::json json;
+  for (const auto& [line, indices] : runs) {
+    const Workload& work = report.repeats[indices.front()].work;
+    const auto median_of = [&](const std::vector<double>& values) {
+      std::vector<double> own;
+      for (const size_t i : indices) own.push_back(values[i]);
+      return or_null(median(own));
+    };
+    json.push_back({{"line", line},
+                    {"prompt_tokens", work.prompt_tokens},
+                    {"gen_tokens", work.gen_tokens},
+                    {"ttft_ms", median_of(ttft)},
+                    {"request_ms", median_of(whole)}});
+  }
+  return json;
+}
+
 }  // namespace
 
-nlohmann::json speed_json(const SpeedReport& report) {
-  const std::vector<double> latencies = report.latencies_ms();
+nlohmann::json model_json(const SpeedReport& report) {
+  return {{"name", report.name},
+          {"bits_per_weight", report.size.bits_per_weight()},
+          {"weights", report.size.weights},
+          {"disk_bytes", report.size.disk_bytes},
+          {"weights_bytes", report.weights_bytes},
+          {"packings", packings_json(report.packings)},
+          {"load_seconds", report.load_seconds}};
+}
+
+nlohmann::json setting_json(const SpeedReport& report) {
   nlohmann::json json = {
-      {"name", report.name},
-      {"bits_per_weight", report.size.bits_per_weight()},
-      {"weights", report.size.weights},
-      {"disk_bytes", report.size.disk_bytes},
-      {"weights_bytes", report.weights_bytes},
-      {"packings", packings_json(report.packings)},
       {"kv_cache_bytes", report.kv_cache_bytes},
-      {"load_seconds", report.load_seconds},
-      {"decode_bytes_per_token", report.decode_bytes},
+      {"decode_bytes_per_token", median(report.decode_bytes())},
       {"prefill_int8_fraction", nullptr},
       {"prefill_fp32_fraction", nullptr},
-      {"itl_ms",
-       {{"p50", quantile(latencies, 0.5)},
-        {"p95", quantile(latencies, 0.95)},
-        {"p99", quantile(latencies, 0.99)}}},
+      {"itl_ms", percentiles_json(report.latencies_ms())},
+      {"ttft_percentiles_ms", percentiles_json(report.ttft_ms())},
+      {"request_ms", percentiles_json(report.request_ms())},
+      {"requests", requests_json(report)},
       {"shares", shares_json(report)},
+      {"energy", energy_json(report)},
   };
   for (const Series& series : all_series) {
     const std::vector<double> values = (report.*series.values)();
@@ -79,11 +114,43 @@ nlohmann::json speed_json(const SpeedReport& report) {
   return json;
 }
 
+nlohmann::json speed_json(const SpeedReport& report) {
+  nlohmann::json json = model_json(report);
+  json.update(setting_json(report));
+  return json;
+}
+
+nlohmann::json profiles_json(const SpeedReport& report) {
+  nlohmann::json json;
+  for (const PhaseProfile& phase : report.profiles) {
+    json[phase.phase] = profile_json(operation_times(*phase.profile, phase.limits));
+    json["watching"][phase.phase] = {{"ratio", or_null(phase.watching.mean)},
+                                     {"ratio_ci95", bounds_json(phase.watching)},
+                                     {"pairs", phase.pairs}};
+  }
+  return json;
+}
+
+std::string watching_text(const PhaseProfile& phase) {
+  return fmt::format("watched, {} takes {} times as long (95 % interval: {}; {} pairs)", phase.phase,
+                     format_fixed(phase.watching.mean, 3), format_interval(phase.watching, ""), phase.pairs);
+}
+
 std::string workload_text(const SpeedOptions& options) {
-  return fmt::format("prompt of {} tokens, then {} steps{}, {} KV cache", options.prompt_tokens,
+  const std::string context = options.context ? fmt::format("a context of {} tokens, ", options.context) : "";
+  return fmt::format("{}prompt of {} tokens, then {} steps{}, {} KV cache", context, options.prompt_tokens,
                      options.gen_tokens,
                      options.sequences > 1 ? fmt::format(" of {} sequences together", options.sequences) : "",
                      name(options.kv_cache));
+}
+
+std::string timing_text(Timing timing) {
+  constexpr const char* texts[] = {
+      "time to first token and latencies hold tokenization, sampling and detokenization, prefill speed does "
+      "not",
+      "all figures hold tokenization, sampling and detokenization",
+      "no figure holds tokenization, sampling or detokenization"};
+  return texts[static_cast<size_t>(timing)];
 }
 
 BaselineRatios baseline_ratios(const SpeedReport& report, const SpeedReport& baseline) {

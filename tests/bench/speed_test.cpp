@@ -24,7 +24,7 @@ namespace {
 constexpr SpeedOptions small = {.prompt_tokens = 20, .gen_tokens = 6, .repeat = 3};
 
 // This very program, running the hidden case below with its own output switched off.
-std::vector<std::string> memory_child(const std::filesystem::path&) {
+std::vector<std::string> memory_child(const std::filesystem::path&, const SweepPoint& = {}) {
   return {"/proc/self/exe", "child: reports its peak memory", "-o", "/dev/null"};
 }
 
@@ -60,9 +60,8 @@ TEST_CASE("bench judges drift without BOS, and refuses ids that a model does not
   options.models = {path("b")};
   options.baseline = path("a");
   options.text = std::string(200, 'e');
-  options.speed = {.prompt_tokens = 20, .gen_tokens = 2, .repeat = 1};
-  options.threads = 1;
-  options.memory_child = [&](const std::filesystem::path& model) {
+  options.points = {{1, {.prompt_tokens = 20, .gen_tokens = 2, .repeat = 1}}};
+  options.memory_child = [&](const std::filesystem::path& model, const SweepPoint&) {
     measured = true;
     return memory_child(model);
   };
@@ -170,7 +169,7 @@ TEST_CASE("a model's speed has every documented key, and they agree with one ano
   CHECK(json["decode_bytes_per_token"].get<double>() ==
         Approx(static_cast<double>(model.decode_bytes()) + 23.5 * 8 * 2 * 4 * 32 * 2));
   CHECK(median(report.decode_gb_per_s()) ==
-        Approx(median(report.decode_tokens_per_s()) * report.decode_bytes / 1e9));
+        Approx(median(report.decode_tokens_per_s()) * median(report.decode_bytes()) / 1e9));
 }
 
 TEST_CASE("several models take turns, and without a tokenizer its shares are null") {
@@ -218,8 +217,7 @@ TEST_CASE("speed, memory and drift of several models join in one report") {
   options.baseline = reference_model();
   options.models = {reference_model()};
   options.text = test::read_text(reference_model() / "texts" / "story.txt");
-  options.speed = small;
-  options.threads = 1;
+  options.points = {{1, small}};
   options.memory_child = memory_child;
   std::set<std::string> phases;
   const BenchReport report = measure_models(
@@ -258,14 +256,14 @@ TEST_CASE("a table of many models is cut into tables of readable width") {
   BenchReport report;
   SpeedReport speed;
   speed.size = {1000, 900, 450};
-  speed.prompt_tokens = speed.gen_tokens = 1;
-  speed.repeats = {{.tokenization = 0, .prefill = 1, .first_sampling = 1, .latencies = {1.0}}};
+  speed.repeats = {{.prefill = 1, .first_sampling = 1, .latencies = {1.0}, .steps = {1.0}, .work = {1, 1}}};
+  report.points.resize(1);
   for (int i = 0; i < 9; ++i) {
     speed.name = "a-model-with-a-long-name-" + std::to_string(i);
-    report.models.push_back({speed, 1000, std::nullopt});
+    report.models.push_back({{speed}, 1000, std::nullopt, {}});
   }
   const std::string text = bench_text(report);
-  for (const ModelSummary& model : report.models) CHECK_THAT(text, Catch::Contains(model.speed.name));
+  for (const ModelSummary& model : report.models) CHECK_THAT(text, Catch::Contains(model.speed().name));
   std::istringstream lines(text.substr(0, text.rfind("latency p95")));
   for (std::string line; std::getline(lines, line);) CHECK(display_width(line) <= 80);
 }

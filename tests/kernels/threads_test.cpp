@@ -2,6 +2,7 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
@@ -164,6 +165,38 @@ TEST_CASE("the calling thread has its CPUs back when its team is gone") {
   { const Team team(1); }
   REQUIRE(sched_getaffinity(0, sizeof after, &after) == 0);
   CHECK(CPU_EQUAL(&before, &after));
+}
+
+TEST_CASE("teams of several sizes take turns, each on its own CPUs every time") {
+  const size_t cpus = usable_cpus().size();
+  const auto cpus_of_threads = [](const Team& team) {
+    std::vector<std::vector<int>> found(static_cast<size_t>(team.size()));
+    team.run([&](const Worker& worker) {
+      cpu_set_t set;
+      CPU_ZERO(&set);
+      sched_getaffinity(0, sizeof set, &set);
+      for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+        if (CPU_ISSET(cpu, &set)) found[static_cast<size_t>(worker.index)].push_back(cpu);
+    });
+    return found;
+  };
+  const Team whole(static_cast<int>(cpus)), one(1), crowd(static_cast<int>(cpus) + 1);
+  const auto alone = cpus_of_threads(one), all = cpus_of_threads(whole);
+  std::vector<int> seen;
+  for (const std::vector<int>& thread : all) {
+    REQUIRE(thread.size() == 1);
+    seen.push_back(thread.front());
+  }
+  std::ranges::sort(seen);
+  CHECK(seen == usable_cpus());
+  CHECK(alone.front().size() == 1);
+  for (int round = 0; round < 3; ++round) {
+    CHECK(cpus_of_threads(crowd) == std::vector(cpus + 1, usable_cpus()));  // too many to be pinned
+    CHECK(cpus_of_threads(whole) == all);
+    { const Team gone(1); }
+    CHECK(cpus_of_threads(whole) == all);
+    CHECK(cpus_of_threads(one) == alone);
+  }
 }
 
 // In each of them some thread leaves while the others wait for it, or are about to.

@@ -1,5 +1,6 @@
 // `whittle bench` from outside: quantized models, the child that reports its memory, exit codes.
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -14,9 +15,13 @@ using test::reference_model;
 
 namespace {
 
-ChildReport run_whittle(std::vector<std::string> arguments) {
+std::vector<std::string> whittle_words(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), WHITTLE_PROGRAM);
-  return run_child(arguments);
+  return arguments;
+}
+
+ChildReport run_whittle(const std::vector<std::string>& arguments) {
+  return run_child(whittle_words(arguments));
 }
 
 }  // namespace
@@ -98,6 +103,88 @@ TEST_CASE(
   CHECK(protocol["kv_cache"] == "f16");
   CHECK(protocol["prompt_tokens"] == 8);
   CHECK(run_peer(peer, reference_model(), options, 2, 600).decode > 0);
+}
+
+TEST_CASE("bench takes lists of settings, and writes one table as JSON, CSV and Markdown") {
+  const test::TemporaryFolder folder;
+  const std::string csv = folder.path() / "cells.csv", markdown = folder.path() / "cells.md";
+  const ChildReport report =
+      run_whittle({"bench",           reference_model(),
+                   "--prompt-tokens", "8,12",
+                   "--gen-tokens",    "2",
+                   "--sequences",     "1,3",
+                   "--threads",       "1,2",
+                   "--kv-cache",      "int8",
+                   "--context",       "0",
+                   "--repeat",        "1",
+                   "--json",          "-",
+                   "--csv",           csv,
+                   "--markdown",      markdown,
+                   "--context",       "16"});  // of a flag given twice, the last counts
+  REQUIRE(report.exit_code == 0);
+  const nlohmann::json json = nlohmann::json::parse(report.output);
+  REQUIRE(json["cells"].size() == 8);
+  CHECK(json["protocol"]["context"] == 16);
+  CHECK(json["protocol"]["kv_cache"] == "int8");
+  CHECK(json["protocol"]["prompt_tokens"].is_null());
+  for (const nlohmann::json& cell : json["cells"]) {
+    CHECK(cell["decode_tokens_per_s"] > 0);
+    CHECK(cell["energy"].is_null());
+  }
+  const std::string table = test::read_text(csv), page = test::read_text(markdown);
+  CHECK(std::ranges::count(table, '\n') == 9);
+  CHECK(table.starts_with("model,"));
+  CHECK(page.starts_with("| model |"));
+  const ChildReport text =
+      run_whittle({"bench", reference_model(), "--prompt-tokens", "8", "--gen-tokens", "2", "--context",
+                   "0,16", "--threads", "1", "--repeat", "1", "--energy"});
+  REQUIRE(text.exit_code == 0);
+  CHECK(text.output.find("ctx") != std::string::npos);
+}
+
+TEST_CASE("bench measures the latency of prompts from a file, and refuses hostile lines") {
+  const test::TemporaryFolder folder;
+  const std::string file = folder.path() / "prompts.jsonl";
+  test::write_text(file, "{\"prompt\": \"Once upon a time\", \"max_tokens\": 3}\n{\"prompt\": \"The\"}\n");
+  const std::vector<std::string> bench = {"bench", reference_model(), "--threads", "1", "--prompts",
+                                          file,    "--gen-tokens",    "2"};
+  std::vector<std::string> as_json = bench;
+  as_json.insert(as_json.end(), {"--json", "-", "--end-to-end"});
+  const ChildReport report = run_whittle(as_json);
+  REQUIRE(report.exit_code == 0);
+  const nlohmann::json json = nlohmann::json::parse(report.output);
+  CHECK(json["goal"]["name"] == "latency");
+  CHECK(json["protocol"]["prompts"] == 2);
+  CHECK(json["protocol"]["timing"] == "end_to_end");
+  CHECK(json["protocol"]["prompt_tokens"].is_null());
+  CHECK(json["models"][0]["requests"][0]["gen_tokens"] == 3);
+  CHECK(json["models"][0]["requests"][1]["gen_tokens"] == 2);
+  CHECK(json["models"][0]["peak_rss_bytes"] > 0);
+  for (const std::string line : {"{\"prompt\": 7}", "{\"prompt\": \"a\", \"max_tokens\": -1}", "\x1b[2J"}) {
+    test::write_text(file, "{\"prompt\": \"fine\"}\n" + line + "\n");
+    const ChildReport refused = run_child(whittle_words(bench), {.keep_errors = true});
+    CHECK(refused.exit_code == 1);
+    CHECK(refused.output.empty());
+    CHECK(std::ranges::count(refused.errors, '\n') == 1);
+    CHECK(refused.errors.find("line 2") != std::string::npos);
+    CHECK(refused.errors.find('\x1b') == std::string::npos);
+  }
+}
+
+TEST_CASE("bench with a goal of throughput is a gate") {
+  const std::vector<std::string> bench = {
+      "bench", reference_model(), "--threads", "1",      "--prompt-tokens", "4", "--gen-tokens",
+      "2",     "--repeat",        "1",         "--goal", "throughput"};
+  std::vector<std::string> kept = bench, exceeded = bench;
+  kept.insert(kept.end(), {"--max-itl-ms", "100000", "--max-sequences", "2"});
+  const ChildReport report = run_whittle(kept);
+  CHECK(report.exit_code == 0);
+  CHECK(report.output.find("best") != std::string::npos);
+  exceeded.insert(exceeded.end(), {"--max-itl-ms", "0.00001"});
+  const ChildReport too_slow = run_child(whittle_words(exceeded), {.keep_errors = true});
+  CHECK(too_slow.exit_code == 3);
+  CHECK(too_slow.output.find("too slow") != std::string::npos);
+  CHECK(std::ranges::count(too_slow.errors, '\n') == 1);
 }
 
 TEST_CASE("bench refuses what cannot be measured, and says why through its exit code") {

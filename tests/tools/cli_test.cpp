@@ -195,7 +195,9 @@ TEST_CASE("Published JSON keys are there") {
   check(tasks_arguments(), {"/schema", "/version", "/tasks/0/model/accuracy_percent",
                             "/tasks/0/baseline/accuracy_percent", "/tasks/0/comparison/mcnemar_p",
                             "/tasks/0/comparison/flips", "/tasks/0/items/0/model/log_likelihoods"});
-  std::vector<std::string> bench_keys = {"/machine/read_gb_per_s", "/machine/int8_gops"};
+  std::vector<std::string> bench_keys = {
+      "/machine/read_gb_per_s", "/machine/int8_gops", "/schema", "/version", "/goal",
+      "/cells/1/threads",       "/cells/1/ttft_ms"};
   for (const char* model : {"/models/0", "/models/1"})
     for (const char* key :
          {"name", "bits_per_weight", "disk_bytes", "peak_rss_bytes", "weights_bytes", "load_seconds",

@@ -69,5 +69,5 @@ TEST_CASE("Completion for bash knows every command, every flag and the values of
   CHECK(offered(script, {"drift", "--text", ""}).empty());  // bash then offers files
   CHECK(offered(script, {"inspect", ""}).empty());
   CHECK(offered(script, {"synthesize", "tiny"}) == Words{"tinyllama-1.1b"});
-  CHECK(offered(script, {"bench", "--pro"}) == Words{"--profile", "--prompt-tokens"});
+  CHECK(offered(script, {"bench", "--pro"}) == Words{"--profile", "--prompt-tokens", "--prompts"});
 }

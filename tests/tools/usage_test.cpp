@@ -51,6 +51,18 @@ TEST_CASE("A value out of a flag's range is wrong usage that names the flag") {
       {"--protocol", {"other"}},       {"--text", {""}}};
   for (const auto& [flag, wrong] : of_drift)
     for (const std::string& value : wrong) check_usage(with(drift_arguments(), {flag, value}), flag);
+  const std::vector<std::pair<std::string, std::vector<std::string>>> of_bench = {
+      {"--prompt-tokens", {"0", "", "8,", ",8", "8,,9", "8 9", "8,x", "1e3", "-1", "99999999999999999999"}},
+      {"--gen-tokens", {"0", "1.5"}},
+      {"--sequences", {"0", "1,2000", "2,1,2"}},
+      {"--threads", {"1,-1", "two"}},
+      {"--context", {"-1", "1,"}},
+      {"--kv-cache", {"f16,", "f16,int4", "f16,f16", ""}},
+      {"--goal", {"speed"}},
+      {"--max-sequences", {"0"}},
+      {"--max-itl-ms", {"0", "nan", "-1", "x"}}};
+  for (const auto& [flag, wrong] : of_bench)
+    for (const std::string& value : wrong) check_usage({"bench", reference_model(), flag, value}, flag);
   const TemporaryFolder folder;
   const std::string out = folder.path() / "out";
   check_usage({"quantize", reference_model(), out, "--exclude", "("}, "--exclude");
@@ -78,6 +90,9 @@ TEST_CASE("An empty name, as of a variable that is not set, is wrong usage") {
                                              {"bench", model, "--baseline", ""},
                                              {"bench", model, "--baseline", model, "--text", ""},
                                              {"bench", model, "--trace", ""},
+                                             {"bench", model, "--csv", ""},
+                                             {"bench", model, "--markdown", ""},
+                                             {"bench", model, "--prompts", ""},
                                              {"drift", "", "--baseline", model, "--text", story()},
                                              {"drift", model, "--baseline", "", "--text", story()},
                                              {"drift", model, "--baseline", model, "--token-ids", ""},
@@ -114,6 +129,20 @@ TEST_CASE("A flag that another one makes void is wrong usage") {
     check_usage(
         {"drift", int8_model(), "--baseline", reference_model(), "--token-ids", "ids.json", flag, value},
         flag);
+}
+
+TEST_CASE("Flags of bench that do not go together are wrong usage") {
+  const std::vector<std::string> bench = {"bench", reference_model()};
+  check_usage(with(bench, {"--goal", "throughput"}), "--max-itl-ms");
+  check_usage(with(bench, {"--max-itl-ms", "5"}), "--max-itl-ms");
+  check_usage(with(bench, {"--goal", "latency", "--max-sequences", "5"}), "--max-sequences");
+  const std::vector<std::string> throughput = with(bench, {"--goal", "throughput", "--max-itl-ms", "5"});
+  for (const auto& more : std::vector<std::vector<std::string>>{
+           {"--sequences", "2"}, {"--profile"}, {"--trace", "t.json"}, {"--prompts", "p.jsonl"}})
+    check_usage(with(throughput, more), more.front());
+  for (const char* flag : {"--prompt-tokens", "--sequences", "--context"})
+    check_usage(with(bench, {"--prompts", "p.jsonl", flag, "2"}), flag);
+  check_usage(with(bench, {"--end-to-end", "--model-only"}), "--model-only");
 }
 
 TEST_CASE("A mistyped command or flag is named, with the nearest one") {
@@ -162,6 +191,8 @@ TEST_CASE("Two outputs of one name are wrong usage") {
   check_usage({"quantize", reference_model(), same + "/", "--json", folder.path() / "." / "same"}, "--json");
   check_usage(with(bench_arguments(), {"--json", same, "--trace", same}), "--trace");
   check_usage(with(bench_arguments(), {"--json", "-", "--trace", "-"}), "--trace");
+  check_usage(with(bench_arguments(), {"--json", same, "--csv", same}), "--csv");
+  check_usage(with(bench_arguments(), {"--csv", "-", "--markdown", "-"}), "--markdown");
   CHECK(fs::is_empty(folder.path()));
 }
 
@@ -199,6 +230,7 @@ TEST_CASE("What a library finds wrong with an option names the flag") {
            {"--text", with(drift_arguments(), {"--text", text})},
            {"--text", with(bench, {"--baseline", reference_model(), "--text", text})},
            {"--prompt-tokens", with(bench, {"--prompt-tokens", "512", "--gen-tokens", "9"})},
+           {"--prompt-tokens", with(bench, {"--context", "0,507"})},
            {"--exclude", {"quantize", reference_model(), out, "--exclude", "layers"}}}) {
     const Outcome outcome = run_whittle(arguments);
     INFO(outcome.err);
