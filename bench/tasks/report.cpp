@@ -80,6 +80,10 @@ std::string percents(const Interval& part) {
   return fmt::format("{:.1f} to {:.1f} %", 100 * part.low, 100 * part.high);
 }
 
+std::string counted(int64_t count, const char* what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
+
 // Lines of items that flipped in one direction: the first few.
 std::string flipped(const TaskReport& task, bool to_right) {
   constexpr int most = 20;
@@ -126,11 +130,14 @@ nlohmann::json tasks_json(const std::vector<TaskReport>& tasks) {
 std::string task_text(const TaskReport& task) {
   const TaskFigures model = task_figures(task.model);
   const TaskFigures baseline = task.baseline ? task_figures(*task.baseline) : model;
-  Table table({{task.model.name, Align::left},
-               {task.baseline ? "baseline" : "", Align::right},
-               {"model", Align::right}});
+  std::vector<Column> columns = {{task.model.name, Align::left}, {"model"}};
+  if (task.baseline) columns.insert(columns.begin() + 1, {"baseline"});
+  Table table(columns);
   const auto row = [&](const char* name, const auto& text_of) {
-    table.add_row({name, task.baseline ? text_of(baseline) : "", text_of(model)});
+    if (task.baseline)
+      table.add_row({name, text_of(baseline), text_of(model)});
+    else
+      table.add_row({name, text_of(model)});
   };
   row("accuracy", [](const TaskFigures& f) { return fmt::format("{:.2f} %", 100 * f.accuracy.mean); });
   row("  95 % interval", [](const TaskFigures& f) { return percents(f.accuracy); });
@@ -145,10 +152,12 @@ std::string task_text(const TaskReport& task) {
   if (model.perplexity)
     row("perplexity of the last word", [](const TaskFigures& f) { return format_fixed(*f.perplexity, 3); });
   if (task.comparison) add_comparison(task, table);
-  std::string note = fmt::format("{}: {} items of {}, {} shots, context {}", task.model.format, model.items,
-                                 task.model.file, task.model.shots, task.model.context);
+  std::string note =
+      fmt::format("{}: {} of {}, {}, context {}", task.model.format, counted(model.items, "item"),
+                  task.model.file, counted(task.model.shots, "shot"), task.model.context);
   if (task.model.cut_items)
-    note += fmt::format("; {} items did not fit, and their beginning was cut", task.model.cut_items);
+    note +=
+        fmt::format("; the beginning of {} did not fit and was cut", counted(task.model.cut_items, "item"));
   table.add_note(note);
   return table.text();
 }
