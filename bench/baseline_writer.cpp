@@ -143,7 +143,7 @@ void save_baseline(const fs::path& path, const fs::path& folder, const Team& tea
   }
   const fs::path final_path = final_path_of(path);
   HiddenSibling sibling(final_path, HiddenSibling::Kind::folder);
-  check_room(sibling.path(), baseline_bytes(texts, vocab_size, top));
+  check_room(final_path.parent_path(), baseline_bytes(texts, vocab_size, top));
   const fs::path file = sibling.path() / "baseline.safetensors";
   SafetensorsWriter writer(file, all_tensors(texts, vocab_size, top),
                            {{baseline_field, dump_json(fields_of(folder, vocab_size, top, texts, options))}});

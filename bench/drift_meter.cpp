@@ -48,7 +48,7 @@ void DriftMeter::judge(size_t window, int64_t first, int64_t rows, const Judge& 
   });
   for (int64_t token = first + scored_first + 1; token <= first + scored_end; ++token) {
     const DriftPosition& position = positions[static_cast<size_t>(token)];
-    if (!std::isfinite(position.kl) || !std::isfinite(position.model_nll))
+    if (!std::isfinite(position.kl + position.kl_above) || !std::isfinite(position.model_nll))
       fail("window {}: token {}: the logits are not finite", window, token);
   }
 }

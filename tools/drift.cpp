@@ -72,7 +72,13 @@ std::string text_of(const DriftOptions& options, const std::string& name) {
   return options.characters ? first_characters(text, options.characters) : text;
 }
 
-std::string shown_name(const std::string& text) { return text == "-" ? "standard input" : text; }
+// The file's own name, its path where two are the same.
+std::string shown_name(const std::string& text, const std::vector<std::string>& all = {}) {
+  if (text == "-") return "standard input";
+  const auto file_name = [](const std::string& path) { return std::filesystem::path(path).filename(); };
+  const bool unique = std::ranges::count(all, file_name(text), file_name) <= 1;
+  return unique ? file_name(text).string() : text;
+}
 
 // Those of the literature, where the model reaches as far.
 int64_t context_of(const DriftOptions& options, const std::string& model) {
@@ -93,8 +99,8 @@ std::vector<DriftText> texts_of(const DriftOptions& options, const std::string& 
   const int64_t context = context_of(options, tokenizer_model);
   std::vector<DriftText> texts;
   for (const std::string& name : options.texts)
-    texts.push_back(text_to_score(shown_name(name), text_of(options, name), opened, context, options.protocol,
-                                  options.stride));
+    texts.push_back(text_to_score(shown_name(name, options.texts), text_of(options, name), opened, context,
+                                  options.protocol, options.stride));
   if (!options.save.empty()) tokenizer = tokenizer_hash(opened);
   return texts;
 }

@@ -162,15 +162,15 @@ TEST_CASE("Stored baselines that cannot be are refused, naming file and tensor o
   const fs::path file = models.folder.path() / "hostile";
   constexpr double nan = std::numeric_limits<double>::quiet_NaN();
   using Change = std::function<void(TakenApart&)>;
-  const auto field = [](const char* name, const nlohmann::json& value) -> Change {
+  const auto field = [](const char* name, const nlohmann::json& content) -> Change {
     return [=](TakenApart& parts) {
       nlohmann::json fields = parts.fields();
-      fields[name] = value;
+      fields[name] = content;
       parts.set_fields(fields);
     };
   };
-  const auto value = [](const char* tensor, size_t index, auto value) -> Change {
-    return [=](TakenApart& parts) { parts.set(tensor, index, value); };
+  const auto value = [](const char* tensor, size_t index, auto found) -> Change {
+    return [=](TakenApart& parts) { parts.set(tensor, index, found); };
   };
   const std::vector<std::pair<std::string, Change>> changes = {
       {"whittle.baseline", [](TakenApart& parts) { parts.header.erase("__metadata__"); }},
@@ -179,13 +179,13 @@ TEST_CASE("Stored baselines that cannot be are refused, naming file and tensor o
        [](TakenApart& parts) { parts.header["__metadata__"]["whittle.baseline"] = "[]"; }},
       {"version", field("version", 2)},
       {"vocab_size", field("vocab_size", 0)},
-      {"0.ids", field("vocab_size", 20)},
+      {"of the vocabulary", field("vocab_size", 20)},
       {"top", field("top", 33)},
       {"0.codes", field("top", 6)},
       {"0.codes", field("top", 32)},
       {"texts", field("texts", nlohmann::json::array())},
-      {"text 0", field("texts", {1})},
-      {"tensors", field("texts", {good.fields()["texts"][0]})},
+      {"text 0", field("texts", nlohmann::json::array({1}))},
+      {"tensors", field("texts", nlohmann::json::array({good.fields()["texts"][0]}))},
       {"tokenizer", field("tokenizer", 7)},
       {"baseline", field("baseline", "name")},
       {"0.lengths", value("0.lengths", 0, int32_t{-1})},

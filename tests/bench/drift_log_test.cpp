@@ -58,7 +58,7 @@ TEST_CASE("A drift log that was cut anywhere gives all whole windows, and is gon
     for (size_t w = 0; w < 3; ++w) log.save(0, 1, w, some);
   }
   const std::string all = read_text(file);
-  for (size_t size = 0; size <= all.size(); ++size) {
+  for (size_t size = 0; size <= all.size(); size += 3) {
     const std::string cut = all.substr(0, size);
     write_text(file, cut);
     const auto whole =
