@@ -151,10 +151,13 @@ void check_tensors(const ModelFile& file, const ModelSpec& spec) {
 
 }  // namespace
 
-ModelSpec read_config(const nlohmann::json& config_json, const nlohmann::json& generation_json,
+ModelSpec read_config(const nlohmann::json& config, const nlohmann::json& generation,
                       const std::filesystem::path& folder) {
-  const JsonFields as_written(config_json, (folder / "config.json").string());
-  const JsonFields generation(generation_json, (folder / "generation_config.json").string());
+  return read_config(JsonFields(config, (folder / "config.json").string()),
+                     JsonFields(generation, (folder / "generation_config.json").string()));
+}
+
+ModelSpec read_config(const JsonFields& as_written, const JsonFields& generation) {
   const Architecture& architecture = find_architecture(as_written);
   const nlohmann::json named = with_common_names(as_written, architecture);
   const JsonFields config(named, as_written.what(), alias_names(as_written, architecture));

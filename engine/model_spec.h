@@ -9,6 +9,7 @@
 
 namespace whittle {
 
+class JsonFields;
 class ModelFile;
 
 enum class RopeScalingType : uint8_t { none, linear, llama3 };
@@ -114,5 +115,6 @@ ModelSpec read_model_spec(const ModelFile& file);
 // The spec alone, tensors unchecked. `config` and `generation` are objects; `folder` names them in errors.
 ModelSpec read_config(const nlohmann::json& config, const nlohmann::json& generation,
                       const std::filesystem::path& folder);
+ModelSpec read_config(const JsonFields& config, const JsonFields& generation);
 
 }  // namespace whittle

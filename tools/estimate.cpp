@@ -64,7 +64,8 @@ Described describe(const std::string& model) {
   constexpr int64_t most_bytes = 16 << 20;
   const nlohmann::json json = read_json_file(path, most_bytes);
   const JsonFields config(json, path.string());
-  Described out{read_config(json, nlohmann::json::object(), path.parent_path()), floats_of(config), 0};
+  const nlohmann::json none = nlohmann::json::object();
+  Described out{read_config(config, JsonFields(none, "no generation_config.json")), floats_of(config), 0};
   if (config.has("quantization_config"))
     fmt::print(
         stderr,

@@ -53,7 +53,7 @@ std::vector<Row> rows(const EstimateReport& report) {
        [](const FormatEstimate& format) { return bytes_text(format.memory.peak_bytes()); }},
       {fmt::format("fits into {}", bytes_text(report.machine.memory_available_bytes)),
        [](const FormatEstimate& format) {
-         return format.missing_bytes ? fmt::format("no: {} short", bytes_text(format.missing_bytes)) : "yes";
+         return format.missing_bytes ? fmt::format("{} short", bytes_text(format.missing_bytes)) : "yes";
        }},
   };
   const bool any =

@@ -63,8 +63,7 @@ Slope slope_of(std::span<const double> all_x, std::span<const double> all_y) {
   }
   slope.autocorrelation = squares > 0 ? products / squares : 0;
   const double r = std::max(0.0, slope.autocorrelation);
-  const double degrees = static_cast<double>(slope.blocks) * (1 - r) / (1 + r) - 2;
-  if (degrees < 1) return slope;
+  const double degrees = std::max(1.0, static_cast<double>(slope.blocks) * (1 - r) / (1 + r) - 2);
   const double half = student_t_95(static_cast<int64_t>(degrees)) * std::sqrt(squares / degrees / xx);
   slope.found.low = slope.found.mean - half;
   slope.found.high = slope.found.mean + half;

@@ -21,9 +21,9 @@ struct Slope {
 // blocks of equally many (points that are not finite are left out), and a line is fitted to the blocks by
 // ordinary least squares. The interval is slope ± t · s / √Σ(x − x̄)², s² = Σ residual² / (n − 2), Student's t
 // with n − 2 degrees of freedom, where n is the number of blocks, or less: with r the lag-1 autocorrelation
-// of the residuals, if above 0, n · (1 − r) / (1 + r) (Santer et al., 2000, "Statistical significance of
-// trends and trend differences in layer-average atmospheric temperature time series"). Fewer than
-// `fewest_blocks`, or so few after that correction that nothing is left, give an unbounded interval.
+// of the residuals, if above 0, n · (1 − r) / (1 + r), but at least 3 (Santer et al., 2000, "Statistical
+// significance of trends and trend differences in layer-average atmospheric temperature time series"). Fewer
+// than `fewest_blocks` give an unbounded interval.
 inline constexpr int64_t fewest_blocks = 8;
 Slope slope_of(std::span<const double> x, std::span<const double> y);
 

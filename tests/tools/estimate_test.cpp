@@ -137,10 +137,12 @@ TEST_CASE("Flags that cannot be meant, and models that are none, are refused in 
   refused({"smollm-135m", "--context", "100000"}, 1, "--context");
   refused({"smollm-135m", "--context", "10", "--prompt-tokens", "11"}, 2, "--prompt-tokens");
   json config = json::parse(config_of(TinyModel{}).dump());
-  const std::string path = folder.path() / "config.json";
+  const std::string path = folder.path() / "config.json", other = folder.path() / "other.json";
   const auto hostile = [&](const std::string& text, const std::string& part) {
     write_text(path, text);
-    refused({path}, 1, part);
+    write_text(other, text);
+    refused({other}, 1, part == "config.json" ? "other.json" : part);
+    refused({other}, 1, "other.json");
     refused({folder.path()}, 1, part);
   };
   hostile("", "config.json");

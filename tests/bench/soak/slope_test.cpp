@@ -95,6 +95,14 @@ TEST_CASE("Drift is found, and its absence too; too little says nothing") {
   CHECK(judge_growth(growth(0), 2) == Verdict::kept);
   CHECK(judge_growth(growth(-0.01), 2) == Verdict::kept);
   CHECK(judge_growth(growth(0.01), 20) == Verdict::kept);
+  // Without any noise, and in steps.
+  std::vector<double> line, steps;
+  for (const double at : x) {
+    line.push_back(1e9 + 3 * at);
+    steps.push_back(1e9 + 300 * std::floor(at / 100));
+  }
+  CHECK(judge_growth(slope_of(x, line).found, 1) == Verdict::exceeded);
+  CHECK(judge_growth(slope_of(x, steps).found, 1) == Verdict::exceeded);
   for (const size_t count : {0u, 1u, 2u, 7u}) {
     const Slope found = slope_of(counted(count), counted(count));
     CHECK(found.found.high == infinity);
