@@ -142,7 +142,7 @@ void run(EstimateFlags& flags, const CLI::App& command) {
   EstimateOptions options = flags.options;
   options.speed = !flags.memory_only;
   options.process_bytes = process_bytes + model.tokenizer_bytes;
-  Workload& work = options.workload;
+  PlannedWorkload& work = options.workload;
   constexpr int64_t usual_context = 4096;
   const int64_t longest = model.spec.max_position_embeddings;
   if (work.context == 0)
@@ -173,7 +173,7 @@ void add_estimate(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "estimate", "Whether a model would fit into this machine's memory, and how fast it would run");
   static EstimateFlags flags;
-  Workload& work = flags.options.workload;
+  PlannedWorkload& work = flags.options.workload;
   work.prompt_tokens = 512;
   command
       ->add_option(

@@ -27,13 +27,13 @@ struct FormatEstimate {
 struct EstimateReport {
   std::string model;       // as the user calls it
   int64_t parameters = 0;  // numbers that the original's tensors hold
-  Workload workload;
+  PlannedWorkload workload;
   Machine machine;
   std::vector<FormatEstimate> formats;
 };
 
 struct EstimateOptions {
-  Workload workload;  // threads: those of the team
+  PlannedWorkload workload;  // threads: those of the team
   bool speed = true;
   TrialOptions trial;
   int64_t process_bytes = 0;  // of a program with tokenizer, before it loads a model

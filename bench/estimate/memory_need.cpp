@@ -41,13 +41,13 @@ int64_t loading_peak(const StoredModel& model) {
 
 }  // namespace
 
-int64_t Workload::rows() const {
+int64_t PlannedWorkload::rows() const {
   return std::max(sequences, std::min(SessionOptions{}.prefill_chunk, prompt_tokens));
 }
 
 int64_t MemoryNeed::peak_bytes() const { return std::max(running_bytes(), loading_bytes + process_bytes); }
 
-MemoryNeed memory_need(const StoredModel& model, const Workload& workload, int64_t process_bytes) {
+MemoryNeed memory_need(const StoredModel& model, const PlannedWorkload& workload, int64_t process_bytes) {
   MemoryNeed need;
   need.weights_bytes = model.weight_bytes();
   need.process_bytes = process_bytes;

@@ -9,7 +9,7 @@
 namespace whittle {
 
 // What is to be run: as `whittle bench` and `whittle generate` run it.
-struct Workload {
+struct PlannedWorkload {
   int64_t context = 0;        // positions of every sequence, all of them used
   int64_t prompt_tokens = 0;  // at most `context`
   int64_t sequences = 1;      // decoded together
@@ -33,6 +33,6 @@ struct MemoryNeed {
 };
 
 // Throws Error where keys and values are more bytes than numbers can count.
-MemoryNeed memory_need(const StoredModel& model, const Workload& workload, int64_t process_bytes);
+MemoryNeed memory_need(const StoredModel& model, const PlannedWorkload& workload, int64_t process_bytes);
 
 }  // namespace whittle

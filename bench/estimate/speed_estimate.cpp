@@ -23,11 +23,11 @@ double seconds_since(Clock::time_point start) {
 }
 
 // In the middle of what is generated.
-int64_t decode_position(const Workload& workload) {
+int64_t decode_position(const PlannedWorkload& workload) {
   return std::min((workload.prompt_tokens + workload.context) / 2, workload.context - 1);
 }
 
-double step_bytes(const StoredModel& model, const Workload& workload) {
+double step_bytes(const StoredModel& model, const PlannedWorkload& workload) {
   return static_cast<double>(model.decode_bytes()) +
          static_cast<double>(workload.sequences) *
              KvCache::bytes_read(model.spec(), workload.kv_cache, decode_position(workload));
@@ -67,8 +67,8 @@ void fill(KvCache& cache, const ModelSpec& spec, int64_t positions, const Team& 
 // The miniature of one model, at work.
 class Trial {
  public:
-  Trial(const StoredModel& whole, const StoredModel& miniature, const Workload& workload, const Team& team,
-        double step_seconds)
+  Trial(const StoredModel& whole, const StoredModel& miniature, const PlannedWorkload& workload,
+        const Team& team, double step_seconds)
       : workload_(workload),
         step_seconds_(step_seconds),
         team_(team),
@@ -150,7 +150,7 @@ class Trial {
 
   int32_t token(int64_t i) const { return static_cast<int32_t>(i % weights_.spec().vocab_size); }
 
-  const Workload workload_;
+  const PlannedWorkload workload_;
   const double step_seconds_;
   const Team& team_;
   const Model weights_;
@@ -162,24 +162,24 @@ class Trial {
   SpeedEstimate estimate_;
 };
 
-int64_t trial_bytes(const StoredModel& miniature, const Workload& workload) {
+int64_t trial_bytes(const StoredModel& miniature, const PlannedWorkload& workload) {
   return memory_need(miniature, workload, 0).peak_bytes();
 }
 
 }  // namespace
 
-double SpeedEstimate::decode_estimate(const Workload& workload) const {
+double SpeedEstimate::decode_estimate(const PlannedWorkload& workload) const {
   return static_cast<double>(workload.sequences) * median(decode_fraction) * median(read_gb_per_s) * 1e9 /
          decode_bytes;
 }
 
-double SpeedEstimate::prefill_estimate(const Workload& workload) const {
+double SpeedEstimate::prefill_estimate(const PlannedWorkload& workload) const {
   return static_cast<double>(workload.prompt_tokens) * median(prefill_fraction) * median(arithmetic_gops) *
          1e9 / prefill_operations;
 }
 
 std::vector<std::optional<SpeedEstimate>> estimate_speed(
-    const std::vector<StoredModel>& models, const Workload& workload, const Team& team,
+    const std::vector<StoredModel>& models, const PlannedWorkload& workload, const Team& team,
     const TrialOptions& options, int64_t memory_bytes,
     const std::function<void(int64_t done, int64_t total, const std::string& name)>& progress) {
   constexpr int64_t smallest = 64 << 20, largest = int64_t{1} << 30, most_memory = int64_t{8} << 30;

@@ -28,8 +28,8 @@ struct SpeedEstimate {
   std::vector<double> read_gb_per_s, arithmetic_gops;             // these probes
 
   // The median of the fractions, of the median of the probes: the estimate.
-  double decode_estimate(const Workload& workload) const;
-  double prefill_estimate(const Workload& workload) const;
+  double decode_estimate(const PlannedWorkload& workload) const;
+  double prefill_estimate(const PlannedWorkload& workload) const;
 };
 
 // How long to measure.
@@ -43,7 +43,7 @@ struct TrialOptions {
 // `memory_bytes`, and 8 GiB, with those before it. Throws Error where the context is longer than learned
 // positions.
 std::vector<std::optional<SpeedEstimate>> estimate_speed(
-    const std::vector<StoredModel>& models, const Workload& workload, const Team& team,
+    const std::vector<StoredModel>& models, const PlannedWorkload& workload, const Team& team,
     const TrialOptions& options, int64_t memory_bytes,
     const std::function<void(int64_t done, int64_t total, const std::string& name)>& progress = {});
 

@@ -37,7 +37,7 @@ std::string range(const std::vector<double>& values) {
 }
 
 std::vector<Row> rows(const EstimateReport& report) {
-  const Workload& work = report.workload;
+  const PlannedWorkload& work = report.workload;
   const auto memory = [](int64_t MemoryNeed::*part) {
     return [part](const FormatEstimate& format) { return bytes_text(format.memory.*part); };
   };
@@ -109,7 +109,7 @@ std::string estimate_text(const EstimateReport& report) {
     for (const FormatEstimate& format : report.formats) cells.push_back(row.cell(format));
     table.add_row(std::move(cells));
   }
-  const Workload& work = report.workload;
+  const PlannedWorkload& work = report.workload;
   table.add_note(verdict(report));
   table.add_note(
       fmt::format("{} parameters; context of {}, prompt of {}, {} sequence{}, {} KV cache, {} threads",
@@ -125,7 +125,7 @@ std::string estimate_text(const EstimateReport& report) {
 }
 
 nlohmann::json estimate_json(const EstimateReport& report) {
-  const Workload& work = report.workload;
+  const PlannedWorkload& work = report.workload;
   nlohmann::json formats = nlohmann::json::array();
   for (const FormatEstimate& format : report.formats) {
     const MemoryNeed& memory = format.memory;

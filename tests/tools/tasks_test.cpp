@@ -12,7 +12,7 @@ using nlohmann::json;
 
 namespace {
 
-// A model, one that has lost what its MLPs knew, and questions that the first answers right.
+// A model, one with other layers, and questions that the first answers right.
 struct Quiz {
   TemporaryFolder folder;
   std::string baseline = folder.path() / "baseline", model = folder.path() / "model",
@@ -25,14 +25,16 @@ struct Quiz {
       write_tiny_model(path, tiny);
       write_text(path + "/tokenizer.json", letter_tokenizer(true).dump());
     }
-    std::vector<RawTensor> tensors = tensors_of(tiny);
-    for (RawTensor& tensor : tensors)
-      if (has(tensor.name, "down_proj")) tensor.bytes.assign(tensor.bytes.size(), '\0');
+    TinyModel other = tiny;
+    other.seed = 2;
+    std::vector<RawTensor> tensors = tensors_of(tiny), others = tensors_of(other);
+    for (size_t i = 0; i < tensors.size(); ++i)
+      if (has(tensors[i].name, "_proj")) tensors[i] = others[i];
     write_safetensors(model + "/model.safetensors", tensors);
     std::string text;
     for (int i = 0; i < 60; ++i)
       text += json{{"context", std::string(1, static_cast<char>('a' + i % 26)) + (i < 26 ? "th" : "re x")},
-                   {"choices", {"a", "b", "th", "q"}},
+                   {"choices", {"c", "f", "g", "q"}},  // of two tokens each
                    {"answer", 0}}
                   .dump() +
               "\n";

@@ -29,7 +29,8 @@ TEST_CASE("Scratch and KV cache are what a decoder and its sessions take once al
     CAPTURE(choice.name);
     const StoredModel stored(spec, choice);
     const Team team(1);
-    const Workload workload{.context = 480, .prompt_tokens = 400, .sequences = 2, .threads = team.size()};
+    const PlannedWorkload workload{
+        .context = 480, .prompt_tokens = 400, .sequences = 2, .threads = team.size()};
     const MemoryNeed need = memory_need(stored, workload, 0);
     const Model model(std::make_shared<MadeUpWeights>(stored), team);
     const int64_t before = anonymous_bytes();
@@ -58,7 +59,7 @@ TEST_CASE("Scratch and KV cache are what a decoder and its sessions take once al
 TEST_CASE("The peak is what runs, or what is read beside what has been packed") {
   const ModelSpec spec = small_specs().front();
   const StoredModel stored(spec, {"f16"});
-  const Workload one{.context = 1, .prompt_tokens = 1};
+  const PlannedWorkload one{.context = 1, .prompt_tokens = 1};
   const MemoryNeed need = memory_need(stored, one, 1000);
   CHECK(need.running_bytes() == need.weights_bytes + need.kv_cache_bytes + need.scratch_bytes + 1000);
   CHECK(need.peak_bytes() >= need.running_bytes());

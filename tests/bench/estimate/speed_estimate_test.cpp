@@ -13,7 +13,7 @@ using namespace whittle::test;
 
 namespace {
 
-const Workload workload{.context = 40, .prompt_tokens = 24, .sequences = 2, .threads = 1};
+const PlannedWorkload workload{.context = 40, .prompt_tokens = 24, .sequences = 2, .threads = 1};
 
 std::vector<StoredModel> models_of(const ModelSpec& spec) {
   return {StoredModel(spec, some_choices().front()), StoredModel(spec, some_choices().back())};
