@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "bench/tasks/text_lines.h"
 #include "engine/files/json_file.h"
 #include "kernels/error.h"
 
@@ -27,12 +28,9 @@ std::string PromptLine::what() const { return fmt::format("{}, line {}", file, l
 std::vector<PromptLine> parse_prompts(std::string_view text, const std::string& file) {
   constexpr size_t most = 100'000;
   std::vector<PromptLine> prompts;
-  for (int64_t number = 1; !text.empty(); ++number) {
-    const std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
-    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+  for (const TextLine& line : lines_of(text)) {
     if (prompts.size() == most) fail("{}: more than {} prompts", file, most);
-    prompts.push_back(parse_line(line, {file, number, {}, {}}));
+    prompts.push_back(parse_line(line.text, {file, line.number, {}, {}}));
   }
   if (prompts.empty()) fail("{}: no prompt in it; expected lines such as {{\"prompt\": \"Once\"}}", file);
   return prompts;

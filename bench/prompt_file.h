@@ -19,7 +19,7 @@ struct PromptLine {
   std::string what() const;  // "prompts.jsonl, line 3"
 };
 
-// Empty lines are passed over. Throws Error, which names file, line and field, for a line that is no such
+// Blank lines are passed over. Throws Error, which names file, line and field, for a line that is no such
 // object, an empty prompt, a field of another name, and a file without any prompt or with more than 100,000.
 std::vector<PromptLine> parse_prompts(std::string_view text, const std::string& file);
 

@@ -1,6 +1,6 @@
 #pragma once
-// Flags that take one value or several, as in --threads 1,2. A list given twice counts as given last; one with
-// a value twice is wrong usage.
+// Flags that take one value or several, as in --threads 1,2. A list given twice counts as given last; one
+// with a value twice is wrong usage.
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
