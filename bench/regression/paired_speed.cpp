@@ -69,6 +69,8 @@ void judge_phase(PairedPhase& phase, const PairedSpeedOptions& options) {
 PairedSpeed compare_speed(const StartSide& before, const StartSide& now, const PairedSpeedOptions& options,
                           const std::function<void(int64_t done, int64_t total)>& progress) {
   PairedSpeed speed;
+  const double round_seconds =
+      std::min(options.round_seconds, options.most_seconds / static_cast<double>(looks.front()));
   const auto start = Clock::now();
   const auto elapsed = [](Clock::time_point since) {
     return std::chrono::duration<double>(Clock::now() - since).count();
@@ -85,7 +87,7 @@ PairedSpeed compare_speed(const StartSide& before, const StartSide& now, const P
       do {
         check_interrupted();
         run_block(round, sides, options.pause_seconds);
-      } while (elapsed(round_start) < options.round_seconds || std::ssize(round.now) < least_turns);
+      } while (elapsed(round_start) < round_seconds || std::ssize(round.now) < least_turns);
       speed.turns += 3 * std::ssize(round.now);
       add_round(speed.prefill, round, &Turn::prefill_seconds);
       add_round(speed.decode, round, &Turn::decode_seconds);

@@ -37,7 +37,7 @@ bool differs(const CellSetting& setting, const std::vector<BenchCell>& cells) {
 }
 
 std::string end_text(SearchEnd end) {
-  constexpr const char* texts[] = {"more take too long", "the most that was asked for",
+  constexpr const char* texts[] = {"more take too long", "that was the most to try",
                                    "caches of more do not fit"};
   return texts[static_cast<size_t>(end)];
 }

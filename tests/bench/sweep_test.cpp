@@ -331,7 +331,7 @@ TEST_CASE("a goal of throughput tries numbers of sequences, and says which kept 
   }
   CHECK(json["models"][0]["decode_tokens_per_s"].is_null());
   CHECK(json["models"][0]["peak_rss_bytes"] == 7);
-  CHECK_THAT(bench_text(kept), Catch::Contains("best") && Catch::Contains("max-sequences"));
+  CHECK_THAT(bench_text(kept), Catch::Contains("best") && Catch::Contains("no more than 3 sequences"));
 
   options.throughput.max_itl_ms = 1e-6;
   const nlohmann::json none = bench_json(measure_models(options, nullptr));
