@@ -18,7 +18,7 @@ constexpr int64_t vocabulary = 32;
 
 // Two texts, what a baseline predicts of them, stored, and a model to judge.
 struct StoredModels : TwoModels {
-  Team team{2};
+  Team team{1};
   Tokenizer tokenizer = Tokenizer::open(baseline);
   std::vector<DriftText> texts = {text_to_score("one", letters(50), tokenizer, 8, "windows", 0),
                                   text_to_score("two", letters(21), tokenizer, 8, "strided", 3)};
@@ -107,11 +107,11 @@ TEST_CASE("The bounds of a stored baseline move a gate's interval, not its mean"
 
 TEST_CASE("A stored baseline is the same for any number of threads, and says what it is of") {
   const StoredModels models;
-  const std::string two = read_text(models.save(5));
-  const Team one(1);
-  const fs::path file = models.folder.path() / "one-thread";
-  save_baseline(file, models.baseline, one, models.texts, {5, "test", tokenizer_hash(models.tokenizer)}, {});
-  CHECK(read_text(file) == two);
+  const std::string one = read_text(models.save(5));
+  const Team two(2);
+  const fs::path file = models.folder.path() / "two-threads";
+  save_baseline(file, models.baseline, two, models.texts, {5, "test", tokenizer_hash(models.tokenizer)}, {});
+  CHECK(read_text(file) == one);
   const BaselineFile opened(file);
   CHECK(opened.baseline()["name"] == "baseline");
   CHECK(opened.texts()[1].name == "two");
