@@ -13,7 +13,8 @@ EstimateReport estimate(const std::string& name, const ModelSpec& spec,
   check_positions(spec, options.workload.context);
   EstimateReport report{name, 0, options.workload, machine, {}};
   report.workload.threads = team.size();
-  for (const Module& module : Inventory(spec).modules())
+  const Inventory original(spec);
+  for (const Module& module : original.modules())
     report.parameters +=
         module.rows * module.cols + (module.bias ? (module.matrix() ? module.rows : module.cols) : 0);
 
