@@ -210,7 +210,7 @@ std::vector<std::optional<SpeedEstimate>> estimate_speed(
   std::optional<ProbeBuffer> buffer;
   for (int round = 0; round < options.rounds; ++round)
     for (size_t i = 0; i < models.size(); ++i) {
-      if (trials[i] && !buffer) buffer.emplace(team);
+      if (trials[i] && !buffer) buffer.emplace(team, options.probe_bytes);
       if (trials[i]) trials[i]->run_round(*buffer);
       say(models[i]);
     }

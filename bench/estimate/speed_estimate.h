@@ -37,6 +37,7 @@ struct TrialOptions {
   int rounds = 5;             // at least 1, after a warm-up
   double step_seconds = 0.1;  // of decoding, each round
   int64_t target_bytes = 0;   // that a miniature's step reads; 0: four times the last-level cache
+  int64_t probe_bytes = 0;    // of the probes' buffer; 0: as ProbeBuffer takes them
 };
 
 // Models take turns, round by round, as in bench/speed.h; unset where not even a miniature fits into half of

@@ -119,8 +119,8 @@ std::string estimate_text(const EstimateReport& report) {
                           [](const FormatEstimate& format) { return format.speed.has_value(); }))
     table.add_note(
         "speed: from a part of the model with random weights, run here just now; rounds: the least and the "
-        "most. "
-        "Expect some 15 % either way, and more where others use the machine");
+        "most, "
+        "which says how steady this machine was");
   return table.text();
 }
 

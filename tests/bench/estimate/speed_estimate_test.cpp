@@ -27,8 +27,8 @@ TEST_CASE("Every family is measured in turns, and what a step reads is counted a
   for (const ModelSpec& spec : {specs[0], specs[8], specs[9], specs[10]}) {
     CAPTURE(spec.model_type);
     const std::vector<StoredModel> models = models_of(spec);
-    const auto estimates =
-        estimate_speed(models, workload, team, {.rounds = 1, .step_seconds = 0}, int64_t{1} << 40);
+    const auto estimates = estimate_speed(
+        models, workload, team, {.rounds = 1, .step_seconds = 0, .probe_bytes = 4 << 20}, int64_t{1} << 40);
     REQUIRE(estimates.size() == 2);
     for (size_t i = 0; i < 2; ++i) {
       REQUIRE(estimates[i]);
@@ -51,7 +51,10 @@ TEST_CASE("A part of a model speaks for all of it, and without room for one noth
   ModelSpec spec = small_specs().front();
   spec.num_hidden_layers = 12;
   const std::vector<StoredModel> models = models_of(spec);
-  const TrialOptions few{.rounds = 1, .step_seconds = 0, .target_bytes = models.front().decode_bytes() / 4};
+  const TrialOptions few{.rounds = 1,
+                         .step_seconds = 0,
+                         .target_bytes = models.front().decode_bytes() / 4,
+                         .probe_bytes = 4 << 20};
   int64_t calls = 0;
   const auto estimates = estimate_speed(models, workload, team, few, int64_t{1} << 40,
                                         [&](int64_t done, int64_t total, const std::string&) {
