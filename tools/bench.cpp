@@ -253,9 +253,7 @@ void add_bench(CLI::App& app) {
   add_workload(*command, flags);
   add_figures(*command, flags);
   command->add_flag(memory_flag, flags.own_peak_memory)->group("");
-  add_allow_field(*command);
-  add_float_inputs(*command);
-  add_sparse(*command);
+  add_opening_flags(*command);
   add_outputs(*command, flags);
   command->footer(
       "Examples:\n"

@@ -279,9 +279,7 @@ void add_drift(CLI::App& app) {
   command->add_flag("--layers", options.layers,
                     "Also name what lost it: relative errors of every layer and linear");
   add_kv_cache(*command, options.kv_cache);
-  add_allow_field(*command);
-  add_float_inputs(*command);
-  add_sparse(*command);
+  add_opening_flags(*command);
   add_threads(*command, options.threads);
   add_json(*command, options.json);
   command->footer(

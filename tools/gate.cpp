@@ -295,9 +295,7 @@ void add_gate(CLI::App& app) {
       ->check(CLI::Range(int64_t{1}, most).description(""));
   command->add_flag("--turns", flags.turns)->group("");
   add_optional_kv_cache(*command, flags.kv_cache);
-  add_allow_field(*command);
-  add_float_inputs(*command);
-  add_sparse(*command);
+  add_opening_flags(*command);
   add_threads(*command, flags.threads);
   add_json(*command, flags.json);
   command->footer(

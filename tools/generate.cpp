@@ -133,9 +133,7 @@ void add_generate(CLI::App& app) {
   command->add_option("--context", options.context, "Positions to keep; 0: what prompt and --max-tokens need")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 30).description(""));
   add_kv_cache(*command, options.kv_cache);
-  add_allow_field(*command);
-  add_float_inputs(*command);
-  add_sparse(*command);
+  add_opening_flags(*command);
   add_threads(*command, options.threads);
   add_json(*command, options.json);
   command->footer(

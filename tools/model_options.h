@@ -44,6 +44,13 @@ inline void add_sparse(CLI::App& command) {
       ->check(CLI::IsMember({"auto", "never", "always"}).description(""));
 }
 
+// All of them: how a command that runs models opens them.
+inline void add_opening_flags(CLI::App& command) {
+  add_allow_field(command);
+  add_float_inputs(command);
+  add_sparse(command);
+}
+
 // Says on standard error what is done otherwise than the model's files ask.
 inline void print_notes(const std::filesystem::path& model) {
   for (const std::string& note : ModelFile(model).notes())

@@ -76,9 +76,7 @@ void add_soak(CLI::App& app) {
       ->capture_default_str()
       ->check(number(0, 1e6, "0 or more"));
   add_kv_cache(*command, options.kv_cache);
-  add_allow_field(*command);
-  add_float_inputs(*command);
-  add_sparse(*command);
+  add_opening_flags(*command);
   add_threads(*command, flags.threads);
   add_json(*command, flags.json);
   command->footer(

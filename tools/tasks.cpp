@@ -144,9 +144,7 @@ void add_tasks(CLI::App& app) {
       ->check(number(0, 100, "0 to 100"))
       ->needs(baseline);
   add_kv_cache(*command, flags.options.kv_cache);
-  add_allow_field(*command);
-  add_float_inputs(*command);
-  add_sparse(*command);
+  add_opening_flags(*command);
   add_threads(*command, flags.threads);
   add_json(*command, flags.json);
   command->footer(

@@ -28,11 +28,16 @@ double p_value(std::span<const double> worse, double budget) {
   return student_upper_tail((average - budget) / error, std::ssize(worse) - 1);
 }
 
-std::string finding(const Check& check, int64_t count) {
+// With fewer pairs Student's t of skewed values is optimistic.
+constexpr int64_t pairs_enough = 30;
+
+std::string finding(const Check& check, int64_t pairs) {
   const std::string unit = check.change_unit.empty() ? "" : " " + check.change_unit;
-  return fmt::format("{} by {}{} (95 % interval {}, {} pairs), the budget is {}{}",
+  return fmt::format("{} by {}{} (95 % interval {}, {} pairs{}), the budget is {}{}",
                      check.change.mean > 0 ? "worse" : "better", format_general(std::abs(check.change.mean)),
-                     unit, format_interval(check.change, unit), count, format_general(check.budget), unit);
+                     unit, format_interval(check.change, unit), pairs,
+                     pairs < pairs_enough ? ", so few that it is optimistic" : "",
+                     format_general(check.budget), unit);
 }
 
 }  // namespace

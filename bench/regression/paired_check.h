@@ -27,7 +27,4 @@ struct PairedMetric {
 // metrics that are given together. Else inconclusive. A value that is no finite number is a regression.
 std::vector<Check> judge_paired(std::span<const PairedMetric> metrics);
 
-// Below so many windows, Student's t of skewed values is optimistic.
-inline constexpr int64_t windows_enough = 30;
-
 }  // namespace whittle

@@ -39,7 +39,7 @@ struct PairedPhase {
 };
 
 struct PairedSpeed {
-  PairedPhase prefill{"prefill", {}, {}, {}, {}, {}}, decode{"decode", {}, {}, {}, {}, {}};
+  PairedPhase prefill{.name = "prefill"}, decode{.name = "decode"};
   int64_t rounds = 0, turns = 0;
 };
 

@@ -218,9 +218,8 @@ Check speed_check(const PairedPhase& phase, const PairedSpeed& speed, const Pair
   check.change = in_percent(phase.change_interval);
   check.budget = 100 * options.max_slowdown;
   check.reason = fmt::format(
-      "{} % time ({:g} % interval {}), the budget is {} %; the same program against itself: {} ({} rounds, "
-      "{} "
-      "turns)",
+      "{} % time ({:g} % interval {}), the budget is {} %; the same program against itself: {} "
+      "({} rounds, {} turns)",
       format_signed(check.change.mean, 2), 100 * options.confidence, format_interval(check.change, " %"),
       format_number(check.budget), format_interval(in_percent(phase.control_interval), " %"), speed.rounds,
       speed.turns);

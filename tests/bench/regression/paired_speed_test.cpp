@@ -75,7 +75,7 @@ TEST_CASE("A machine too restless to tell is inconclusive") {
 }
 
 TEST_CASE("Where the same program differs from itself, nothing is a regression") {
-  PairedPhase phase{"decode", {}, {}, {}, {}, {}};
+  PairedPhase phase{.name = "decode"};
   for (int i = 0; i < 12; ++i) {
     phase.change.push_back(0.10 + 0.001 * i);
     phase.control.push_back(0.05 + 0.001 * i);
