@@ -8,6 +8,7 @@
 
 #include "bench/reports/table.h"
 #include "quant/frontier/chart.h"
+#include "tests/support/reports.h"
 
 using namespace whittle;
 using nlohmann::json;
@@ -138,6 +139,7 @@ TEST_CASE("Every point lies within its chart, and numbers on different points do
 
 TEST_CASE("The JSON names its schema, has every figure or null, and says who dominates whom") {
   const json report = comparison_json(made_up(), {});
+  test::check_schema(report);
   CHECK(report["schema"] == "whittle.frontier");
   CHECK(report["version"] == 1);
   const json& recipes = report["recipes"];
