@@ -11,6 +11,8 @@
 #include <valijson/validation_results.hpp>
 #include <valijson/validator.hpp>
 
+#include "engine/files/json_file.h"
+
 namespace whittle {
 namespace {
 
@@ -86,7 +88,12 @@ std::optional<SchemaViolation> schema_violation(const json& document, const json
     return SchemaViolation{"", "an array has what its schema does not allow after its first 1000 elements"};
   const auto deepest = std::ranges::max_element(
       results, {}, [](const valijson::ValidationResults::Error& error) { return error.context.size(); });
-  return SchemaViolation{pointer_to(deepest->context), deepest->description};
+  const std::string place = pointer_to(deepest->context);
+  std::string what = deepest->description;
+  if (what.ends_with('.')) what.pop_back();
+  const json& found = shortened[json::json_pointer(place)];
+  if (!found.is_object()) what += "; found " + json_text(found);
+  return SchemaViolation{place, what};
 }
 
 }  // namespace whittle

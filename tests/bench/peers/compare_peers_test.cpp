@@ -26,6 +26,7 @@ MachineReport some_machine() {
   MachineReport machine;
   machine.machine.cpu = "some CPU";
   machine.isa_chosen = "scalar";
+  machine.limits.threads = 1;
   return machine;
 }
 
