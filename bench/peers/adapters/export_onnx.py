@@ -9,17 +9,19 @@ SkipSimplifiedLayerNormalization, DynamicQuantizeMatMul, MatMulNBits. It gives t
 import argparse
 import json
 import os
+import shutil
 import sys
 
 sys.dont_write_bytecode = True
 try:
     import numpy as np
-    from onnx import ModelProto, TensorProto, helper
+    from onnx import TensorProto, helper
 except ImportError as missing:
     sys.exit(f"export_onnx.py: {missing}: install python3-onnx, and run this with that package's Python")
 from llama_folder import FolderError, LlamaFolder  # noqa: E402
 
-FLOAT, INT8, UINT8 = TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8
+TYPES = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.int8): TensorProto.INT8,
+         np.dtype(np.uint8): TensorProto.UINT8}
 OPSET, IR_VERSION = 17, 8
 ALIGNMENT = 4096  # so that the weights can be mapped where they lie
 
@@ -46,9 +48,8 @@ class Graph:
 
     def constant(self, name, array):
         self.data.write(b"\0" * (-self.data.tell() % ALIGNMENT))
-        tensor = TensorProto(name=name, dims=array.shape, data_location=TensorProto.EXTERNAL)
-        tensor.data_type = helper.np_dtype_to_tensor_dtype(array.dtype) if hasattr(
-            helper, "np_dtype_to_tensor_dtype") else helper.mapping.NP_TYPE_TO_TENSOR_TYPE[array.dtype]
+        tensor = TensorProto(name=name, dims=array.shape, data_type=TYPES[array.dtype],
+                             data_location=TensorProto.EXTERNAL)
         for key, value in (("location", os.path.basename(self.data.name)), ("offset", self.data.tell()),
                            ("length", array.nbytes)):
             tensor.external_data.add(key=key, value=str(value))
@@ -86,11 +87,7 @@ def build(graph, folder):
     c = folder.config
     cosines, sines = (graph.constant(name, table)
                       for name, table in zip(("cosines", "sines"), c.rotation(c.positions)))
-    # 16 bits hold what the folder has of them; a row is widened when it is looked up.
-    rows = graph.node("Gather", [graph.constant("embedding", folder.embedding().astype(np.float16)), "ids"],
-                      ["embedding_rows"], domain="")
-    x = graph.node("Cast", [rows], ["x"], domain="", to=FLOAT)
-    h = None
+    x = graph.node("Gather", [graph.constant("embedding", folder.embedding()), "ids"], ["x"], domain="")
     caches_in, caches_out = [], []
 
     def norm(name, weight, added):
@@ -133,12 +130,24 @@ def build(graph, folder):
     value = helper.make_tensor_value_info
     inputs = [value("ids", TensorProto.INT64, [1, "tokens"]), value("last_positions", TensorProto.INT32, [1]),
               value("total_length", TensorProto.INT32, [])]
-    inputs += [value(name, FLOAT, cache) for name in caches_in]
-    outputs = [value("token", TensorProto.INT64, [1, 1])] + [value(name, FLOAT, cache) for name in caches_out]
+    inputs += [value(name, TensorProto.FLOAT, cache) for name in caches_in]
+    outputs = [value("token", TensorProto.INT64, [1, 1])] + [
+        value(name, TensorProto.FLOAT, cache) for name in caches_out]
     made = helper.make_graph(graph.nodes, "llama", inputs, outputs, graph.constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
-    model: ModelProto = helper.make_model(made, opset_imports=opsets, ir_version=IR_VERSION)
-    return model
+    return helper.make_model(made, opset_imports=opsets, ir_version=IR_VERSION)
+
+
+def write(folder, out, mode, block):
+    with open(os.path.join(out, "model.bin"), "wb") as data:
+        model = build(Graph(mode, block, data), folder)
+    with open(os.path.join(out, "model.onnx"), "wb") as file:
+        file.write(model.SerializeToString())
+    c = folder.config
+    shape = {"mode": mode, "layers": c.layers, "kv_heads": c.kv_heads, "head_dim": c.head_dim, "vocab": c.vocab,
+             "positions": c.positions}
+    with open(os.path.join(out, "shape.json"), "w", encoding="utf-8") as file:
+        json.dump(shape, file)
 
 
 def main():
@@ -154,19 +163,17 @@ def main():
     try:
         folder = LlamaFolder(flags.model)
         os.mkdir(flags.out)
-        with open(os.path.join(flags.out, "model.bin"), "wb") as data:
-            model = build(Graph(flags.mode, flags.block, data), folder)
-        with open(os.path.join(flags.out, "model.onnx"), "wb") as file:
-            file.write(model.SerializeToString())
-        c = folder.config
-        shape = {"mode": flags.mode, "layers": c.layers, "kv_heads": c.kv_heads, "head_dim": c.head_dim,
-                 "vocab": c.vocab, "positions": c.positions}
-        with open(os.path.join(flags.out, "shape.json"), "w", encoding="utf-8") as file:
-            json.dump(shape, file)
+        try:
+            write(folder, flags.out, flags.mode, flags.block)
+        except BaseException:  # half a folder is worse than none, whatever ended it
+            shutil.rmtree(flags.out)
+            raise
     except OSError as error:
         sys.exit(f"export_onnx.py: {error.filename}: {error.strerror}")
     except FolderError as error:
         sys.exit(f"export_onnx.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 main()

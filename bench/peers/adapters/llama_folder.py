@@ -39,7 +39,8 @@ class Config:
 
         def only(name, *allowed):
             if fields.get(name) not in allowed:
-                raise FolderError(f"{path}: {name} {fields[name]!r}: this adapter does not compute it")
+                shown = repr(fields.get(name))[:60]
+                raise FolderError(f"{path}: {name}: this adapter computes {allowed[0]} only, found {shown}")
 
         only("model_type", "llama")
         only("hidden_act", "silu", None)

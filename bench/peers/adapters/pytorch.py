@@ -2,7 +2,7 @@
 """PyTorch as a peer of whittle_compare_peers: a Llama decoder with a KV cache, greedy, one sequence.
 
 Debian's python3-torch suffices. float32 multiplies by the BLAS that is installed: take libopenblas0-openmp, as the
-reference BLAS is many times slower. bfloat16 and prompts in int8 go to oneDNN.
+reference BLAS is many times slower. bfloat16 goes to oneDNN, and int8 where FBGEMM is missing.
 """
 
 import argparse
@@ -43,10 +43,8 @@ except ImportError as missing:
     sys.exit(f"pytorch.py: {missing}: install python3-torch, and run this with that package's Python")
 from llama_folder import FolderError, LlamaFolder  # noqa: E402
 
-# FBGEMM ("x86" holds it too) is fast everywhere. Without it, QNNPACK is the better one for a single row, and oneDNN
-# for many.
-ENGINES_FOR_ONE = ("x86", "fbgemm", "qnnpack", "onednn")
-ENGINES_FOR_MANY = ("x86", "fbgemm", "onednn", "qnnpack")
+# Fastest first. "x86" is FBGEMM and oneDNN; Debian's PyTorch has the latter two.
+ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
 
 
 def float32_linear(weight):
@@ -63,16 +61,8 @@ def int8_linear(weight):
     module = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     module.weight = torch.nn.Parameter(weight, requires_grad=False)
     kind = {torch.nn.Linear: torch.quantization.per_channel_dynamic_qconfig}
-    packed = {}
-
-    def pack(engines):
-        engine = next(name for name in engines if name in torch.backends.quantized.supported_engines)
-        if engine not in packed:
-            torch.backends.quantized.engine = engine
-            packed[engine] = torch.quantization.quantize_dynamic(torch.nn.Sequential(module), kind)[0]
-        return packed[engine]
-
-    one, many = pack(ENGINES_FOR_ONE), pack(ENGINES_FOR_MANY)
+    # With oneDNN a module is fast for the number of rows that it was first called with: one for steps, one for prompts.
+    one, many = (torch.quantization.quantize_dynamic(torch.nn.Sequential(module), kind)[0] for _ in range(2))
     return lambda x: (one if len(x) == 1 else many)(x)
 
 
@@ -163,6 +153,8 @@ def main():
     if context > folder.config.positions:
         raise FolderError(f"{FLAGS.model}: {context} tokens, and max_position_embeddings is {folder.config.positions}")
     torch.set_num_threads(FLAGS.threads)
+    known = torch.backends.quantized.supported_engines
+    torch.backends.quantized.engine = next(name for name in ENGINES if name in known)
     with torch.inference_mode():
         decoder = Decoder(folder, FLAGS.mode, context)
         if FLAGS.ids:
