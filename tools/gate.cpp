@@ -6,6 +6,7 @@
 #include <iostream>
 #include <optional>
 
+#include "bench/idle_cpus.h"
 #include "bench/machine.h"
 #include "bench/regression/regression_gate.h"
 #include "bench/reports/json_report.h"
@@ -164,9 +165,11 @@ void check(GateFlags& flags, StageLines& lines) {
   const Team team(flags.threads ? flags.threads : inputs.threads);
   complete(flags, team);
   if (!flags.build.empty() || !flags.old_model.empty()) {
-    flags.options.before =
-        side(flags, flags.build, flags.old_model.empty() ? flags.model : flags.old_model, team.size());
-    flags.options.now = side(flags, "", flags.model, team.size());
+    // A thread beside another program's waits, and the others for it: a speed without neighbours tells more.
+    const int threads = flags.threads ? flags.threads : threads_without_neighbours(team.size());
+    const std::string& old = flags.old_model.empty() ? flags.model : flags.old_model;
+    flags.options.turns = {side(flags, flags.build, old, threads), side(flags, "", flags.model, threads),
+                           threads};
   }
   const auto progress = [&](const std::string& stage, int64_t done, int64_t total) {
     lines.update(stage, done, total, flags.model);

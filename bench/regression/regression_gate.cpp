@@ -210,7 +210,8 @@ std::vector<Check> check_size(const SizeRecord& before, const SizeRecord& now,
   return checks;
 }
 
-Check speed_check(const PairedPhase& phase, const PairedSpeed& speed, const PairedSpeedOptions& options) {
+Check speed_check(const PairedPhase& phase, const PairedSpeed& speed, const PairedSpeedOptions& options,
+                  int threads) {
   const auto percent = [](double logarithm) {
     return std::isfinite(logarithm) ? 100 * std::expm1(logarithm) : logarithm;
   };
@@ -222,10 +223,11 @@ Check speed_check(const PairedPhase& phase, const PairedSpeed& speed, const Pair
   check.budget = 100 * options.max_slowdown;
   check.reason = fmt::format(
       "{} % time ({:g} % interval {}), the budget is {} %; the same program against itself: {} "
-      "({} rounds, {} turns)",
+      "({} rounds{}, {} turns, {} of {} threads)",
       format_signed(check.change.mean, 2), 100 * options.confidence, format_interval(check.change, " %"),
       format_number(check.budget), format_interval(in_percent(phase.control_interval), " %"), speed.rounds,
-      speed.turns);
+      speed.dropped_rounds ? fmt::format(" and {} too disturbed", speed.dropped_rounds) : "", speed.turns,
+      speed.threads, threads);
   return check;
 }
 
@@ -301,16 +303,16 @@ GateReport check_gate(const nlohmann::json& json, const std::string& what, const
                         options.budgets);
     report.checks.insert(report.checks.end(), checks.begin(), checks.end());
   }
-  if (!options.before) {
+  if (!options.turns.before) {
     Check speed{.name = "speed"};
     speed.reason = "needs what was there before, to run in turns with it";
     report.checks.push_back(speed);
     return report;
   }
-  report.speed = compare_speed(options.before, options.now, options.budgets.speed,
+  report.speed = compare_speed(options.turns, options.budgets.speed,
                                [&](int64_t done, int64_t total) { progress("speed", done, total); });
   for (const PairedPhase* phase : {&report.speed->prefill, &report.speed->decode})
-    report.checks.push_back(speed_check(*phase, *report.speed, options.budgets.speed));
+    report.checks.push_back(speed_check(*phase, *report.speed, options.budgets.speed, team.size()));
   return report;
 }
 

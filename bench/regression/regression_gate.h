@@ -44,8 +44,7 @@ struct GateOptions {
   GateBudgets budgets;
   // The command line of a process that calls report_own_peak_memory() for the model.
   std::vector<std::string> memory_child;
-  // What was there before, to be timed in turns with the model: unset, speed is not judged.
-  StartSide before, now;
+  PairedSides turns;  // unset: speed is not judged
 };
 
 using GateProgress = std::function<void(const std::string& stage, int64_t done, int64_t total)>;
