@@ -177,7 +177,7 @@ TEST_CASE("a peer that tells no prefill of one sequence has a row without its fi
   comparison.cells[0].kept[0].prefill.peer.reset();
   const std::string text = comparison_text(comparison, some_machine());
   CHECK_THAT(text, Contains("prefill") && Contains("200") && !Contains("nan"));
-  const nlohmann::json json = comparison_json(comparison, some_machine());
+  const nlohmann::json json = comparison_json(comparison, some_machine(), {});
   CHECK(json["cells"][0]["prefill"]["peer_tokens_per_s"]["median"].is_null());
   CHECK(json["cells"][0]["decode"]["ratio"]["median"] == 2.0);
 }
