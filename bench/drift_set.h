@@ -12,6 +12,7 @@
 
 #include "bench/drift.h"
 #include "bench/drift_text.h"
+#include "bench/fingerprint.h"
 
 namespace whittle {
 
@@ -41,7 +42,7 @@ std::vector<ModelDrift> measure_drift_set(const DriftSet& set, const Team& team,
 
 // Keys: see bench/reports/README.md. gates: one list a model.
 nlohmann::json drift_set_json(const DriftSet& set, std::span<const ModelDrift> drifts,
-                              std::span<const std::vector<Gate>> gates);
+                              std::span<const std::vector<Gate>> gates, const Fingerprint& fingerprint);
 // A row a text and model, and one of all texts.
 std::string drift_set_text(const DriftSet& set, std::span<const ModelDrift> drifts);
 

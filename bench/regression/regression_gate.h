@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/fingerprint.h"
 #include "bench/regression/gate_baseline.h"
 #include "bench/regression/paired_speed.h"
 
@@ -61,6 +62,7 @@ struct GateReport {
   std::optional<PairedSpeed> speed;
   SpeedRecord speed_before;  // as stored
   std::string model;         // its name
+  Fingerprint fingerprint;
 
   Outcome outcome() const { return verdict(checks); }
 };

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "bench/reports/figures.h"
+#include "bench/reports/json_report.h"
 #include "bench/reports/markup.h"
 #include "bench/reports/table.h"
 #include "engine/files/json_file.h"
@@ -160,6 +161,18 @@ std::vector<std::string> finding_notes(const ReportGroup& group) {
       if (judgement.finding != Finding::unknown && judgement.finding != Finding::same)
         notes.insert(fmt::format("{}: {}", words(judgement.finding), reason(judgement.finding)));
   return {notes.begin(), notes.end()};
+}
+
+nlohmann::json compared_json(const ComparedReports& compared) {
+  nlohmann::json json = report_header("compare", {});
+  json["files"] = json["groups"] = nlohmann::json::array();
+  for (size_t i = 0; i < compared.files.size(); ++i)
+    json["files"].push_back({{"letter", report_letter(i)},
+                             {"path", compared.files[i].path},
+                             {"schema", compared.files[i].schema},
+                             {"version", compared.files[i].version}});
+  for (const ReportGroup& group : compared.groups) json["groups"].push_back(group_json(group));
+  return json;
 }
 
 std::string compared_text(const ComparedReports& compared) {

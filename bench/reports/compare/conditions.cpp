@@ -33,6 +33,9 @@ constexpr const char* of_machine[] = {"cpu", "isa", "threads", "kernel", "os", "
 constexpr const char* of_subject[] = {"program", "version",   "commit",  "compiler", "build",
                                       "model",   "tokenizer", "weights", "config",   "recipe"};
 
+// What tells the elements of an array apart (models, texts), and says nothing of itself.
+constexpr const char* element_names[] = {"name", "role"};
+
 // A stranger's file may have any number of them.
 constexpr size_t most_conditions = 100;
 
@@ -42,6 +45,14 @@ void gather(const nlohmann::json& value, const std::string& name, int depth,
   if (value.is_object() && depth < 3) {
     for (const auto& [key, inner] : value.items())
       gather(inner, name.empty() ? key : fmt::format("{} {}", name, key), depth + 1, found);
+    return;
+  }
+  if (value.is_array() && depth < 3) {
+    for (const nlohmann::json& element : value)
+      if (element.is_object())
+        for (const auto& [key, inner] : element.items())
+          if (std::ranges::find(element_names, std::string_view(key)) == std::end(element_names))
+            gather(inner, fmt::format("{} {} {}", name, text_at(element, "/name"), key), depth + 2, found);
     return;
   }
   if (value.is_null() || value.is_structured()) return;

@@ -134,7 +134,7 @@ TEST_CASE("A run too short to tell is inconclusive, passes, and says so") {
   CHECK(report.memory.verdict == Verdict::undecided);
   CHECK(report.passes());
   CHECK(soak_text("tiny", report).find("inconclusive") != std::string::npos);
-  const nlohmann::json json = soak_json("tiny", report);
+  const nlohmann::json json = soak_json("tiny", report, {});
   CHECK(json["schema"] == "whittle.soak");
   CHECK(json["anonymous_bytes"]["change"].is_null());
   CHECK(json["anonymous_bytes"]["verdict"] == "undecided");

@@ -98,9 +98,9 @@ TEST_CASE("A page of what cannot be drawn is still a page") {
 }
 
 TEST_CASE("The JSON names its schema, has every figure or null, and says who dominates whom") {
-  const json report = comparison_json(made_up());
-  CHECK(report["schema"] == "whittle-frontier");
-  CHECK(report["schema_version"] == 1);
+  const json report = comparison_json(made_up(), {});
+  CHECK(report["schema"] == "whittle.frontier");
+  CHECK(report["version"] == 1);
   const json& recipes = report["recipes"];
   REQUIRE(recipes.size() == 5);
   CHECK(recipes[0]["is_original"] == true);
