@@ -16,7 +16,7 @@ struct ComparedReports {
   std::span<const ReportGroup> groups;
 };
 
-// Keys: see bench/reports/README.md.
+// Keys: see bench/reports/schemas/compare.json.
 nlohmann::json compared_json(const ComparedReports& compared);
 std::string compared_text(const ComparedReports& compared);
 std::string compared_markdown(const ComparedReports& compared);
