@@ -133,7 +133,7 @@ std::string chart_html(const FrontierReport& report, const std::vector<Standing>
       fmt::format("KL divergence and {}", axis.name),
       size ? "size on disk, MB (less is better)" : "decode speed, × original (more is better)",
       size ? " MB" : "×", size};
-  std::vector<FrontierPoint> points;
+  std::vector<TradedRecipe> points;
   for (size_t i = 0; i < report.results.size(); ++i) {
     const RecipeResult& result = report.results[i];
     if (standing[i].compared)

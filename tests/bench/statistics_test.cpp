@@ -7,6 +7,8 @@
 #include <random>
 #include <vector>
 
+#include "bench/proportions.h"
+
 using namespace whittle;
 
 TEST_CASE("quantiles interpolate between order statistics") {
@@ -240,10 +242,10 @@ TEST_CASE("Beyond eighty values the interval of a shift goes on as before") {
 
 TEST_CASE("Two intervals make that of the difference: an example of Newcombe's, and means as usual") {
   // 56 of 70 and 48 of 80, with their Wilson intervals: 0.2, from 0.0524 to 0.3339.
-  const Interval found = interval_of_difference({0.6, 0.4904, 0.7001}, {0.8, 0.6923, 0.8772});
+  const Interval found = interval_of_difference(wilson_interval_95(48, 80), wilson_interval_95(56, 70));
   CHECK(found.mean == Approx(0.2));
-  CHECK(found.low == Approx(0.0524).margin(2e-4));
-  CHECK(found.high == Approx(0.3339).margin(2e-4));
+  CHECK(found.low == Approx(0.0524).margin(5e-5));
+  CHECK(found.high == Approx(0.3339).margin(5e-5));
   const Interval symmetric = interval_of_difference({1, 0.7, 1.3}, {3, 2.6, 3.4});
   CHECK(symmetric.low == Approx(2 - 0.5));
   CHECK(symmetric.high == Approx(2 + 0.5));

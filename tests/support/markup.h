@@ -1,6 +1,7 @@
 #pragma once
 // Strict looks at HTML and SVG, no more of them than pages of ours may use.
 
+#include <algorithm>
 #include <cstdint>
 #include <set>
 #include <string>
@@ -70,15 +71,16 @@ inline bool is_well_formed(const std::string& html) {
   return open.empty() && has_known_references(html);
 }
 
-// What stands in the cells of all tables, small letters apart from the rest.
+// What stands in the cells of all tables, names of rows too, without what is in small letters.
 inline std::vector<std::string> table_cells(const std::string& html) {
   std::vector<std::string> cells;
-  for (size_t at = html.find("<td"); at != html.npos; at = html.find("<td", at + 1)) {
-    const size_t begin = html.find('>', at) + 1, end = html.find("</td>", begin);
-    const std::string cell = html.substr(begin, end - begin);
-    const size_t small = cell.find("<br>");
-    cells.push_back(cell.substr(0, small));
-  }
+  for (const char* tag : {"td", "th scope=\"row\""})
+    for (size_t at = html.find(std::string("<") + tag); at != html.npos;
+         at = html.find(std::string("<") + tag, at + 1)) {
+      const size_t begin = html.find('>', at) + 1;
+      cells.push_back(
+          html.substr(begin, std::min(html.find("</t", begin), html.find("<br>", begin)) - begin));
+    }
   return cells;
 }
 

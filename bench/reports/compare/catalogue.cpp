@@ -130,6 +130,7 @@ std::vector<FigureSpec> drift_figures() {
        .better = less,
        .change = difference},
       counted("/tokens_scored", "tokens scored", "", neither),
+      counted("/windows", "windows", "", neither),
   };
 }
 
@@ -188,12 +189,12 @@ std::vector<FigureSpec> joined(std::vector<FigureSpec> first, const std::vector<
 std::vector<ReportKind> make_kinds() {
   const std::vector<KeySpec> setting = {
       {"/model", "model"},
-      {"/threads", "threads", "{} threads"},
-      {"/kv_cache", "KV cache", "{} KV cache"},
+      {"/threads", "threads", "threads {}"},
+      {"/kv_cache", "kv cache", "{} KV cache"},
       {"/context", "context", "context {}"},
-      {"/sequences", "sequences", "{} sequences"},
+      {"/sequences", "sequences", "sequences {}"},
       {"/prompt_tokens", "prompt tokens", "prompt {}"},
-      {"/gen_tokens", "generated tokens", "{} steps"},
+      {"/gen_tokens", "gen tokens", "steps {}"},
   };
   const std::vector<KeySpec> model_and_text = {{"/model", "model"}, {"/text", "text"}};
   return {
@@ -321,7 +322,8 @@ std::vector<ReportKind> make_kinds() {
           with_interval("/decode_speedup", "/decode_speedup_ci95", "decode, × original", "×", more, ratio),
           with_interval("/prefill_speedup", "/prefill_speedup_ci95", "prefill, × original", "×", more, ratio),
           once("/decode_tokens_per_s", "decode", "tokens/s", more),
-          once("/prefill_tokens_per_s", "prefill", "tokens/s", more)}}}},
+          once("/prefill_tokens_per_s", "prefill", "tokens/s", more)}},
+        machine_item()}},
       {"whittle.machine", "Machine", {machine_item()}},
       {"whittle.quantize",
        "Quantization",

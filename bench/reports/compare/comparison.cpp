@@ -78,6 +78,13 @@ void add_rows(ReportGroup& group, const ItemSpec& spec, const ReportItem& item) 
   }
 }
 
+// What several specs say of one item (its sizes, its speeds) stands together, where the item comes first.
+void gather_items(std::vector<ReportRow>& rows) {
+  std::unordered_map<std::string, size_t> first;
+  for (size_t i = 0; i < rows.size(); ++i) first.try_emplace(rows[i].item, i);
+  std::ranges::stable_sort(rows, {}, [&](const ReportRow& row) { return first.at(row.item); });
+}
+
 void add_conditions(ReportGroup& group, const ItemSpec& spec,
                     const std::vector<std::vector<FoundItem>>& by_report, const std::vector<bool>& telling) {
   for (size_t k = 0; k < telling.size(); ++k) {
@@ -137,6 +144,7 @@ ReportGroup group_of(const ReportKind& kind, std::vector<const ReportFile*> repo
     group.items.push_back({&spec, telling, matched(spec, by_report, telling)});
     for (const ReportItem& item : group.items.back().items) add_rows(group, spec, item);
   }
+  gather_items(group.rows);
   group.reports = std::move(reports);
   group.letters = std::move(letters);
   return group;

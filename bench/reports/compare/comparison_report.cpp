@@ -20,7 +20,7 @@ namespace {
 constexpr size_t others_in_block = 2;
 
 std::string figure_name(const ReportRow& row) {
-  const bool told = row.unit.empty() || row.unit == "bytes";
+  const bool told = row.unit.empty() || row.unit == "bytes" || row.unit == "×";
   return told ? row.label : fmt::format("{}, {}", row.label, row.unit);
 }
 
@@ -58,7 +58,7 @@ Table block_of(const ReportGroup& group, size_t begin) {
     if (row.item != item) {
       std::vector<std::string> heading(cells);
       heading[0] = item = row.item;
-      table.add_row(heading);
+      table.add_row(heading);  // empty above what is of no item
     }
     std::vector<std::string> line = {(item.empty() ? "" : "  ") + figure_name(row),
                                      figure_text(row.values[0], row.unit)};
@@ -115,6 +115,7 @@ nlohmann::json group_json(const ReportGroup& group) {
 std::string figure_text(double value, std::string_view unit) {
   if (!std::isfinite(value)) return "–";
   if (unit == "bytes") return format_bytes(value);
+  if (unit == "×") return format_number(value) + "×";
   if (value == std::round(value) && std::abs(value) < 1e15) return fmt::format("{:.0f}", value + 0.0);
   return std::abs(value) >= 1e5 ? fmt::format("{:.0f}", value) : fmt::format("{:.5g}", value);
 }

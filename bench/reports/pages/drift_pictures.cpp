@@ -45,7 +45,7 @@ void add_windows(const std::vector<DriftItem>& items, Pictures& pictures) {
             .description =
                 "Negative log likelihood of each window of the text above the baseline's: the higher, "
                 "the worse.",
-            .x = {.title = "window"},
+            .x = {.title = "window", .whole = true},
             .y = {.title = "nats a token above the baseline", .from_zero = true},
             .lines = {{0, false, ""}}};
   for (const DriftItem& item : items) {
@@ -69,7 +69,7 @@ void add_layers(const std::vector<DriftItem>& items, const char* key, const char
                 const char* description, Pictures& pictures) {
   Plot plot{.title = title,
             .description = description,
-            .x = {.title = "layer"},
+            .x = {.title = "layer", .whole = true},
             .y = {.title = "error, %", .from_zero = true}};
   for (const DriftItem& item : items) {
     const std::vector<const nlohmann::json*> layers = items_at(*item.json, "/layers/layers");

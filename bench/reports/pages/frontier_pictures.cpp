@@ -31,7 +31,7 @@ const std::vector<TradedFigure>& traded_figures() {
 void add_frontier_pictures(const ReportGroup& group, Pictures& pictures) {
   for (size_t r = 0; r < group.reports.size(); ++r)
     for (TradedFigure figure : traded_figures()) {
-      std::vector<FrontierPoint> points;
+      std::vector<TradedRecipe> points;
       for (const nlohmann::json* recipe : items_at(group.reports[r]->json, "/recipes"))
         points.push_back({points.size(), text_at(*recipe, "/name"), text_at(*recipe, "/kind"),
                           number_at(*recipe, figure.key) / figure.per_unit, number_at(*recipe, "/kl"),

@@ -21,10 +21,10 @@ constexpr KindMark kinds[] = {{"original", "the original", Marker::diamond},
                               {"parts", "parts of the model pruned", Marker::triangle}};
 
 // What cannot be improved on lies on this line or on its good side.
-PlotSeries stairs(const std::vector<FrontierPoint>& points, bool less_is_better) {
-  std::vector<FrontierPoint> corners;
-  std::ranges::copy_if(points, std::back_inserter(corners), &FrontierPoint::on_frontier);
-  std::ranges::sort(corners, {}, &FrontierPoint::x);
+PlotSeries stairs(const std::vector<TradedRecipe>& points, bool less_is_better) {
+  std::vector<TradedRecipe> corners;
+  std::ranges::copy_if(points, std::back_inserter(corners), &TradedRecipe::on_frontier);
+  std::ranges::sort(corners, {}, &TradedRecipe::x);
   PlotSeries line{"", Marker::none, Stroke::dashed, {}};
   const auto add = [&](double x, double kl) { line.points.push_back({.x = x, .y = kl, .decides_y = false}); };
   for (size_t i = 0; i < corners.size(); ++i) {
@@ -36,9 +36,9 @@ PlotSeries stairs(const std::vector<FrontierPoint>& points, bool less_is_better)
 
 }  // namespace
 
-Plot frontier_plot(const FrontierTrade& trade, const std::vector<FrontierPoint>& points) {
-  std::vector<FrontierPoint> shown;
-  std::ranges::copy_if(points, std::back_inserter(shown), [](const FrontierPoint& point) {
+Plot frontier_plot(const FrontierTrade& trade, const std::vector<TradedRecipe>& points) {
+  std::vector<TradedRecipe> shown;
+  std::ranges::copy_if(points, std::back_inserter(shown), [](const TradedRecipe& point) {
     return std::isfinite(point.x) && std::isfinite(point.kl);
   });
   Plot plot{.title = trade.title,
@@ -49,7 +49,7 @@ Plot frontier_plot(const FrontierTrade& trade, const std::vector<FrontierPoint>&
     plot.series.push_back(line);
   for (const KindMark& kind : kinds) {
     PlotSeries series{kind.name, kind.marker, Stroke::none, {}};
-    for (const FrontierPoint& point : shown) {
+    for (const TradedRecipe& point : shown) {
       if (point.kind != kind.kind) continue;
       const std::string label =
           fmt::format("{}: {:.2f}{}, KL {}", point.name, point.x, trade.unit, format_number(point.kl));

@@ -8,7 +8,7 @@
 
 namespace whittle {
 
-struct FrontierPoint {
+struct TradedRecipe {
   size_t number = 0;       // stands beside it, and in the table of recipes
   std::string name, kind;  // the latter: "original", "dense", "sparse" or "parts"
   double x = 0, kl = 0;    // KL in nats a token
@@ -23,6 +23,6 @@ struct FrontierTrade {
 
 // Points that are not finite are left out. Shapes tell kinds, filled ones are on the frontier, which a line
 // joins.
-Plot frontier_plot(const FrontierTrade& trade, const std::vector<FrontierPoint>& points);
+Plot frontier_plot(const FrontierTrade& trade, const std::vector<TradedRecipe>& points);
 
 }  // namespace whittle

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "bench/reports/compare/comparison_report.h"
 #include "bench/reports/figures.h"
 #include "bench/reports/pages/pictures.h"
 #include "bench/reports/report_values.h"
@@ -10,9 +11,12 @@ namespace whittle {
 namespace {
 
 std::string with_unit(double value, const std::string& unit) {
-  const std::string text = format_general(value);
-  return unit.empty() || !std::isfinite(value) ? text : text + " " + unit;
+  const std::string text = figure_text(value, unit);
+  return unit.empty() || unit == "bytes" || !std::isfinite(value) ? text : text + " " + unit;
 }
+
+// As many budgets either way does the picture reach.
+constexpr double most_budgets = 4;
 
 HtmlTable checks_table(const ReportGroup& group, size_t r) {
   const nlohmann::json& report = group.reports[r]->json;
@@ -46,8 +50,9 @@ void add_gate_pictures(const ReportGroup& group, Pictures& pictures) {
   RowPlot rows(
       {.title = "Changes as parts of their budgets",
        .description = "How much worse each figure became, over what it may, with its interval. Beyond 1 "
-                      "lies more than the budget; below 0 it became better. Filled: passed.",
-       .x = {.title = "change / budget", .from_zero = true},
+                      "lies more than the budget; below 0 it became better. What is beyond the axis stands "
+                      "on its end. Filled: passed.",
+       .x = {.title = "change / budget", .from_zero = true, .least = -most_budgets, .most = most_budgets},
        .y = {.title = "check"},
        .lines = {{1, true, "budget"}}},
       {"change, with its interval"});
@@ -59,8 +64,12 @@ void add_gate_pictures(const ReportGroup& group, Pictures& pictures) {
       const Interval change = interval_at(check, "/change_interval", number_at(check, "/change"));
       if (!(budget > 0)) continue;
       const std::string outcome = text_at(check, "/outcome");
-      rows.add_row(fmt::format("{}: {}", with_letter(group, r, text_at(check, "/name")), outcome),
-                   {{.x = change.mean / budget,
+      const double budgets = change.mean / budget;
+      const std::string beyond = std::abs(budgets) > most_budgets
+                                     ? fmt::format(", {} budgets", figure_text(std::round(budgets), ""))
+                                     : "";
+      rows.add_row(fmt::format("{}: {}{}", with_letter(group, r, text_at(check, "/name")), outcome, beyond),
+                   {{.x = budgets,
                      .low = change.low / budget,
                      .high = change.high / budget,
                      .filled = outcome == "pass"}});

@@ -14,11 +14,11 @@ namespace whittle {
 namespace {
 
 // In the units of viewBox, which are pixels on a telephone: letters stay readable there.
-constexpr double width = 400, top = 14, right = 16, bottom = 46, body = 250, row = 24, legend_row = 16,
+constexpr double width = 400, top = 14, right = 16, bottom = 46, body = 250, row = 36, legend_row = 16,
                  letter = 6.2;
 
 constexpr size_t most_series = 12, most_points = 400;
-constexpr int64_t longest_category = 22, longest_legend = 56;
+constexpr int64_t longest_tick = 22, longest_name = 56;
 
 double text_width(const std::string& text) { return letter * static_cast<double>(display_width(text)); }
 
@@ -99,18 +99,20 @@ class Drawing {
   bool rows() const { return !plot_.y.categories.empty(); }
 
   double left_margin() const {
+    if (rows()) return 12;  // names of rows stand above them
     double widest = 0;
     for (const PlotTick& tick : y_.ticks())
-      widest = std::max(widest, text_width(fitting(tick.text, longest_category)));
-    return std::max(34.0, widest + (rows() ? 10 : 28));
+      widest = std::max(widest, text_width(fitting(tick.text, longest_tick)));
+    return std::max(34.0, widest + 28);
   }
 
   bool shows(const PlotPoint& point) const { return x_.shows(point.x) && y_.shows(point.y); }
   double x_of(const PlotPoint& point) const { return x_.at(point.x); }
   // Series in one row stand beside each other.
   double y_of(const PlotPoint& point, size_t s) const {
-    const double room = rows() ? std::min(6.0, (row - 8) / static_cast<double>(series_.size())) : 0;
-    return y_.at(point.y) + room * (static_cast<double>(s) - static_cast<double>(series_.size() - 1) / 2);
+    const double room = rows() ? std::min(7.0, 15 / static_cast<double>(series_.size())) : 0;
+    return y_.at(point.y) + (rows() ? row / 4 : 0) +
+           room * (static_cast<double>(s) - static_cast<double>(series_.size() - 1) / 2);
   }
 
   std::string axes_svg() const {
@@ -118,19 +120,22 @@ class Drawing {
                                   top + height_, width - right);
     double free_from = 0;
     for (const PlotTick& tick : x_.ticks()) {
-      const double at = x_.at(tick.value), half = text_width(tick.text) / 2;
+      const double at = x_.at(tick.value), half = text_width(tick.text) / 2,
+                   middle = std::clamp(at, half, width - half);
       svg += fmt::format("<path class=\"grid\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>", at, top, top + height_);
-      if (at - half < free_from) continue;  // its neighbour says enough
-      free_from = at + half + letter;
-      svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n", at,
-                         top + height_ + 15, html(fitting(tick.text, longest_category)));
+      if (middle - half < free_from) continue;  // its neighbour says enough
+      free_from = middle + half + letter;
+      svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n", middle,
+                         top + height_ + 15, html(fitting(tick.text, longest_tick)));
     }
-    for (const PlotTick& tick : y_.ticks())
-      svg += fmt::format(
-          "<path class=\"grid\" d=\"M{:.1f} {:.1f}H{:.1f}\"/><text x=\"{:.1f}\" y=\"{:.1f}\" "
-          "text-anchor=\"end\">{}</text>\n",
-          left_, y_.at(tick.value), width - right, left_ - 5, y_.at(tick.value) + 4,
-          html(fitting(tick.text, longest_category)));
+    for (const PlotTick& tick : y_.ticks()) {
+      const double at = y_.at(tick.value) + (rows() ? row / 4 : 0);
+      svg += fmt::format("<path class=\"grid\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", left_, at, width - right);
+      svg += rows() ? fmt::format("<text class=\"halo\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", left_ + 3,
+                                  at - row / 4 - 3, html(fitting(tick.text, longest_name)))
+                    : fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n",
+                                  left_ - 5, at + 4, html(fitting(tick.text, longest_tick)));
+    }
     svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n",
                        (left_ + width - right) / 2, top + height_ + 36, html(plot_.x.title));
     if (!rows())
@@ -184,7 +189,7 @@ class Drawing {
 
   std::string lines_svg() {
     std::string svg;
-    double next = top + 10;
+    double next = rows() ? top - 4 : top + 10, free_from = 0;
     for (const PlotLine& line : plot_.lines) {
       const PlotScale& scale = line.upright ? x_ : y_;
       if (!scale.shows(line.at)) continue;
@@ -193,12 +198,15 @@ class Drawing {
           line.upright
               ? fmt::format("<path class=\"mark\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>", at, top, top + height_)
               : fmt::format("<path class=\"mark\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", left_, at, width - right);
-      const std::string label = fitting(line.label, longest_legend);
+      const std::string label = fitting(line.label, longest_name);
       const double size = text_width(label);
       const bool before = line.upright && at + size + 4 > width - right;  // of the line, not behind it
       const double x = !line.upright ? width - right - size - 2 : before ? at - size - 3 : at + 3;
       const double y = line.upright ? next : at - 3;
-      if (line.upright && (next += 12) > top + height_ - 4) next = top + 10;
+      // Above rows there is one line of letters, within other pictures they go down step by step.
+      if (rows() && x < free_from) continue;
+      free_from = x + size;
+      if (line.upright && !rows() && (next += 12) > top + height_ - 4) next = top + 10;
       taken_.push_back({x, y - 9, size, 11});
       svg += fmt::format("<text class=\"halo\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", x, y, html(label));
     }
@@ -210,7 +218,7 @@ class Drawing {
     const LabelBox room{left_, 0, width - left_, top + height_ + 2};
     std::string svg;
     const auto add = [&](const std::string& text, double x, double y) {
-      const std::string shown = fitting(text, longest_category);
+      const std::string shown = fitting(text, longest_tick);
       const LabelBox place = free_place({x, y, text_width(shown), 10}, room, taken_);
       taken_.push_back(place);
       svg += fmt::format("<text class=\"halo\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", place.x,
@@ -249,7 +257,7 @@ class Drawing {
         svg += fmt::format("<path class=\"line {}\" d=\"M8 {:.1f}H44\"/>", stroke_class(series->stroke), y);
       svg += fmt::format("<g class=\"{}\">{}</g><text x=\"52\" y=\"{:.1f}\">{}</text>\n",
                          filled ? "full" : "open", marker_svg(series->marker, 26, y), y + 4,
-                         html(fitting(name, longest_legend)));
+                         html(fitting(name, longest_name)));
       y += legend_row;
     }
     return svg;

@@ -22,10 +22,11 @@ double step_of(double span) {
 
 // As many decimals as tell one tick from the next.
 std::string tick_text(double value, double step) {
-  if (std::abs(value) >= 1e7 || step < 1e-9) return fmt::format("{:.6g}", value);
+  constexpr int most_decimals = 12;
+  if (std::abs(value) >= 1e15 || step < 1e-9) return fmt::format("{:.6g}", value);
   int decimals = 0;
-  for (double scaled = step; decimals < 9 && std::abs(scaled - std::round(scaled)) > 1e-6 * scaled;
-       ++decimals)
+  for (double scaled = step;
+       decimals < most_decimals && std::abs(scaled - std::round(scaled)) > 1e-6 * scaled; ++decimals)
     scaled *= 10;
   return fmt::format("{:.{}f}", value, decimals);
 }
@@ -54,7 +55,8 @@ PlotScale::PlotScale(const PlotAxis& axis, std::span<const double> values, doubl
     return;
   }
   double least = std::numeric_limits<double>::infinity(), most = -least;
-  for (const double value : values) {
+  for (double value : values) {
+    if (!std::isnan(value)) value = std::clamp(value, axis.least, axis.most);
     if (!std::isfinite(value) || std::abs(value) > largest) continue;
     if (logarithmic_ && value < smallest) continue;
     least = std::min(least, value);
@@ -65,10 +67,10 @@ PlotScale::PlotScale(const PlotAxis& axis, std::span<const double> values, doubl
     most = std::max(most, 0.0);
   }
   if (!(least <= most)) least = logarithmic_ ? 1 : 0, most = 1;
-  logarithmic_ ? set_logarithmic(least, most) : set_linear(least, most);
+  logarithmic_ ? set_logarithmic(least, most) : set_linear(least, most, axis.whole);
 }
 
-void PlotScale::set_linear(double least, double most) {
+void PlotScale::set_linear(double least, double most, bool whole) {
   // A span that is lost in the size of its ends is none.
   const double room = std::max(std::abs(least), std::abs(most)) * 1e-9;
   if (most - least <= room) {
@@ -76,7 +78,7 @@ void PlotScale::set_linear(double least, double most) {
     if (least != 0) least -= around;
     most += around;
   }
-  const double step = step_of(most - least);
+  const double step = whole ? std::max(1.0, std::round(step_of(most - least))) : step_of(most - least);
   const double begin = std::floor(least / step + 1e-9), end = std::ceil(most / step - 1e-9);
   for (double i = begin; i <= end; ++i) ticks_.push_back({i * step + 0.0, tick_text(i * step + 0.0, step)});
   first_ = ticks_.front().value;

@@ -1,6 +1,7 @@
 #pragma once
 // Values along an axis of a picture: where they stand, and its ticks.
 
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,7 +13,10 @@ struct PlotAxis {
   bool logarithmic = false;
   bool from_zero = false;    // of a linear axis: 0 is on it
   bool holds_lower = false;  // of a logarithmic one: what is lower than all decades stands on its end
-  std::vector<std::string> categories;  // if any: values are their indices
+  bool whole = false;        // of a linear one: ticks at whole numbers alone
+  std::vector<std::string> categories = {};  // if any: values are their indices
+  // The axis reaches no further than this, whatever the values: what lies beyond stands on its end.
+  double least = -std::numeric_limits<double>::infinity(), most = std::numeric_limits<double>::infinity();
 };
 
 struct PlotTick {
@@ -32,7 +36,7 @@ class PlotScale {
   const std::vector<PlotTick>& ticks() const { return ticks_; }
 
  private:
-  void set_linear(double least, double most);
+  void set_linear(double least, double most, bool whole);
   void set_logarithmic(double least, double most);
   double along(double value) const;  // in the axis's own measure
 

@@ -13,25 +13,26 @@ namespace whittle {
 namespace {
 
 // Which file is which letter, and on what its figures hold.
-std::string files_html(std::span<const ReportFile> files) {
-  std::vector<const ReportFile*> reports;
+std::string files_html(std::span<const ReportFile> files, std::span<const ReportGroup> groups) {
   HtmlTable table{"Files, and on what their figures hold", {{"", "", true}}, {}};
-  for (size_t i = 0; i < files.size(); ++i) {
-    reports.push_back(&files[i]);
-    table.columns.push_back({report_letter(i), "", true});
-  }
   std::vector<std::string> paths = {"file"}, kinds = {"kind"};
-  for (const ReportFile& file : files) {
-    paths.push_back(file.path);
-    const ReportKind* kind = report_kind(file.schema);
-    kinds.push_back(kind ? kind->title : file.schema);
+  for (size_t i = 0; i < files.size(); ++i) {
+    table.columns.push_back({report_letter(i), "", true});
+    paths.push_back(files[i].path);
+    kinds.push_back(report_kind(files[i].schema)->title);
   }
   table.rows = {paths, kinds};
-  for (const Condition& condition : conditions(reports)) {
-    std::vector<std::string> row = {condition.name};
-    for (const std::string& value : condition.values) row.push_back(value.empty() ? "–" : value);
-    table.rows.push_back(std::move(row));
-  }
+  for (const ReportGroup& group : groups)
+    for (const Condition& condition : group.conditions) {
+      auto row = std::ranges::find(table.rows, condition.name, [](const auto& cells) { return cells[0]; });
+      if (row == table.rows.end()) {
+        row = table.rows.insert(row, std::vector<std::string>(files.size() + 1, "–"));
+        row->front() = condition.name;
+      }
+      for (size_t r = 0; r < group.reports.size(); ++r)
+        if (!condition.values[r].empty())
+          row->at(static_cast<size_t>(group.reports[r] - files.data()) + 1) = condition.values[r];
+    }
   return "<h2>Files</h2>\n" + table_html(table);
 }
 
@@ -48,7 +49,7 @@ HtmlTable figures_table(const ReportGroup& group) {
   for (const ReportRow& row : group.rows) {
     std::vector<std::string> cells = {row.label};
     if (named) cells.push_back(row.item);
-    cells.push_back(row.unit == "bytes" ? "" : row.unit);
+    cells.push_back(row.unit == "bytes" || row.unit == "×" ? "" : row.unit);
     for (size_t r = 0; r < row.values.size(); ++r) {
       cells.push_back(figure_text(row.values[r], row.unit));
       if (r > 0) cells.push_back(judgement_text(row, row.from_first[r - 1]));
@@ -86,9 +87,10 @@ std::string group_html(const ReportGroup& group, size_t& figures) {
 }  // namespace
 
 std::string report_page(std::span<const ReportFile> files, const std::string& title) {
-  std::string body = files_html(files);
+  const std::vector<ReportGroup> groups = group_reports(files);
+  std::string body = files_html(files, groups);
   size_t figures = 0;
-  for (const ReportGroup& group : group_reports(files)) body += group_html(group, figures);
+  for (const ReportGroup& group : groups) body += group_html(group, figures);
   return html_page(title, body);
 }
 

@@ -63,8 +63,8 @@ Plot roofline(const nlohmann::json& report, const nlohmann::json& cell, const st
       const size_t number = numbers.try_emplace(operation, numbers.size() + 1).first->second;
       series.points.push_back({.x = intensity,
                                .y = gops,
-                               .label = fmt::format("{}, {:.1f} % of the time, {} of its limit", operation,
-                                                    100 * number_at(*time, "/share"),
+                               .label = fmt::format("{}, {} % of the time, {} of its limit", operation,
+                                                    format_fixed(100 * number_at(*time, "/share"), 1),
                                                     format_fixed(number_at(*time, "/limit_fraction"), 2)),
                                .mark = fmt::format("{}", number),
                                .filled = plot.series.empty()});

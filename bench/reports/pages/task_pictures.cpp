@@ -36,7 +36,7 @@ void add_task_pictures(const ReportGroup& group, Pictures& pictures) {
   RowPlot flips({.title = "Flips",
                  .description = "Answers that went from right to wrong, and from wrong to right, beside the "
                                 "baseline's. McNemar's p is the chance of a split at least as uneven.",
-                 .x = {.title = "answers", .from_zero = true},
+                 .x = {.title = "answers", .from_zero = true, .whole = true},
                  .y = {.title = "task"}},
                 {"right to wrong", "wrong to right"});
   for (const ReportItem& item : group.at("/tasks").items)

@@ -84,12 +84,12 @@ TEST_CASE("Directions are those that units and names say") {
 TEST_CASE("A speed that moved with the probe beside it is the machine's") {
   FigureSpec figure{.path = "/v", .label = "v", .better = Better::more, .samples = "/s", .probe = "/p"};
   const auto item = [](double value, double probe) {
-    json json = {{"v", value}};
+    json made = {{"v", value}};
     for (int i = 0; i < 6; ++i) {
-      json["s"].push_back(value * (1 + 0.01 * i));
-      json["p"].push_back(probe * (1 + 0.01 * i));
+      made["s"].push_back(value * (1 + 0.01 * i));
+      made["p"].push_back(probe * (1 + 0.01 * i));
     }
-    return json;
+    return made;
   };
   CHECK(judge(figure, item(10, 5), item(20, 5)).finding == Finding::better);
   CHECK(judge(figure, item(20, 5), item(10, 5)).finding == Finding::worse);
@@ -136,9 +136,9 @@ TEST_CASE("Windows and questions are compared in pairs where they are the same o
 
   const FigureSpec accuracy = find("whittle.tasks", "/model/accuracy_percent");
   const auto task = [](const std::vector<bool>& right, double percent) {
-    json json = test::tasks_report(right).json["tasks"][0];
-    json["model"]["accuracy_percent"] = percent;
-    return json;
+    json made = test::tasks_report(right).json["tasks"][0];
+    made["model"]["accuracy_percent"] = percent;
+    return made;
   };
   const std::vector<bool> half(40, true);
   std::vector<bool> few = half;
