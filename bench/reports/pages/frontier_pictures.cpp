@@ -38,7 +38,8 @@ void add_frontier_pictures(const ReportGroup& group, Pictures& pictures) {
                           value_at(*recipe, figure.on_frontier) == true});
       figure.trade.title = with_letter(group, r, figure.trade.title);
       Plot plot = frontier_plot(figure.trade, points);
-      plot.notes.push_back("Filled: no other recipe has both less KL and less of what it is traded for");
+      plot.notes.push_back(
+          "Filled: on the frontier, no other recipe is better in one of both and as good in the other");
       if (!plot.series.empty()) pictures.plots.push_back(std::move(plot));
     }
 }

@@ -40,7 +40,8 @@ table { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: ta
 caption { text-align: left; padding: 0.5rem 0 }
 th, td { padding: 0.25rem 0.6rem; text-align: right; vertical-align: top; white-space: nowrap;
          border-bottom: 1px solid color-mix(in srgb, currentColor 25%, transparent) }
-th.name, td.name { text-align: left; white-space: normal; min-width: 6rem; overflow-wrap: anywhere }
+th.name, td.name { text-align: left; white-space: normal; min-width: 8rem; overflow-wrap: anywhere }
+thead th { white-space: normal }
 th small { display: block; font-weight: normal }
 li, p { overflow-wrap: anywhere }
 @media print { .scroll { max-height: none; overflow: visible } }

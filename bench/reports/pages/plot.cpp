@@ -252,7 +252,8 @@ class Drawing {
     double y = top + height_ + bottom + 6;
     for (const PlotSeries* series : in_legend()) {
       const bool filled = series->points.empty() || series->points[0].filled;
-      const std::string name = (series->tag.empty() ? "" : series->tag + "  ") + series->name;
+      const bool told = series->tag.empty() || series->name.starts_with(series->tag + " ");
+      const std::string name = (told ? "" : series->tag + "  ") + series->name;
       if (series->stroke != Stroke::none)
         svg += fmt::format("<path class=\"line {}\" d=\"M8 {:.1f}H44\"/>", stroke_class(series->stroke), y);
       svg += fmt::format("<g class=\"{}\">{}</g><text x=\"52\" y=\"{:.1f}\">{}</text>\n",

@@ -28,16 +28,15 @@ constexpr SoakFigure figures[] = {
 void add_line(const nlohmann::json& report, const SoakFigure& figure, const PlotSeries& points, Plot& plot) {
   if (!figure.line || points.points.size() < 2) return;
   const double mean = number_at(report, fmt::format("{}/mean", figure.line)) / figure.per_unit,
-               slope =
-                   number_at(report, fmt::format("{}/slope_per_hour", figure.line)) / figure.per_unit / 60;
-  if (!std::isfinite(mean) || !std::isfinite(slope)) return;
+               an_hour = number_at(report, fmt::format("{}/slope_per_hour", figure.line)) / figure.per_unit;
+  if (!std::isfinite(mean) || !std::isfinite(an_hour)) return;
   const double first = points.points.front().x, last = points.points.back().x, middle = (first + last) / 2;
-  plot.series.push_back(
-      {fmt::format("{}, line: {} {} an hour", points.name, format_signed(60 * slope, 4), figure.unit),
-       Marker::none,
-       Stroke::dashed,
-       {{.x = first, .y = mean + slope * (first - middle)},
-        {.x = last, .y = mean + slope * (last - middle)}}});
+  PlotSeries line{"", Marker::none, Stroke::dashed, {}};
+  for (const double x : {first, last})
+    line.points.push_back({.x = x, .y = mean + an_hour / 60 * (x - middle)});
+  plot.series.push_back(std::move(line));
+  plot.notes.push_back(fmt::format("{}: trend, the dashed line, {} {} an hour", points.name,
+                                   format_signed(an_hour, 4), figure.unit));
 }
 
 void add_figure(const ReportGroup& group, const SoakFigure& figure, Pictures& pictures) {
