@@ -60,7 +60,7 @@ using BenchProgress =
 // Throws Error; what the options alone make impossible, before anything is measured.
 BenchReport measure_models(const BenchOptions& options, const BenchProgress& progress);
 
-// Keys: see bench/reports/README.md.
+// Keys: see bench/reports/schemas/.
 nlohmann::json bench_json(const BenchReport& report, const Fingerprint& fingerprint);
 // Models that do not fit beside each other go below; of several points or a goal, the table of all cells.
 std::string bench_text(const BenchReport& report);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "bench/reports/table.h"
+#include "bench/version.h"
 #include "tools/commands.h"
 #include "tools/model_options.h"
 #include "tools/options.h"

@@ -11,7 +11,7 @@
 namespace whittle {
 
 std::string comparison_text(const Comparison& comparison, const MachineReport& machine);
-// Keys: see bench/reports/README.md.
+// Keys: see bench/reports/schemas/.
 nlohmann::json comparison_json(const Comparison& comparison, const MachineReport& machine,
                                const Fingerprint& fingerprint);
 

@@ -46,7 +46,7 @@ struct GateBaseline {
   std::vector<GateChange> history;  // the last is the newest
 };
 
-// Keys: see bench/reports/README.md.
+// Keys: see bench/reports/schemas/.
 nlohmann::json gate_baseline_json(const GateBaseline& baseline);
 // The file's inputs, which say what to read before anything else can be checked.
 GateInputs read_gate_inputs(const nlohmann::json& json, const std::string& what);

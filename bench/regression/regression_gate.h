@@ -72,7 +72,7 @@ struct GateReport {
 GateReport check_gate(const nlohmann::json& stored, const std::string& what, const GateOptions& options,
                       const Team& team, const GateProgress& progress);
 
-// Keys of the report: see bench/reports/README.md.
+// Keys of the report: see bench/reports/schemas/gate.json.
 nlohmann::json gate_report_json(const GateReport& report);
 std::string gate_report_text(const GateReport& report);
 // For the summary of a job in continuous integration.

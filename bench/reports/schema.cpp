@@ -1,5 +1,7 @@
 #include "bench/reports/schema.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -32,7 +34,7 @@ void localize(json& node, const std::string& file, std::set<std::string>& files)
   const std::string other = end == 0 ? file : reference.substr(0, end);
   if (other.empty()) return;
   files.insert(other);
-  reference = "#/definitions/" + other + reference.substr(end + 1);
+  reference = fmt::format("#/definitions/{}{}", other, reference.substr(end + 1));
 }
 
 // The same with at most so many elements of each array.

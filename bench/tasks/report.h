@@ -26,7 +26,7 @@ struct TaskReport {
 TaskReport make_task_report(TaskResult model, std::optional<TaskResult> baseline,
                             std::optional<double> max_loss);
 
-// Keys: see bench/reports/README.md.
+// Keys: see bench/reports/schemas/.
 nlohmann::json tasks_json(const std::vector<TaskReport>& tasks, const Fingerprint& fingerprint);
 std::string task_text(const TaskReport& task);
 // gate_text() of a gate about items.

@@ -12,6 +12,7 @@
 #include "bench/summary.h"
 #include "kernels/error.h"
 #include "tests/support/paths.h"
+#include "tests/support/reports.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/tokenizer_files.h"
 
@@ -191,6 +192,7 @@ TEST_CASE("what stands around the decoder is inside or outside the figures, as a
 
 TEST_CASE("one setting keeps its keys, several stand in cells alone") {
   const nlohmann::json one = bench_json(made_up_report({.threads = {1}}, true), {});
+  test::check_schema(one);
   CHECK(one["schema"] == "whittle.bench");
   CHECK(one["version"] == 1);
   CHECK(one["protocol"]["threads"] == 1);
@@ -204,6 +206,7 @@ TEST_CASE("one setting keeps its keys, several stand in cells alone") {
   CHECK(one["models"][1]["against_baseline"]["decode_speedup"] == Approx(2));
 
   const nlohmann::json several = bench_json(made_up_report({.threads = {1, 2}, .context = {0, 7}}, true), {});
+  test::check_schema(several);
   REQUIRE(several["cells"].size() == 8);
   CHECK(several["protocol"]["threads"].is_null());
   CHECK(several["protocol"]["context"].is_null());
@@ -318,6 +321,7 @@ TEST_CASE("a goal of throughput tries numbers of sequences, and says which kept 
   };
   const BenchReport kept = measure_models(options, nullptr);
   const nlohmann::json json = bench_json(kept, {});
+  test::check_schema(json);
   CHECK(json["goal"]["name"] == "throughput");
   CHECK(json["goal"]["max_itl_ms"] == 1e6);
   const nlohmann::json& search = json["goal"]["searches"][0];
@@ -335,6 +339,7 @@ TEST_CASE("a goal of throughput tries numbers of sequences, and says which kept 
 
   options.throughput.max_itl_ms = 1e-6;
   const nlohmann::json none = bench_json(measure_models(options, nullptr), {});
+  test::check_schema(none);
   CHECK(none["goal"]["searches"][0]["sequences"].is_null());
   CHECK(none["goal"]["searches"][0]["ended_by"] == "latency");
   CHECK(none["cells"][0]["within_goal"] == false);

@@ -5,6 +5,7 @@
 #include "bench/peers/comparison_report.h"
 #include "kernels/error.h"
 #include "tests/support/fake_peer.h"
+#include "tests/support/reports.h"
 
 using namespace whittle;
 using namespace whittle::test;
@@ -135,6 +136,7 @@ TEST_CASE("a comparison reports the median of the pairs' ratios, not the ratio o
   // Ratios 2, 1/2 and 4; medians 20 and 10.
   const Comparison comparison = comparison_of({{20, 10}, {10, 20}, {32, 8}});
   const nlohmann::json json = comparison_json(comparison, some_machine(), {});
+  test::check_schema(json);
   const nlohmann::json& cell = json["cells"][0];
   CHECK(cell["model"] == "model-int8");
   CHECK(cell["peer_model"] == "folder/model-q8_0.gguf");
@@ -175,6 +177,7 @@ TEST_CASE("a peer's prefill that is of several prompts has no row and no ratio")
   comparison.options.speed.sequences = 4;
   for (Pair& pair : comparison.cells[0].kept) pair.prefill.peer.reset();
   const nlohmann::json json = nlohmann::json::parse(comparison_json(comparison, some_machine(), {}).dump());
+  test::check_schema(json);
   CHECK(json["cells"][0]["prefill"]["ratio"]["median"].is_null());
   CHECK(json["cells"][0]["prefill"]["ours_tokens_per_s"]["median"] == 150.0);
   CHECK(json["cells"][0]["pairs"][0]["prefill"]["peer_tokens_per_s"].is_null());

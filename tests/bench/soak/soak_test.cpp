@@ -9,6 +9,7 @@
 
 #include "bench/reports/soak_report.h"
 #include "tests/support/paths.h"
+#include "tests/support/reports.h"
 #include "tests/support/tiny_model.h"
 
 using namespace whittle;
@@ -135,6 +136,7 @@ TEST_CASE("A run too short to tell is inconclusive, passes, and says so") {
   CHECK(report.passes());
   CHECK(soak_text("tiny", report).find("inconclusive") != std::string::npos);
   const nlohmann::json json = soak_json("tiny", report, {});
+  test::check_schema(json);
   CHECK(json["schema"] == "whittle.soak");
   CHECK(json["anonymous_bytes"]["change"].is_null());
   CHECK(json["anonymous_bytes"]["verdict"] == "undecided");

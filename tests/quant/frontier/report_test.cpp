@@ -7,6 +7,7 @@
 
 #include "bench/reports/table.h"
 #include "tests/support/markup.h"
+#include "tests/support/reports.h"
 
 using namespace whittle;
 using nlohmann::json;
@@ -99,6 +100,7 @@ TEST_CASE("A page of what cannot be drawn is still a page") {
 
 TEST_CASE("The JSON names its schema, has every figure or null, and says who dominates whom") {
   const json report = comparison_json(made_up(), {});
+  test::check_schema(report);
   CHECK(report["schema"] == "whittle.frontier");
   CHECK(report["version"] == 1);
   const json& recipes = report["recipes"];
