@@ -1,6 +1,6 @@
 #include <fmt/format.h>
 
-#include <filesystem>
+#include <iostream>
 
 #include "bench/reports/json_report.h"
 #include "bench/reports/pages/report_page.h"
@@ -22,11 +22,12 @@ void run(const ReportFlags& flags) {
   check_outputs({{"--html", flags.html}});
   refuse_own_output(flags.files, {{"--html", flags.html}});
   const std::vector<ReportFile> files = read_reports(flags.files);
-  write_report(flags.html, report_page(files, flags.title));
+  const std::string page = report_page(files, flags.title);
+  write_report(flags.html, page);
   if (flags.html != "-")
-    fmt::print("{}: {} in {}\n", printable(flags.html),
-               files.size() == 1 ? "1 report" : fmt::format("{} reports", files.size()),
-               format_bytes(static_cast<double>(std::filesystem::file_size(flags.html))));
+    std::cout << fmt::format("{}: {} in {}\n", printable(flags.html),
+                             files.size() == 1 ? "1 report" : fmt::format("{} reports", files.size()),
+                             format_bytes(static_cast<double>(page.size())));
 }
 
 }  // namespace
