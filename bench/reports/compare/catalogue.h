@@ -42,6 +42,7 @@ struct FigureSpec {
   std::string samples = {};    // array, one value a repeat
   std::string probe = {};      // array, what the machine gave beside each repeat
   std::string spread = {};     // object with "min" and "max" of repeats: where there are no samples
+  std::string range = {};      // the same as an array of two
   std::string unit_path = {};  // where the unit stands that `unit` does not tell
   PairedSpec paired = {};
 };

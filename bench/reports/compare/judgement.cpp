@@ -134,14 +134,21 @@ class Judge {
     return true;
   }
 
+  // The least and the most of the repeats.
+  std::pair<double, double> range_of(const nlohmann::json& item) const {
+    if (!figure_.spread.empty())
+      return {number_at(item, figure_.spread + "/min"), number_at(item, figure_.spread + "/max")};
+    const Interval ends = interval_at(item, figure_.range, unknown);
+    return {ends.low, ends.high};
+  }
+
   bool ranges(Judgement& result) const {
-    if (figure_.spread.empty()) return false;
-    const double before_min = number_at(before_, figure_.spread + "/min"),
-                 before_max = number_at(before_, figure_.spread + "/max"),
-                 now_min = number_at(now_, figure_.spread + "/min"),
-                 now_max = number_at(now_, figure_.spread + "/max");
-    if (!(before_min < before_max) || !(now_min < now_max)) return false;  // of one repeat they say nothing
-    const bool apart = before_max < now_min || now_max < before_min;
+    if (figure_.spread.empty() && figure_.range.empty()) return false;
+    const auto [before_least, before_most] = range_of(before_);
+    const auto [now_least, now_most] = range_of(now_);
+    if (!(before_least < before_most) || !(now_least < now_most))
+      return false;  // of one repeat they say nothing
+    const bool apart = before_most < now_least || now_most < before_least;
     result.finding = apart ? finding_of({b_ - a_, b_ - a_, b_ - a_}, 0, figure_.better) : Finding::within;
     result.basis = "ranges";
     return true;

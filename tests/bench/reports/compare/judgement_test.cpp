@@ -19,6 +19,7 @@ json item_with(const FigureSpec& figure, double value, bool certain) {
   item[json::json_pointer(figure.path)] = value;
   const double off = certain ? 0.001 : 10;
   if (!figure.interval.empty()) item[json::json_pointer(figure.interval)] = {value - off, value + off};
+  if (!figure.range.empty()) item[json::json_pointer(figure.range)] = {value - off, value + off};
   if (!figure.samples.empty())
     for (int i = 0; i < 5; ++i)
       item[json::json_pointer(figure.samples)].push_back(value *
@@ -31,7 +32,8 @@ json item_with(const FigureSpec& figure, double value, bool certain) {
 }
 
 bool has_error_told(const FigureSpec& figure) {
-  return !figure.interval.empty() || !figure.samples.empty() || !figure.spread.empty();
+  return !figure.interval.empty() || !figure.samples.empty() || !figure.spread.empty() ||
+         !figure.range.empty();
 }
 
 std::vector<FigureSpec> all_figures() {
