@@ -54,9 +54,9 @@ struct KeySpec {
   const char* text = "{}";
 };
 
-// The items of a report at `path`: an array of objects, or one object.
+// The items of a report: objects in an array, or one object, at each of the places.
 struct ItemSpec {
-  const char* path;
+  std::vector<const char*> places;
   const char* name;
   std::vector<KeySpec> keys;
   std::vector<FigureSpec> figures;

@@ -23,13 +23,14 @@ struct FoundItem {
 
 std::vector<FoundItem> found_items(const ItemSpec& spec, const nlohmann::json& report) {
   std::vector<FoundItem> found;
-  for (const nlohmann::json* json : items_at(report, spec.path)) {
-    const bool says = std::ranges::any_of(
-        spec.figures, [&](const FigureSpec& figure) { return !std::isnan(number_at(*json, figure.path)); });
-    if (!says) continue;
-    FoundItem& item = found.emplace_back(FoundItem{json, {}});
-    for (const KeySpec& key : spec.keys) item.keys.push_back(text_at(*json, key.path));
-  }
+  for (const char* place : spec.places)
+    for (const nlohmann::json* json : items_at(report, place)) {
+      const bool says = std::ranges::any_of(
+          spec.figures, [&](const FigureSpec& figure) { return !std::isnan(number_at(*json, figure.path)); });
+      if (!says) continue;
+      FoundItem& item = found.emplace_back(FoundItem{json, {}});
+      for (const KeySpec& key : spec.keys) item.keys.push_back(text_at(*json, key.path));
+    }
   return found;
 }
 
@@ -118,10 +119,10 @@ std::string item_name(const ItemSpec& spec, const nlohmann::json& item, const st
   return text;
 }
 
-const ReportItems& ReportGroup::at(std::string_view path) const {
+const ReportItems& ReportGroup::all(std::string_view name) const {
   static const ReportItems none;
   const auto found =
-      std::ranges::find_if(items, [&](const ReportItems& of) { return of.spec->path == path; });
+      std::ranges::find_if(items, [&](const ReportItems& of) { return of.spec->name == name; });
   return found == items.end() ? none : *found;
 }
 

@@ -46,8 +46,8 @@ struct ReportGroup {
   int64_t left_out = 0;               // rows beyond what one can look at
 
   bool in_common() const;  // any figure that two reports have
-  // Of the spec with that path.
-  const ReportItems& at(std::string_view path) const;
+  // Of the spec of that name.
+  const ReportItems& all(std::string_view name) const;
 };
 
 // What tells an item from others of its report, in words: the keys for which `named` holds.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "bench/reports/figures.h"
@@ -43,8 +44,37 @@ std::string cut_value(const std::string& value) {
   return display_width(shown) > longest ? cut(shown, longest - 1) + "…" : shown;
 }
 
+// Rows of items that two reports have, and a sentence on those that only one has.
+struct SharedRows {
+  std::vector<const ReportRow*> rows;
+  std::vector<std::string> notes;
+};
+SharedRows shared_rows(const ReportGroup& group) {
+  std::map<std::string, std::set<size_t>> reports_of;
+  for (const ReportRow& row : group.rows)
+    for (size_t r = 0; r < row.values.size(); ++r)
+      if (!std::isnan(row.values[r])) reports_of[row.item].insert(r);
+  SharedRows shared;
+  std::map<size_t, std::vector<std::string>> alone;
+  for (const ReportRow& row : group.rows) {
+    const std::set<size_t>& reports = reports_of.at(row.item);
+    if (reports.size() > 1)
+      shared.rows.push_back(&row);
+    else if (auto& items = alone[*reports.begin()]; items.empty() || items.back() != row.item)
+      items.push_back(row.item);
+  }
+  constexpr size_t most = 10;
+  for (auto& [report, items] : alone) {
+    const size_t more = items.size() > most ? items.size() - most : 0;
+    items.resize(items.size() - more);
+    shared.notes.push_back(fmt::format("only in {}: {}{}", group.letters[report], fmt::join(items, "; "),
+                                       more ? fmt::format("; and {} more", more) : ""));
+  }
+  return shared;
+}
+
 // The first report with the others from `begin` on.
-Table block_of(const ReportGroup& group, size_t begin) {
+Table block_of(const ReportGroup& group, const SharedRows& shared, size_t begin) {
   const size_t end = std::min(group.letters.size(), begin + others_in_block);
   std::vector<Column> columns = {{group.kind->title, Align::left}, {group.letters[0]}};
   for (size_t r = begin; r < end; ++r) {
@@ -54,7 +84,8 @@ Table block_of(const ReportGroup& group, size_t begin) {
   Table table(std::move(columns));
   std::string item;
   const size_t cells = 2 + 2 * (end - begin);
-  for (const ReportRow& row : group.rows) {
+  for (const ReportRow* shown : shared.rows) {
+    const ReportRow& row = *shown;
     if (row.item != item) {
       std::vector<std::string> heading(cells);
       heading[0] = item = row.item;
@@ -71,8 +102,9 @@ Table block_of(const ReportGroup& group, size_t begin) {
   return table;
 }
 
-std::vector<std::string> closing_notes(const ReportGroup& group) {
-  std::vector<std::string> notes = finding_notes(group);
+std::vector<std::string> closing_notes(const ReportGroup& group, const SharedRows& shared) {
+  std::vector<std::string> notes = shared.notes;
+  for (const std::string& note : finding_notes(group)) notes.push_back(note);
   if (group.left_out) notes.push_back(fmt::format("{} more figures are left out", group.left_out));
   return notes;
 }
@@ -189,11 +221,13 @@ std::string compared_text(const ComparedReports& compared) {
                     kind ? kind->title : "", shown ? "" : "; nothing to compare it with"));
   }
   for (const ReportGroup& group : compared.groups) {
-    text += '\n';
-    for (const std::string& note : difference_notes(group)) add(note);
+    const SharedRows shared = shared_rows(group);
+    const std::vector<std::string> differences = difference_notes(group);
+    if (!differences.empty()) text += '\n';
+    for (const std::string& note : differences) add(note);
     for (size_t begin = 1; begin < group.letters.size(); begin += others_in_block)
-      text += '\n' + block_of(group, begin).text();
-    for (const std::string& note : closing_notes(group)) add(note);
+      text += '\n' + block_of(group, shared, begin).text();
+    for (const std::string& note : closing_notes(group, shared)) add(note);
   }
   return text;
 }
@@ -212,7 +246,9 @@ std::string compared_markdown(const ComparedReports& compared) {
       rule += "---:|---|";
     }
     text += '\n' + rule + '\n';
-    for (const ReportRow& row : group.rows) {
+    const SharedRows shared = shared_rows(group);
+    for (const ReportRow* shown : shared.rows) {
+      const ReportRow& row = *shown;
       text += fmt::format("| {} | {} | {} |", markdown(row.item), markdown(figure_name(row)),
                           figure_text(row.values[0], row.unit));
       for (size_t r = 1; r < row.values.size(); ++r)
@@ -221,7 +257,8 @@ std::string compared_markdown(const ComparedReports& compared) {
       text += '\n';
     }
     text += '\n';
-    for (const std::string& note : closing_notes(group)) text += fmt::format("- {}\n", markdown(note));
+    for (const std::string& note : closing_notes(group, shared))
+      text += fmt::format("- {}\n", markdown(note));
   }
   return text;
 }

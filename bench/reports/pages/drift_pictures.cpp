@@ -19,12 +19,12 @@ struct DriftItem {
 std::vector<DriftItem> drift_items(const ReportGroup& group) {
   std::vector<DriftItem> found;
   for (size_t r = 0; r < group.reports.size(); ++r)
-    for (const char* path : {"", "/reports", "/means"})
-      for (const ReportItem& item : group.at(path).items)
+    for (const char* kind : {"report", "all texts"})
+      for (const ReportItem& item : group.all(kind).items)
         if (item.in[r]) {
           const std::string model = text_at(*item.in[r], "/model"), text = text_at(*item.in[r], "/text");
           std::string name = model + (text.empty() ? "" : ", " + text);
-          if (std::string_view(path) == "/means") name += ", all texts";
+          if (std::string_view(kind) == "all texts") name += ", all texts";
           found.push_back({with_letter(group, r, name), item.in[r]});
         }
   return found;

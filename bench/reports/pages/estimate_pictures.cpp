@@ -32,7 +32,7 @@ void add_estimate_pictures(const ReportGroup& group, Pictures& pictures) {
   }
   // Models far smaller than the memory would all stand at 0.
   double least = INFINITY, most = 0;
-  for (const ReportItem& item : group.at("/formats").items)
+  for (const ReportItem& item : group.all("format").items)
     for (const nlohmann::json* format : item.in)
       if (format) least = std::min(least, number_at(*format, "/peak_rss_bytes") / gigabyte);
   for (const PlotLine& line : memory.lines) most = std::max(most, line.at);
@@ -41,7 +41,7 @@ void add_estimate_pictures(const ReportGroup& group, Pictures& pictures) {
   RowPlot needs(std::move(memory), {"peak", "running", "files"});
   constexpr SpeedFigure speeds[] = {{"decode_tokens_per_s", "Estimated decode speed"},
                                     {"prefill_tokens_per_s", "Estimated prefill speed"}};
-  for (const ReportItem& item : group.at("/formats").items)
+  for (const ReportItem& item : group.all("format").items)
     for (size_t r = 0; r < item.in.size(); ++r) {
       if (!item.in[r]) continue;
       const auto bytes = [&](const char* key) { return number_at(*item.in[r], key) / gigabyte; };
@@ -57,7 +57,7 @@ void add_estimate_pictures(const ReportGroup& group, Pictures& pictures) {
                   .x = {.title = "tokens/s", .from_zero = true},
                   .y = {.title = "format"}},
                  {"estimate"});
-    for (const ReportItem& item : group.at("/formats").items)
+    for (const ReportItem& item : group.all("format").items)
       for (size_t r = 0; r < item.in.size(); ++r) {
         if (!item.in[r]) continue;
         const Interval found = interval_at(*item.in[r], fmt::format("/{}_range", speed.key),

@@ -56,7 +56,7 @@ void add_gate_pictures(const ReportGroup& group, Pictures& pictures) {
        .y = {.title = "check"},
        .lines = {{1, true, "budget"}}},
       {"change, with its interval"});
-  for (const ReportItem& item : group.at("/checks").items)
+  for (const ReportItem& item : group.all("check").items)
     for (size_t r = 0; r < item.in.size(); ++r) {
       if (!item.in[r]) continue;
       const nlohmann::json& check = *item.in[r];

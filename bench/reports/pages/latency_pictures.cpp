@@ -19,7 +19,7 @@ void add_percentiles(const ReportGroup& group, const char* key, const char* titl
        .x = {.title = "ms", .logarithmic = true},
        .y = {.title = "model and setting"}},
       {percentiles[0], percentiles[1], percentiles[2]});
-  for (const ReportItem& item : group.at("/cells").items)
+  for (const ReportItem& item : group.all("cell").items)
     for (size_t r = 0; r < item.in.size(); ++r) {
       if (!item.in[r]) continue;
       std::vector<PlotPoint> points;
@@ -67,7 +67,7 @@ Plot histogram_plot(const ReportGroup& group, const ReportItem& item) {
 
 void add_latency_pictures(const ReportGroup& group, Pictures& pictures) {
   size_t shown = 0, left_out = 0;
-  for (const ReportItem& item : group.at("/cells").items) {
+  for (const ReportItem& item : group.all("cell").items) {
     Plot plot = histogram_plot(group, item);
     if (plot.series.empty()) continue;
     if (shown++ < most_pictures)

@@ -107,7 +107,7 @@ HtmlTable profile_table(const nlohmann::json& cell, const std::string& name) {
 
 void add_rooflines(const ReportGroup& group, Pictures& pictures) {
   size_t shown = 0, left_out = 0;
-  for (const ReportItem& item : group.at("/cells").items)
+  for (const ReportItem& item : group.all("cell").items)
     for (size_t r = 0; r < item.in.size(); ++r) {
       if (!item.in[r]) continue;
       const std::string name = with_letter(group, r, item.name);

@@ -39,7 +39,7 @@ void add_task_pictures(const ReportGroup& group, Pictures& pictures) {
                  .x = {.title = "answers", .from_zero = true, .whole = true},
                  .y = {.title = "task"}},
                 {"right to wrong", "wrong to right"});
-  for (const ReportItem& item : group.at("/tasks").items)
+  for (const ReportItem& item : group.all("task").items)
     for (size_t r = 0; r < item.in.size(); ++r) {
       if (!item.in[r]) continue;
       const nlohmann::json& task = *item.in[r];
@@ -51,7 +51,7 @@ void add_task_pictures(const ReportGroup& group, Pictures& pictures) {
     }
   accuracies.add_to(pictures);
   flips.add_to(pictures);
-  for (const ReportItem& item : group.at("/tasks").items)
+  for (const ReportItem& item : group.all("task").items)
     for (size_t r = 0; r < item.in.size(); ++r)
       if (item.in[r] && pictures.tables.size() < most_pictures) add_flips(group, r, item, pictures);
 }

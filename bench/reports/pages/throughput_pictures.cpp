@@ -46,7 +46,7 @@ struct SweepLine {
 
 std::vector<SweepLine> sweep_lines(const ReportGroup& group, const SweptSetting& setting,
                                    const SpeedFigure& figure) {
-  const ReportItems& cells = group.at("/cells");
+  const ReportItems& cells = group.all("cell");
   std::vector<SweepLine> lines;
   if (!cells.spec) return lines;
   std::vector<bool> model(cells.telling.size(), false), others = cells.telling;
@@ -115,7 +115,7 @@ void add_rows(const ReportGroup& group, const SpeedFigure& figure, Pictures& pic
                 .x = {.title = figure.unit, .from_zero = true},
                 .y = {.title = "model and setting"}},
                {"median"});
-  for (const ReportItem& item : group.at("/cells").items)
+  for (const ReportItem& item : group.all("cell").items)
     for (size_t r = 0; r < item.in.size(); ++r) {
       if (!item.in[r]) continue;
       PlotPoint point = point_of(*item.in[r], figure);

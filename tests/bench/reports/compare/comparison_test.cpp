@@ -92,6 +92,22 @@ TEST_CASE("Reports of one model each are compared whatever its name, which is to
   CHECK(differing(group, "model")->kind == ConditionKind::subject);
 }
 
+TEST_CASE("A model alone is found among several of another report") {
+  const ReportFile one = drift_report(0, "model-int8");
+  ReportFile set = test::report_file("drift", {{"reports", json::array()}, {"means", json::array()}});
+  for (const char* model : {"model-int4", "model-int8"}) {
+    set.json["reports"].push_back(drift_report(0.5, model).json);
+    set.json["means"].push_back(drift_report(0.5, model).json);
+  }
+  const std::vector<ReportFile> files = {one, set};
+  const ReportGroup group = compare_reports(files).at(0);
+  REQUIRE(row_of(group, "model-int8", "perplexity"));
+  CHECK(row_of(group, "model-int8", "perplexity")->values == std::vector<double>{24.625, 25.125});
+  const std::string text = compared_text({files, std::vector{group}});
+  CHECK(text.find("only in B: model-int4; model-int4, all texts; model-int8, all texts") !=
+        std::string::npos);
+}
+
 TEST_CASE("Kinds stand apart, and what has no counterpart is left out") {
   const std::vector<ReportFile> files = {bench_report(1), drift_report(), bench_report(2),
                                          test::gate_report(), drift_report(1)};
