@@ -85,7 +85,8 @@ struct BaselineFile::Impl {
     vocab_size = all.integer("vocab_size", 1, most);
     top = all.integer("top", 1, vocab_size);
     if (all.has("tokenizer")) tokenizer = all.string("tokenizer");
-    all.object("baseline");
+    const JsonFields model = all.object("baseline");
+    for (const char* field : {"name", "weights", "config"}) model.string(field);
     const nlohmann::json& list = all.at("texts");
     if (!list.is_array() || list.empty()) all.reject("texts", "expected an array, not empty");
     for (size_t i = 0; i < list.size(); ++i)

@@ -54,7 +54,7 @@ void compare_windows(const BaselineFile& baseline, size_t text, const Model& mod
 DriftReport measure_drift(const Model& baseline, const Model& model, const Team& team, const Windows& windows,
                           KvFormat kv_cache, const Tokenizer* tokenizer, const DriftProgress& progress);
 
-// `gates`: the limits that the figures were held against. Keys: see bench/reports/README.md.
+// `gates`: the limits that the figures were held against. Keys: see bench/reports/schemas/.
 nlohmann::json drift_json(const DriftReport& report, const Windows& windows, std::span<const Gate> gates);
 std::string drift_text(const DriftReport& report, const Windows& windows);
 

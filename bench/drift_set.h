@@ -12,6 +12,7 @@
 
 #include "bench/drift.h"
 #include "bench/drift_text.h"
+#include "bench/fingerprint.h"
 
 namespace whittle {
 
@@ -39,9 +40,9 @@ using DriftSetProgress = std::function<void(int64_t done, int64_t total, const s
 std::vector<ModelDrift> measure_drift_set(const DriftSet& set, const Team& team,
                                           const DriftSetProgress& progress);
 
-// Keys: see bench/reports/README.md. gates: one list a model.
+// Keys: see bench/reports/schemas/. gates: one list a model.
 nlohmann::json drift_set_json(const DriftSet& set, std::span<const ModelDrift> drifts,
-                              std::span<const std::vector<Gate>> gates);
+                              std::span<const std::vector<Gate>> gates, const Fingerprint& fingerprint);
 // A row a text and model, and one of all texts.
 std::string drift_set_text(const DriftSet& set, std::span<const ModelDrift> drifts);
 

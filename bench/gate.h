@@ -27,7 +27,7 @@ struct Gate {
   bool passes() const;
 };
 
-// Keys: see bench/reports/README.md.
+// Keys: see bench/reports/schemas/.
 nlohmann::json gates_json(std::span<const Gate> gates);
 // What an interval was taken from, and what narrows it, in words.
 struct GateSample {

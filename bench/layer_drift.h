@@ -53,7 +53,7 @@ LayerDriftReport measure_layer_drift(const Model& baseline, const Model& model, 
                                      const Windows& windows, KvFormat kv_cache,
                                      const DriftProgress& progress);
 
-// Keys: see bench/reports/README.md.
+// Keys: see bench/reports/schemas/.
 nlohmann::json layer_drift_json(const LayerDriftReport& report);
 std::string layer_drift_text(const LayerDriftReport& report);
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bench/drift.h"
+#include "bench/fingerprint.h"
 #include "bench/goal.h"
 #include "bench/reports/machine_report.h"
 #include "bench/speed.h"
@@ -59,8 +60,8 @@ using BenchProgress =
 // Throws Error; what the options alone make impossible, before anything is measured.
 BenchReport measure_models(const BenchOptions& options, const BenchProgress& progress);
 
-// Keys: see bench/reports/README.md.
-nlohmann::json bench_json(const BenchReport& report);
+// Keys: see bench/reports/schemas/.
+nlohmann::json bench_json(const BenchReport& report, const Fingerprint& fingerprint);
 // Models that do not fit beside each other go below; of several points or a goal, the table of all cells.
 std::string bench_text(const BenchReport& report);
 // A table a model and phase, where `profile` was set.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "bench/reports/json_report.h"
 #include "bench/reports/packing_report.h"
 #include "bench/reports/table.h"
 #include "engine/files/float_tensor.h"
@@ -136,7 +137,7 @@ Inspection inspect(const std::filesystem::path& folder, int64_t context, KvForma
   return out;
 }
 
-nlohmann::json inspection_json(const Inspection& inspection) {
+nlohmann::json inspection_json(const Inspection& inspection, const Fingerprint& fingerprint) {
   const ModelSpec& spec = inspection.spec;
   nlohmann::json layers = nlohmann::json::array();
   for (const LayerShape& layer : spec.layers)
@@ -153,28 +154,30 @@ nlohmann::json inspection_json(const Inspection& inspection) {
          {"bytes", tensor.bytes},
          {"bits_per_weight", tensor.bits_per_weight},
          {"zeros_percent", 100 * tensor.zeros}});
-  return {{"architecture",
-           {{"model_type", spec.model_type},
-            {"hidden_size", spec.hidden_size},
-            {"intermediate_size", spec.intermediate_size},
-            {"num_hidden_layers", spec.num_hidden_layers},
-            {"num_attention_heads", spec.num_attention_heads},
-            {"num_key_value_heads", spec.num_key_value_heads},
-            {"head_dim", spec.head_dim},
-            {"vocab_size", spec.vocab_size},
-            {"max_position_embeddings", spec.max_position_embeddings},
-            {"tie_word_embeddings", spec.tie_word_embeddings},
-            {"layers", spec.layers.empty() ? nlohmann::json(nullptr) : layers}}},
-          {"tensors", tensors},
-          {"weights", inspection.size.weights},
-          {"bits_per_weight", inspection.size.bits_per_weight()},
-          {"disk_bytes", inspection.size.disk_bytes},
-          {"memory",
-           {{"context", inspection.context},
-            {"weights_bytes", inspection.packed_bytes},
-            {"kv_cache_bytes", inspection.kv_cache_bytes}}},
-          {"packings", packings_json(inspection.packings)},
-          {"notes", inspection.notes}};
+  nlohmann::json json = report_header("inspect", fingerprint);
+  json.update({{"architecture",
+                {{"model_type", spec.model_type},
+                 {"hidden_size", spec.hidden_size},
+                 {"intermediate_size", spec.intermediate_size},
+                 {"num_hidden_layers", spec.num_hidden_layers},
+                 {"num_attention_heads", spec.num_attention_heads},
+                 {"num_key_value_heads", spec.num_key_value_heads},
+                 {"head_dim", spec.head_dim},
+                 {"vocab_size", spec.vocab_size},
+                 {"max_position_embeddings", spec.max_position_embeddings},
+                 {"tie_word_embeddings", spec.tie_word_embeddings},
+                 {"layers", spec.layers.empty() ? nlohmann::json(nullptr) : layers}}},
+               {"tensors", tensors},
+               {"weights", inspection.size.weights},
+               {"bits_per_weight", inspection.size.bits_per_weight()},
+               {"disk_bytes", inspection.size.disk_bytes},
+               {"memory",
+                {{"context", inspection.context},
+                 {"weights_bytes", inspection.packed_bytes},
+                 {"kv_cache_bytes", inspection.kv_cache_bytes}}},
+               {"packings", packings_json(inspection.packings)},
+               {"notes", inspection.notes}});
+  return json;
 }
 
 std::string inspection_text(const Inspection& inspection) {

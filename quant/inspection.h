@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/fingerprint.h"
 #include "bench/model_size.h"
 #include "engine/model_spec.h"
 #include "engine/packing_choice.h"
@@ -41,7 +42,7 @@ struct Inspection {
 // context = 0: the model's own. Reads every weight once. Throws Error for anything that would not load.
 Inspection inspect(const std::filesystem::path& folder, int64_t context, KvFormat kv_cache, const Team& team);
 
-nlohmann::json inspection_json(const Inspection& inspection);
+nlohmann::json inspection_json(const Inspection& inspection, const Fingerprint& fingerprint);
 std::string inspection_text(const Inspection& inspection);
 
 }  // namespace whittle

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "bench/reports/figures.h"
+#include "bench/reports/json_report.h"
 #include "bench/reports/table.h"
 
 namespace whittle {
@@ -42,34 +43,39 @@ std::string worst_text(const char* title, std::span<const QuantizedWeights::Modu
 
 }  // namespace
 
-nlohmann::json quantization_json(const QuantizationReport& report) {
+nlohmann::json quantization_json(const QuantizationReport& report, const Fingerprint& fingerprint) {
   nlohmann::json stages = nlohmann::json::object(), errors = nlohmann::json::array();
   for (const auto& [name, seconds] : report.stages) stages[name] = stages.value(name, 0.0) + seconds;
   for (const auto& [module, relative, by_inputs] : report.weights.output_errors)
     errors.push_back({{"module", module},
                       {"relative_error", or_null(relative)},
                       {"relative_error_of_int8_inputs", or_null(by_inputs)}});
-  return {{"modules", report.weights.modules},
-          {"bits_per_weight", report.weights.bits_per_weight},
-          {"relative_error", report.weights.relative_error},
-          {"zeros", report.weights.zeros},
-          {"source_bytes", report.source_bytes},
-          {"written_bytes", report.written_bytes},
-          {"held_out", report.held_out ? held_out_json(*report.held_out) : nlohmann::json(nullptr)},
-          {"predicted_kl", or_null(report.predicted_kl)},
-          {"predicted_ms", or_null(report.predicted_ms)},
-          {"stages", stages},
-          {"output_errors", errors}};
+  nlohmann::json json = report_header("quantize", fingerprint);
+  json.update({{"recipe", report.recipe.text()},
+               {"modules", report.weights.modules},
+               {"bits_per_weight", report.weights.bits_per_weight},
+               {"relative_error", report.weights.relative_error},
+               {"zeros", report.weights.zeros},
+               {"source_bytes", report.source_bytes},
+               {"written_bytes", report.written_bytes},
+               {"held_out", report.held_out ? held_out_json(*report.held_out) : nlohmann::json(nullptr)},
+               {"predicted_kl", or_null(report.predicted_kl)},
+               {"predicted_ms", or_null(report.predicted_ms)},
+               {"stages", stages},
+               {"output_errors", errors}});
+  return json;
 }
 
-nlohmann::json frontier_json(std::span<const FrontierPoint> points) {
-  nlohmann::json json = nlohmann::json::array();
+nlohmann::json frontier_json(std::span<const FrontierPoint> points, const Fingerprint& fingerprint) {
+  nlohmann::json json = report_header("quantize-budgets", fingerprint);
+  json["frontier"] = nlohmann::json::array();
   for (const FrontierPoint& point : points)
-    json.push_back({{"target_bits", point.target_bits},
-                    {"bits_per_weight", point.bits},
-                    {"predicted_kl", or_null(point.predicted_kl)},
-                    {"tuning_tokens", point.tuning_tokens},
-                    {"held_out", point.held_out ? held_out_json(*point.held_out) : nlohmann::json(nullptr)}});
+    json["frontier"].push_back(
+        {{"target_bits", point.target_bits},
+         {"bits_per_weight", point.bits},
+         {"predicted_kl", or_null(point.predicted_kl)},
+         {"tuning_tokens", point.tuning_tokens},
+         {"held_out", point.held_out ? held_out_json(*point.held_out) : nlohmann::json(nullptr)}});
   return json;
 }
 

@@ -101,7 +101,7 @@ SpeedOptions common_options(const BenchFlags& flags, const CLI::App& command, Go
   return common;
 }
 
-void write_reports(const BenchFlags& flags, const BenchReport& report) {
+void write_reports(const BenchFlags& flags, const BenchReport& report, const Fingerprint& fingerprint) {
   const auto to_output = [](const std::string& path) { return path == "-"; };
   const bool show =
       std::ranges::none_of(std::array{flags.json, flags.trace, flags.csv, flags.markdown}, to_output);
@@ -110,7 +110,16 @@ void write_reports(const BenchFlags& flags, const BenchReport& report) {
   if (!flags.trace.empty()) write_json(flags.trace, bench_trace(report));
   if (!flags.csv.empty()) write_report(flags.csv, cells_csv(report));
   if (!flags.markdown.empty()) write_report(flags.markdown, cells_markdown(report));
-  if (!flags.json.empty()) write_json(flags.json, bench_json(report));
+  if (!flags.json.empty()) write_json(flags.json, bench_json(report, fingerprint));
+}
+
+// Of all cells; 0 where they differ.
+int threads_of(const BenchReport& report) {
+  const int first = report.models.front().speed().threads;
+  for (const ModelSummary& model : report.models)
+    for (const SpeedReport& cell : model.cells)
+      if (cell.threads != first) return 0;
+  return first;
 }
 
 // Where not even one sequence keeps the limit.
@@ -138,10 +147,14 @@ void run(BenchFlags& flags, const CLI::App& command) {
   check_outputs(flags);
   BenchOptions options;
   if (!flags.text.empty()) options.text = read_text(flags.text);
+  Fingerprint fingerprint;
+  if (options.text) fingerprint.texts.push_back(fingerprint_of_text(flags.text, *options.text));
   std::vector<PromptLine> prompts;
-  if (!flags.prompts.empty())
-    prompts =
-        parse_prompts(read_text(flags.prompts), flags.prompts == "-" ? "standard input" : flags.prompts);
+  if (!flags.prompts.empty()) {
+    const std::string text = read_text(flags.prompts);
+    prompts = parse_prompts(text, flags.prompts == "-" ? "standard input" : flags.prompts);
+    fingerprint.texts.push_back(fingerprint_of_text(flags.prompts, text));
+  }
   if (!flags.baseline.empty()) check_baseline(flags.baseline);
   fit_context(flags, command);
 
@@ -158,6 +171,7 @@ void run(BenchFlags& flags, const CLI::App& command) {
     return memory_child(point.speed, point.threads, model);
   };
 
+  if (!flags.json.empty()) fingerprint.models = fingerprints_of(flags.baseline, flags.models);
   for (const std::string& model : flags.models) print_notes(model);
   std::optional<ProgressLine> line;
   std::string running;
@@ -167,7 +181,8 @@ void run(BenchFlags& flags, const CLI::App& command) {
         line->update(done, total, model);
       });
   line.reset();
-  write_reports(flags, report);
+  fingerprint.threads = threads_of(report);
+  write_reports(flags, report, fingerprint);
   judge_goal(report);
 }
 

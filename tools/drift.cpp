@@ -10,6 +10,7 @@
 #include "bench/layer_drift.h"
 #include "bench/reports/json_report.h"
 #include "bench/reports/table.h"
+#include "bench/version.h"
 #include "engine/files/json_file.h"
 #include "engine/files/model_file.h"
 #include "kernels/error.h"
@@ -18,7 +19,6 @@
 #include "tools/options.h"
 #include "tools/progress.h"
 #include "tools/streams.h"
-#include "tools/version.h"
 
 namespace whittle {
 namespace {
@@ -150,6 +150,21 @@ DriftSet set_of(const DriftOptions& options, bool stored) {
   return set;
 }
 
+// Of the models only where a report is asked for: that reads them once.
+Fingerprint fingerprint_of(const DriftOptions& options, const DriftSet& set, const Team& team) {
+  Fingerprint fingerprint{.threads = team.size()};
+  for (const DriftText& text : set.texts) fingerprint.texts.push_back({text.name, text.hash});
+  if (options.json.empty()) return fingerprint;
+  fingerprint.models = fingerprints_of(set.stored ? "" : options.baseline, options.models);
+  if (set.stored) {
+    const JsonFields stored(set.stored->baseline(), options.baseline);
+    fingerprint.models.insert(
+        fingerprint.models.begin(),
+        {"baseline", stored.string("name", ""), stored.string("weights", ""), stored.string("config", "")});
+  }
+  return fingerprint;
+}
+
 void run(const DriftOptions& options, const CLI::App& command) {
   const bool stored = std::filesystem::is_regular_file(options.baseline);
   check_flags(options, command, stored);
@@ -159,6 +174,7 @@ void run(const DriftOptions& options, const CLI::App& command) {
   const DriftSet set = set_of(options, stored);
   for (const std::string& model : options.models) print_notes(model);
   const Team team(options.threads);
+  const Fingerprint fingerprint = fingerprint_of(options, set, team);
   ProgressLine progress("drift");
   const bool several = set.models.size() > 1;
   const std::vector<ModelDrift> drifts =
@@ -189,7 +205,7 @@ void run(const DriftOptions& options, const CLI::App& command) {
     if (layers) std::cout << '\n' << layer_drift_text(*layers);
   }
   if (!options.json.empty()) {
-    nlohmann::json json = drift_set_json(set, drifts, gates);
+    nlohmann::json json = drift_set_json(set, drifts, gates, fingerprint);
     if (layers) json["layers"] = layer_drift_json(*layers);
     write_json(options.json, json);
   }

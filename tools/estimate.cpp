@@ -7,6 +7,7 @@
 #include "bench/memory.h"
 #include "bench/reports/estimate_report.h"
 #include "bench/reports/json_report.h"
+#include "engine/files/file_hash.h"
 #include "engine/files/json_file.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "quant/model_shapes.h"
@@ -31,6 +32,7 @@ struct Described {
   ModelSpec spec;
   WeightFormat floats = WeightFormat::f16;
   int64_t tokenizer_bytes = 0;
+  std::string config_hash;  // empty where there is no file
 };
 
 // As config.json names the type of the original weights; F16 where it does not.
@@ -65,7 +67,8 @@ Described describe(const std::string& model) {
   const nlohmann::json json = read_json_file(path, most_bytes);
   const JsonFields config(json, path.string());
   const nlohmann::json none = nlohmann::json::object();
-  Described out{read_config(config, JsonFields(none, "no generation_config.json")), floats_of(config), 0};
+  Described out{read_config(config, JsonFields(none, "no generation_config.json")), floats_of(config), 0,
+                hash_of_file(path)};
   if (config.has("quantization_config"))
     fmt::print(
         stderr,
@@ -164,7 +167,10 @@ void run(EstimateFlags& flags, const CLI::App& command) {
                [&](int64_t done, int64_t total, const std::string& what) { line.update(done, total, what); });
   line.finish();
   if (flags.json != "-") std::cout << estimate_text(report);
-  if (!flags.json.empty()) write_json(flags.json, estimate_json(report));
+  if (flags.json.empty()) return;
+  const Fingerprint fingerprint{.threads = team.size(),
+                                .models = {{"model", report.model, "", model.config_hash}}};
+  write_json(flags.json, estimate_json(report, fingerprint));
 }
 
 }  // namespace

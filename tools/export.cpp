@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "bench/reports/table.h"
+#include "bench/version.h"
 #include "tools/commands.h"
 #include "tools/model_options.h"
 #include "tools/options.h"
@@ -38,7 +39,7 @@ void add_export(CLI::App& app) {
   command->callback([] {
     const Team team(threads);
     ProgressLine progress("export");
-    const GgufReport report = export_gguf(model, out, *gguf_type_named(type), team, WHITTLE_VERSION,
+    const GgufReport report = export_gguf(model, out, *gguf_type_named(type), team, this_build().version,
                                           [&](int64_t done, int64_t total, const std::string& tensor) {
                                             progress.update(done, total, tensor);
                                           });

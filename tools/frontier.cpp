@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "bench/reports/json_report.h"
+#include "bench/version.h"
 #include "engine/files/model_file.h"
 #include "engine/model_spec.h"
 #include "quant/frontier/report.h"
@@ -14,7 +15,6 @@
 #include "tools/offline_run.h"
 #include "tools/options.h"
 #include "tools/streams.h"
-#include "tools/version.h"
 
 namespace whittle {
 namespace {
@@ -42,7 +42,7 @@ void run(const FrontierFlags& flags, const CLI::App& command) {
   const std::vector<FrontierRecipe> recipes =
       flags.recipes.empty() ? default_recipes() : read_recipes(flags.recipes);
   FrontierOptions options;
-  options.version = WHITTLE_VERSION;
+  options.version = this_build().version;
   options.build = version_text();
   options.memory = flags.memory;
   options.work = flags.work.empty() ? flags.html + ".work" : flags.work;
@@ -64,12 +64,15 @@ void run(const FrontierFlags& flags, const CLI::App& command) {
     return memory_child(options.speed, flags.threads, model);
   };
   const Team team(flags.threads);
+  Fingerprint fingerprint{.threads = team.size()};
+  if (options.text) fingerprint.texts = {fingerprint_of_text(flags.text, *options.text)};
+  if (!flags.json.empty()) fingerprint.models = {fingerprint_of("source", flags.source)};
   StageLines lines;
   const FrontierReport report = measure_frontier(flags.source, recipes, team, options, lines.progress());
   lines.finish();
 
   write_report(flags.html, comparison_page(report));
-  if (!flags.json.empty()) write_json(flags.json, comparison_json(report));
+  if (!flags.json.empty()) write_json(flags.json, comparison_json(report, fingerprint));
   if (flags.html != "-" && flags.json != "-") std::cout << comparison_text(report);
   for (const RecipeResult& result : report.results)
     if (result.status == RecipeResult::Status::failed)

@@ -10,6 +10,7 @@
 #include "bench/machine.h"
 #include "bench/regression/regression_gate.h"
 #include "bench/reports/json_report.h"
+#include "bench/version.h"
 #include "engine/files/model_file.h"
 #include "tools/commands.h"
 #include "tools/memory_child.h"
@@ -17,7 +18,6 @@
 #include "tools/offline_run.h"
 #include "tools/options.h"
 #include "tools/streams.h"
-#include "tools/version.h"
 
 namespace whittle {
 namespace {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <iostream>
 
+#include "bench/reports/figures.h"
 #include "bench/reports/json_report.h"
 #include "bench/reports/table.h"
 #include "engine/files/json_file.h"
@@ -31,6 +32,8 @@ void run(const GenerateOptions& options, const CLI::App& command) {
                 "without --temperature above 0 the most likely token is taken");
   if (!options.json.empty()) check_report_path(options.json);
   const Team team(options.threads);
+  Fingerprint fingerprint{.threads = team.size()};
+  if (!options.json.empty()) fingerprint.models = {fingerprint_of("model", options.model)};
   const Model model(options.model, team);
   std::optional<Tokenizer> tokenizer;
   if (options.token_ids.empty())
@@ -75,14 +78,16 @@ void run(const GenerateOptions& options, const CLI::App& command) {
         "[{} prompt tokens, first token after {}, prefill {}; {} tokens at {}; ended by {}]\n", prompt.size(),
         format_seconds(first), format_rate(prefill_rate, "tok/s"), out.ids.size(),
         format_rate(decode_rate, "tok/s"), name(out.finish_reason));
-  if (!options.json.empty())
-    write_json(options.json, {{"text", out.text},
-                              {"ids", out.ids},
-                              {"prompt_tokens", prompt.size()},
-                              {"finish_reason", name(out.finish_reason)},
-                              {"ttft_ms", 1e3 * first},
-                              {"prefill_tokens_per_s", prefill_rate},
-                              {"decode_tokens_per_s", decode_rate}});
+  if (options.json.empty()) return;
+  nlohmann::json json = report_header("generate", fingerprint);
+  json.update({{"text", out.text},
+               {"ids", out.ids},
+               {"prompt_tokens", prompt.size()},
+               {"finish_reason", name(out.finish_reason)},
+               {"ttft_ms", 1e3 * first},
+               {"prefill_tokens_per_s", or_null(prefill_rate)},
+               {"decode_tokens_per_s", or_null(decode_rate)}});
+  write_json(options.json, json);
 }
 
 }  // namespace

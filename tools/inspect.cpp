@@ -28,9 +28,11 @@ void add_inspect(CLI::App& app) {
   command->callback([] {
     if (!json.empty()) check_report_path(json);
     const Team team(threads);
+    Fingerprint fingerprint{.threads = team.size()};
+    if (!json.empty()) fingerprint.models = {fingerprint_of("model", model)};
     const Inspection inspection = inspect(model, context, kv_cache, team);
     if (json != "-") std::cout << inspection_text(inspection);
-    if (!json.empty()) write_json(json, inspection_json(inspection));
+    if (!json.empty()) write_json(json, inspection_json(inspection, fingerprint));
   });
 }
 

@@ -20,7 +20,11 @@ void add_machine(CLI::App& app) {
     if (!json.empty()) check_report_path(json);
     const MachineReport report = report_machine(threads, kernels().name);
     if (json != "-") std::cout << machine_text(report);
-    if (!json.empty()) write_json(json, {{"machine", machine_json(report)}});
+    if (!json.empty()) {
+      nlohmann::json whole = report_header("machine", {.threads = report.limits.threads});
+      whole["machine"] = machine_json(report);
+      write_json(json, whole);
+    }
   });
 }
 

@@ -3,13 +3,13 @@
 #include <iostream>
 #include <new>
 
+#include "bench/version.h"
 #include "engine/files/cut_file.h"
 #include "engine/files/json_file.h"
 #include "kernels/kernel_table.h"
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/streams.h"
-#include "tools/version.h"
 
 namespace whittle {
 namespace {

@@ -1,13 +1,14 @@
 #include "tools/offline_run.h"
 
 #include "bench/reports/json_report.h"
+#include "bench/version.h"
+#include "engine/files/file_hash.h"
 #include "engine/files/name_pattern.h"
 #include "engine/files/open_options.h"
 #include "kernels/error.h"
 #include "quant/quantization_report.h"
 #include "tools/options.h"
 #include "tools/streams.h"
-#include "tools/version.h"
 
 namespace whittle {
 namespace {
@@ -29,7 +30,7 @@ std::string wrong_regex(const std::string& pattern) {
 
 RunOptions OfflineRun::of_this_program() {
   RunOptions run;
-  run.version = WHITTLE_VERSION;
+  run.version = this_build().version;
   run.build = version_text();
   return run;
 }
@@ -113,9 +114,25 @@ void check_offline_run(const OfflineRun& options, const CalibrationChoice& calib
                                "standard input can be read only once");
 }
 
+Fingerprint fingerprint_of(const OfflineRun& options, const CalibrationChoice& calibration,
+                           const Team& team) {
+  Fingerprint fingerprint{.threads = team.size()};
+  if (options.json.empty()) return fingerprint;
+  fingerprint.models = {fingerprint_of("source", options.source)};
+  for (const std::string& text : {calibration.source, calibration.held_out}) {
+    if (text.empty() || text == "self") continue;
+    // A pipe can be read only once.
+    const bool file = text != "-" && std::filesystem::is_regular_file(text);
+    fingerprint.texts.push_back({text == "-" ? "standard input" : std::filesystem::path(text).filename(),
+                                 file ? hash_of_file(text) : ""});
+  }
+  return fingerprint;
+}
+
 void carry_out(const OfflineRun& options, const Recipe& recipe) {
   use_sparse(SparseUse::never);  // no run is so long that finding out what is faster would pay
   const Team team(options.threads);
+  Fingerprint fingerprint = fingerprint_of(options, recipe.calibration, team);
   StageLines lines;
   const QuantizationReport report =
       quantize(options.source, options.out, recipe, team, options.run, lines.progress());
@@ -124,9 +141,8 @@ void carry_out(const OfflineRun& options, const Recipe& recipe) {
   if (options.json != "-")
     fmt::print("{}: {}\n{}", options.out, printable(report.recipe.text()), quantization_text(report));
   if (options.json.empty()) return;
-  nlohmann::json json = quantization_json(report);
-  json["recipe"] = report.recipe.text();
-  write_json(options.json, json);
+  fingerprint.models.push_back(fingerprint_of("output", options.out));
+  write_json(options.json, quantization_json(report, fingerprint));
 }
 
 }  // namespace whittle

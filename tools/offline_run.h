@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "bench/fingerprint.h"
 #include "quant/pipeline.h"
 #include "tools/progress.h"
 
@@ -52,6 +53,8 @@ void apply_effort(const std::string& effort, Recipe& recipe);
 
 // Throws where reports or texts would get in each other's way.
 void check_offline_run(const OfflineRun& options, const CalibrationChoice& calibration);
+// Of the source, and of the files of text; of the output once it is there. Nothing without a report to write.
+Fingerprint fingerprint_of(const OfflineRun& options, const CalibrationChoice& calibration, const Team& team);
 // Does what the recipe says and shows what came of it.
 void carry_out(const OfflineRun& options, const Recipe& recipe);
 

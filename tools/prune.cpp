@@ -61,6 +61,7 @@ void prune_parts(const PruneCommand& options, const PruneRecipe& recipe, const C
               "whole parts of the model go");
   check_offline_run(options, recipe.calibration);
   const Team team(options.threads);
+  Fingerprint fingerprint = fingerprint_of(options, recipe.calibration, team);
   StageLines lines;
   const PruneReport report = prune(options.source, options.out, recipe, team,
                                    {options.run.version, options.run.memory}, lines.progress());
@@ -68,7 +69,9 @@ void prune_parts(const PruneCommand& options, const PruneRecipe& recipe, const C
   for (const std::string& note : report.notes) fmt::print(stderr, "whittle: {}\n", note);
   if (options.json != "-")
     fmt::print("{}: {}\n{}", options.out, printable(recipe.text()), prune_text(report));
-  if (!options.json.empty()) write_json(options.json, prune_json(report));
+  if (options.json.empty()) return;
+  fingerprint.models.push_back(fingerprint_of("output", options.out));
+  write_json(options.json, prune_json(report, fingerprint));
 }
 
 void prune_weights(const PruneCommand& options, const Recipe& recipe) {

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "bench/reports/json_report.h"
+#include "bench/version.h"
 #include "quant/quantization_report.h"
 #include "quant/recipe_file.h"
 #include "tools/commands.h"
@@ -9,7 +10,6 @@
 #include "tools/options.h"
 #include "tools/pruning_options.h"
 #include "tools/streams.h"
-#include "tools/version.h"
 
 namespace whittle {
 namespace {
@@ -100,12 +100,13 @@ Budget budget_of(const QuantizeOptions& options, const CLI::App& command) {
 // A folder of recipes.
 void write_recipes(const QuantizeOptions& options, const Recipe& recipe) {
   const Team team(options.threads);
+  const Fingerprint fingerprint = fingerprint_of(options, recipe.calibration, team);
   StageLines lines;
   const std::vector<FrontierPoint> points = write_frontier(
       options.source, options.out, recipe, options.target_bits, team, options.run, lines.progress());
   lines.finish();
   if (options.json != "-") fmt::print("{}: a recipe for each\n{}", options.out, frontier_text(points));
-  if (!options.json.empty()) write_json(options.json, {{"frontier", frontier_json(points)}});
+  if (!options.json.empty()) write_json(options.json, frontier_json(points, fingerprint));
 }
 
 void run(QuantizeOptions& options, const CLI::App& command) {

@@ -26,6 +26,8 @@ void run(const SoakFlags& flags) {
   const Team team(flags.threads);
   const Model model(flags.model, team);
   const std::optional<Tokenizer> tokenizer = Tokenizer::open_if_any(flags.model);
+  Fingerprint fingerprint{.threads = team.size()};
+  if (!flags.json.empty()) fingerprint.models = {fingerprint_of("model", flags.model)};
   print_notes(flags.model);
 
   // A signal ends the run, and then, when all has been said, the program.
@@ -39,7 +41,7 @@ void run(const SoakFlags& flags) {
   line.finish();
   const std::string name = folder_name(flags.model);
   if (flags.json != "-") std::cout << soak_text(name, report);
-  if (!flags.json.empty()) write_json(flags.json, soak_json(name, report));
+  if (!flags.json.empty()) write_json(flags.json, soak_json(name, report, fingerprint));
   std::cout.flush();  // before the signal, if one came
   if (report.passes()) return;
   fmt::print(stderr, "whittle: {}: {}\n", printable(name), printable(soak_failure(report)));

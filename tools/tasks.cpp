@@ -46,9 +46,12 @@ std::vector<TaskResult> answers(const std::string& folder, const std::string& ti
 void run(const TasksFlags& flags) {
   if (!flags.json.empty()) check_report_path(flags.json);
   std::vector<Task> tasks;
+  Fingerprint fingerprint;
   for (const std::string& given : flags.tasks) {
     const TaskSource source = task_source(given);
-    tasks.push_back(parse_task(read_text(source.file), source));
+    const std::string text = read_text(source.file);
+    tasks.push_back(parse_task(text, source));
+    fingerprint.tasks.push_back(fingerprint_of_text(source.file, text));
     check_shots(tasks.back(), flags.options.shots);
   }
   if (!flags.baseline.empty()) check_baseline(flags.baseline);
@@ -65,6 +68,8 @@ void run(const TasksFlags& flags) {
   }
   print_notes(flags.model);
   const Team team(flags.threads);
+  fingerprint.threads = team.size();
+  if (!flags.json.empty()) fingerprint.models = fingerprints_of(flags.baseline, {flags.model});
   std::vector<TaskResult> baseline;
   if (!flags.baseline.empty()) {
     TaskOptions exact = options;
@@ -85,7 +90,7 @@ void run(const TasksFlags& flags) {
     }
   }
   if (!flags.json.empty()) {
-    nlohmann::json json = tasks_json(reports);
+    nlohmann::json json = tasks_json(reports, fingerprint);
     json["model"] = flags.model;
     json["baseline"] = flags.baseline.empty() ? nlohmann::json() : nlohmann::json(flags.baseline);
     json["kv_cache"] = name(options.kv_cache);

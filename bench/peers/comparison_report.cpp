@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "bench/reports/figures.h"
+#include "bench/reports/json_report.h"
 #include "bench/reports/speed_report.h"
 #include "bench/reports/table.h"
 #include "bench/statistics.h"
@@ -147,7 +148,8 @@ std::string comparison_text(const Comparison& comparison, const MachineReport& m
   return header(comparison, machine) + table.text(widest);
 }
 
-nlohmann::json comparison_json(const Comparison& comparison, const MachineReport& machine) {
+nlohmann::json comparison_json(const Comparison& comparison, const MachineReport& machine,
+                               const Fingerprint& fingerprint) {
   const ComparisonOptions& options = comparison.options;
   nlohmann::json peers = nlohmann::json::array(), cells = nlohmann::json::array();
   for (const Peer& peer : options.peers)
@@ -155,18 +157,20 @@ nlohmann::json comparison_json(const Comparison& comparison, const MachineReport
                      {"commit", peer.commit.empty() ? nlohmann::json() : nlohmann::json(peer.commit)},
                      {"command", peer_command(peer, any_model, options.speed, comparison.threads)}});
   for (const ComparisonCell& cell : comparison.cells) cells.push_back(cell_json(cell));
-  return {{"machine", machine_json(machine)},
-          {"protocol",
-           {{"threads", comparison.threads},
-            {"isa", machine.isa_chosen},
-            {"prompt_tokens", options.speed.prompt_tokens},
-            {"gen_tokens", options.speed.gen_tokens},
-            {"sequences", options.speed.sequences},
-            {"kv_cache", name(options.speed.kv_cache)},
-            {"pairs", options.pairs},
-            {"tolerance", options.tolerance},
-            {"peers", peers}}},
-          {"cells", cells}};
+  nlohmann::json json = report_header("compare-peers", fingerprint);
+  json.update({{"machine", machine_json(machine)},
+               {"protocol",
+                {{"threads", comparison.threads},
+                 {"isa", machine.isa_chosen},
+                 {"prompt_tokens", options.speed.prompt_tokens},
+                 {"gen_tokens", options.speed.gen_tokens},
+                 {"sequences", options.speed.sequences},
+                 {"kv_cache", name(options.speed.kv_cache)},
+                 {"pairs", options.pairs},
+                 {"tolerance", options.tolerance},
+                 {"peers", peers}}},
+               {"cells", cells}});
+  return json;
 }
 
 }  // namespace whittle

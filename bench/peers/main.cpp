@@ -114,9 +114,13 @@ void run(Flags& flags) {
     }
     return ProbeReading{median(reads), median(products)};
   };
+  Fingerprint fingerprint{.threads = team.size()};
+  if (!flags.json.empty())
+    for (const auto& model : flags.options.models)
+      fingerprint.models.push_back(fingerprint_of("model", model.folder));
   const Comparison comparison = compare_peers(flags.options, team, probe, print_pair);
   if (flags.json != "-") std::cout << comparison_text(comparison, machine);
-  if (!flags.json.empty()) write_json(flags.json, comparison_json(comparison, machine));
+  if (!flags.json.empty()) write_json(flags.json, comparison_json(comparison, machine, fingerprint));
 }
 
 }  // namespace

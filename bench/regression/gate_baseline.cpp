@@ -61,7 +61,7 @@ SpeedRecord speed_record(const SpeedReport& report) {
 }
 
 nlohmann::json gate_baseline_json(const GateBaseline& baseline) {
-  nlohmann::json json = report_header(schema);
+  nlohmann::json json = report_header(schema, baseline.fingerprint);
   json["inputs"] = gate_inputs_json(baseline.inputs);
   json["accuracy"] = accuracy_json(baseline.accuracy);
   json["layer_errors_percent"] = nlohmann::json::object();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/fingerprint.h"
 #include "bench/regression/accuracy_record.h"
 #include "bench/regression/gate_inputs.h"
 #include "bench/regression/layer_errors.h"
@@ -35,6 +36,7 @@ struct GateChange {
 };
 
 struct GateBaseline {
+  Fingerprint fingerprint;  // of the run that measured it; not read again
   GateInputs inputs;
   AccuracyRecord accuracy;
   LayerErrors layers;  // empty where the shapes of the baseline's layers differ
@@ -44,7 +46,7 @@ struct GateBaseline {
   std::vector<GateChange> history;  // the last is the newest
 };
 
-// Keys: see bench/reports/README.md.
+// Keys: see bench/reports/schemas/.
 nlohmann::json gate_baseline_json(const GateBaseline& baseline);
 // The file's inputs, which say what to read before anything else can be checked.
 GateInputs read_gate_inputs(const nlohmann::json& json, const std::string& what);

@@ -81,7 +81,7 @@ std::string markdown(std::string_view text) {
 }  // namespace
 
 nlohmann::json gate_report_json(const GateReport& report) {
-  nlohmann::json json = report_header("gate");
+  nlohmann::json json = report_header("gate", report.fingerprint);
   json["model"] = report.model;
   json["outcome"] = name(report.outcome());
   json["inputs"] = gate_inputs_json(report.inputs);

@@ -31,15 +31,6 @@ struct Judged {
   Model model;
 };
 
-// Of the files that make a tokenizer, those that are there.
-std::string hash_of_tokenizer(const fs::path& folder) {
-  std::string all;
-  for (const char* name :
-       {"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt"})
-    if (fs::exists(folder / name)) all += std::string(name) + " " + hash_of_file(folder / name) + "\n";
-  return hash_of(all);
-}
-
 // Tokens that decoding leaves out.
 std::map<std::string, int32_t> special_tokens(const Tokenizer& tokenizer) {
   std::map<std::string, int32_t> tokens;
@@ -52,7 +43,9 @@ std::map<std::string, int32_t> special_tokens(const Tokenizer& tokenizer) {
   return tokens;
 }
 
-GateInputs inputs_of(const GateOptions& options, const Judged& judged, const Team& team) {
+// model: what is judged.
+GateInputs inputs_of(const GateOptions& options, const Judged& judged, const Team& team,
+                     const ModelFingerprint& model) {
   GateInputs inputs;
   inputs.text_hash = hash_of(options.text);
   inputs.context = options.context;
@@ -61,8 +54,8 @@ GateInputs inputs_of(const GateOptions& options, const Judged& judged, const Tea
   inputs.vocab_size = judged.model.spec().vocab_size;
   inputs.windows_hash = hash_of_windows(judged.windows.ids);
   inputs.special_tokens = special_tokens(judged.tokenizer);
-  inputs.model_hash = hash_of_weights(ModelFile(options.model));
-  inputs.tokenizer_hash = hash_of_tokenizer(options.model);
+  inputs.model_hash = model.weights_hash;
+  inputs.tokenizer_hash = model.tokenizer_hash;
   inputs.kv_cache = options.kv_cache;
   inputs.program = options.program;
   inputs.cpu = read_machine().cpu;
@@ -72,6 +65,16 @@ GateInputs inputs_of(const GateOptions& options, const Judged& judged, const Tea
   inputs.baseline = options.baseline;
   inputs.text = options.text_file;
   return inputs;
+}
+
+// The models are those already hashed.
+Fingerprint fingerprint_of(const GateOptions& options, const Team& team, const ModelFingerprint& model,
+                           const ModelFingerprint& baseline) {
+  Fingerprint fingerprint{.threads = team.size(), .models = {model, baseline}};
+  fingerprint.texts = {fingerprint_of_text(options.text_file, options.text)};
+  for (const GateTask& task : options.tasks)
+    fingerprint.tasks.push_back(fingerprint_of_text(task.source.file, task.text));
+  return fingerprint;
 }
 
 // What is measured against the unquantized weights.
@@ -235,8 +238,11 @@ GateBaseline measure_gate_baseline(const GateOptions& options, const Team& team,
   GateBaseline stored;
   {
     const Judged judged(options, team);
-    stored.inputs = inputs_of(options, judged, team);
-    stored.inputs.baseline_hash = hash_of_weights(ModelFile(options.baseline));
+    const ModelFingerprint model = fingerprint_of("model", options.model),
+                           baseline = fingerprint_of("baseline", options.baseline);
+    stored.fingerprint = fingerprint_of(options, team, model, baseline);
+    stored.inputs = inputs_of(options, judged, team, model);
+    stored.inputs.baseline_hash = baseline.weights_hash;
     stored.accuracy = record_accuracy(judged.model, team, judged.windows, options.kv_cache,
                                       [&](int64_t done, int64_t total) { progress("text", done, total); });
     stored.layers = add_baseline(stored.accuracy, options, judged, team, progress);
@@ -257,10 +263,14 @@ GateReport check_gate(const nlohmann::json& json, const std::string& what, const
   const GateInputs before = read_gate_inputs(json, what);
   {
     const Judged judged(options, team);
-    report.inputs = inputs_of(options, judged, team);
     // Read only where it is needed: the stored hash stands for one that is not there.
     const bool there = fs::exists(options.baseline / "config.json");
-    report.inputs.baseline_hash = there ? hash_of_weights(ModelFile(options.baseline)) : before.baseline_hash;
+    const ModelFingerprint model = fingerprint_of("model", options.model);
+    ModelFingerprint baseline{"baseline", folder_name(options.baseline), before.baseline_hash};
+    if (there) baseline = fingerprint_of("baseline", options.baseline);
+    report.fingerprint = fingerprint_of(options, team, model, baseline);
+    report.inputs = inputs_of(options, judged, team, model);
+    report.inputs.baseline_hash = baseline.weights_hash;
     report.checks = check_inputs(before, report.inputs);
     if (verdict(report.checks) != Outcome::pass) return report;
     const GateBaseline stored =

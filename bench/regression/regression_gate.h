@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/fingerprint.h"
 #include "bench/regression/gate_baseline.h"
 #include "bench/regression/paired_speed.h"
 
@@ -60,6 +61,7 @@ struct GateReport {
   std::optional<PairedSpeed> speed;
   SpeedRecord speed_before;  // as stored
   std::string model;         // its name
+  Fingerprint fingerprint;
 
   Outcome outcome() const { return verdict(checks); }
 };
@@ -69,7 +71,7 @@ struct GateReport {
 GateReport check_gate(const nlohmann::json& stored, const std::string& what, const GateOptions& options,
                       const Team& team, const GateProgress& progress);
 
-// Keys of the report: see bench/reports/README.md.
+// Keys of the report: see bench/reports/schemas/gate.json.
 nlohmann::json gate_report_json(const GateReport& report);
 std::string gate_report_text(const GateReport& report);
 // For the summary of a job in continuous integration.

@@ -9,7 +9,7 @@
 
 namespace whittle {
 
-// Array, model by model. Keys: see bench/reports/README.md.
+// Array, model by model. Keys: see bench/reports/schemas/.
 nlohmann::json cells_json(const BenchReport& report);
 // The object under `goal`; null without one.
 nlohmann::json goal_json(const BenchReport& report);

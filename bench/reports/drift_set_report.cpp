@@ -39,9 +39,9 @@ nlohmann::json named(const ModelDrift& drift, const nlohmann::json& text, nlohma
 }  // namespace
 
 nlohmann::json drift_set_json(const DriftSet& set, std::span<const ModelDrift> drifts,
-                              std::span<const std::vector<Gate>> gates) {
+                              std::span<const std::vector<Gate>> gates, const Fingerprint& fingerprint) {
   const Windows all = joined(set.texts);
-  nlohmann::json json = report_header("drift");
+  nlohmann::json json = report_header("drift", fingerprint);
   json["stored_baseline"] = set.stored ? set.stored->baseline() : nlohmann::json(nullptr);
   if (drifts.size() == 1 && set.texts.size() == 1) {
     json.update(

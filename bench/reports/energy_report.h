@@ -18,7 +18,7 @@ struct TokenEnergy {
 // Unset where it was not asked for or is not known.
 std::optional<TokenEnergy> token_energy(const SpeedReport& report, Energy RepeatEnergy::*phase);
 
-// null where it was not asked for. Keys: see bench/reports/README.md.
+// null where it was not asked for. Keys: see bench/reports/schemas/.
 nlohmann::json energy_json(const SpeedReport& report);
 // "0.0123 J  0.0098 J above idle".
 std::string energy_text(const TokenEnergy& energy);

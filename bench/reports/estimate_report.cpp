@@ -124,7 +124,7 @@ std::string estimate_text(const EstimateReport& report) {
   return table.text();
 }
 
-nlohmann::json estimate_json(const EstimateReport& report) {
+nlohmann::json estimate_json(const EstimateReport& report, const Fingerprint& fingerprint) {
   const PlannedWorkload& work = report.workload;
   nlohmann::json formats = nlohmann::json::array();
   for (const FormatEstimate& format : report.formats) {
@@ -164,7 +164,7 @@ nlohmann::json estimate_json(const EstimateReport& report) {
     figure("miniature_share", [](const SpeedEstimate& s) { return s.miniature_share; });
     formats.push_back(std::move(json));
   }
-  nlohmann::json json = report_header("estimate");
+  nlohmann::json json = report_header("estimate", fingerprint);
   json["model"] = report.model;
   json["parameters"] = report.parameters;
   json["cpu"] = report.machine.cpu;

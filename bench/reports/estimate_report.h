@@ -5,10 +5,11 @@
 #include <string>
 
 #include "bench/estimate/estimate.h"
+#include "bench/fingerprint.h"
 
 namespace whittle {
 
 std::string estimate_text(const EstimateReport& report);
-nlohmann::json estimate_json(const EstimateReport& report);
+nlohmann::json estimate_json(const EstimateReport& report, const Fingerprint& fingerprint);
 
 }  // namespace whittle

@@ -52,10 +52,22 @@ void write_file(const fs::path& file, const std::string& text, const std::string
   if (!stream) cannot_write(path, errno);
 }
 
+// The keys of an object come in the order of their names otherwise.
+nlohmann::ordered_json header_first(const nlohmann::json& json) {
+  if (!json.is_object()) return json;
+  nlohmann::ordered_json ordered = nlohmann::ordered_json::object();
+  for (const char* key : {"schema", "version", "fingerprint"})
+    if (json.contains(key)) ordered[key] = json[key];
+  for (const auto& [key, value] : json.items()) ordered.emplace(key, value);
+  return ordered;
+}
+
 }  // namespace
 
-nlohmann::json report_header(std::string_view name, int version) {
-  return {{"schema", fmt::format("whittle.{}", name)}, {"version", version}};
+nlohmann::json report_header(std::string_view name, const Fingerprint& fingerprint, int version) {
+  return {{"schema", fmt::format("whittle.{}", name)},
+          {"version", version},
+          {"fingerprint", fingerprint_json(fingerprint)}};
 }
 
 void check_header(const JsonFields& fields, std::string_view name, int newest) {
@@ -79,7 +91,7 @@ void check_report_path(const std::string& path) {
 }
 
 void write_json(const std::string& path, const nlohmann::json& json) {
-  write_report(path, dump_json(json, 2) + "\n");
+  write_report(path, dump_json(header_first(json), 2) + "\n");
 }
 
 void write_report(const std::string& path, const std::string& text) {

@@ -21,8 +21,8 @@ MachineReport report_machine(int threads, std::string_view isa_chosen);
 // By a team that is there already.
 MachineReport report_machine(const Team& team, std::string_view isa_chosen);
 
-// The object that stands under the key `machine` in every report; bench/reports/README.md documents its keys.
-// What is unknown or absent is null, never left out.
+// The object that stands under the key `machine` in several reports. What is unknown or absent is null, never
+// left out. Keys: see bench/reports/schemas/machine.json.
 nlohmann::json machine_json(const MachineReport& report);
 
 std::string machine_text(const MachineReport& report);

@@ -105,7 +105,7 @@ std::string soak_text(const std::string& model, const SoakReport& report) {
   return table.text();
 }
 
-nlohmann::json soak_json(const std::string& model, const SoakReport& report) {
+nlohmann::json soak_json(const std::string& model, const SoakReport& report, const Fingerprint& fingerprint) {
   nlohmann::json changed = nlohmann::json::array(), points = nlohmann::json::array();
   for (const ChangedAnswer& answer : report.changed)
     changed.push_back({{"round", answer.round}, {"conversation", answer.kind}, {"difference", answer.what}});
@@ -117,7 +117,7 @@ nlohmann::json soak_json(const std::string& model, const SoakReport& report) {
                       {"prefill_ms_per_token", or_null(point.prefill_ms)},
                       {"clock_mhz", or_null(point.clock_mhz)},
                       {"temperature_c", or_null(point.temperature_c)}});
-  nlohmann::json json = report_header("soak");
+  nlohmann::json json = report_header("soak", fingerprint);
   json["model"] = model;
   json["protocol"] = {{"minutes", report.options.minutes},
                       {"sequences", report.options.sequences},

@@ -8,7 +8,7 @@
 
 namespace whittle {
 
-// Keys: see bench/reports/README.md. What is the same at every setting:
+// Keys: see bench/reports/schemas/. What is the same at every setting:
 nlohmann::json model_json(const SpeedReport& report);
 // Medians over the repeats, and under `spread` how they lie:
 nlohmann::json setting_json(const SpeedReport& report);

@@ -213,7 +213,7 @@ nlohmann::json protocol_json(const BenchReport& report) {
 
 }  // namespace
 
-nlohmann::json bench_json(const BenchReport& report) {
+nlohmann::json bench_json(const BenchReport& report, const Fingerprint& fingerprint) {
   nlohmann::json models = nlohmann::json::array();
   const ModelSummary* baseline = report.has_baseline ? &report.models.front() : nullptr;
   for (const ModelSummary& model : report.models) {
@@ -238,7 +238,7 @@ nlohmann::json bench_json(const BenchReport& report) {
         {"peak_rss_ratio", as_double(model.peak_rss_bytes) / as_double(baseline->peak_rss_bytes)},
     };
   }
-  nlohmann::json json = report_header("bench");
+  nlohmann::json json = report_header("bench", fingerprint);
   json.update({{"machine", machine_json(report.machine)},
                {"protocol", protocol_json(report)},
                {"goal", goal_json(report)},

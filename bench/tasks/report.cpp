@@ -120,8 +120,8 @@ TaskReport make_task_report(TaskResult model, std::optional<TaskResult> baseline
   return report;
 }
 
-nlohmann::json tasks_json(const std::vector<TaskReport>& tasks) {
-  nlohmann::json json = report_header("tasks");
+nlohmann::json tasks_json(const std::vector<TaskReport>& tasks, const Fingerprint& fingerprint) {
+  nlohmann::json json = report_header("tasks", fingerprint);
   json["tasks"] = nlohmann::json::array();
   for (const TaskReport& task : tasks) json["tasks"].push_back(task_json(task));
   return json;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/fingerprint.h"
 #include "bench/gate.h"
 #include "bench/tasks/comparison.h"
 #include "bench/tasks/result.h"
@@ -25,8 +26,8 @@ struct TaskReport {
 TaskReport make_task_report(TaskResult model, std::optional<TaskResult> baseline,
                             std::optional<double> max_loss);
 
-// Keys: see bench/reports/README.md.
-nlohmann::json tasks_json(const std::vector<TaskReport>& tasks);
+// Keys: see bench/reports/schemas/.
+nlohmann::json tasks_json(const std::vector<TaskReport>& tasks, const Fingerprint& fingerprint);
 std::string task_text(const TaskReport& task);
 // gate_text() of a gate about items.
 std::string task_gate_text(const TaskReport& task);

@@ -10,6 +10,10 @@ std::string dump_json(const nlohmann::json& value, int indent) {
   return value.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+std::string dump_json(const nlohmann::ordered_json& value, int indent) {
+  return value.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
 std::string first_difference(const nlohmann::json& before, const nlohmann::json& now) {
   if (!before.is_object() || !now.is_object()) return "not an object";
   for (const auto& [field, value] : now.items())

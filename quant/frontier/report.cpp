@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "bench/reports/figures.h"
+#include "bench/reports/json_report.h"
 #include "bench/reports/speed_report.h"
 #include "bench/reports/table.h"
 #include "engine/files/json_file.h"
@@ -12,8 +13,6 @@
 
 namespace whittle {
 namespace {
-
-constexpr int64_t schema_version = 1;
 
 std::string speedup_text(const Interval& speedup) {
   return std::isfinite(speedup.mean) ? format_fixed(speedup.mean, 2) + "×" : "–";
@@ -46,11 +45,11 @@ std::vector<std::string> comparison_notes(const FrontierReport& report) {
   return notes;
 }
 
-nlohmann::ordered_json comparison_json(const FrontierReport& report) {
+nlohmann::json comparison_json(const FrontierReport& report, const Fingerprint& fingerprint) {
   const auto all = standings(report.results);
-  nlohmann::ordered_json recipes = nlohmann::ordered_json::array();
+  nlohmann::json recipes = nlohmann::json::array();
   for (size_t i = 0; i < report.results.size(); ++i) {
-    nlohmann::ordered_json& json = recipes.emplace_back(result_json(report.results[i]));
+    nlohmann::json& json = recipes.emplace_back(result_json(report.results[i]));
     json["is_original"] = i == 0;
     for (size_t a = 0; a < axes().size(); ++a) {
       const Standing& standing = all[a][i];
@@ -61,26 +60,25 @@ nlohmann::ordered_json comparison_json(const FrontierReport& report) {
           standing.dominator ? nlohmann::json(report.results[*standing.dominator].name) : nlohmann::json();
     }
   }
-  return {{"schema", "whittle-frontier"},
-          {"schema_version", schema_version},
-          {"version", report.version},
-          {"model", report.model},
-          {"machine", machine_json(report.machine)},
-          {"protocol",
-           {{"threads", report.machine.limits.threads},
-            {"isa", report.machine.isa_chosen},
-            {"prompt_tokens", report.speed.prompt_tokens},
-            {"gen_tokens", report.speed.gen_tokens},
-            {"repeat", report.speed.repeat},
-            {"kv_cache", name(report.speed.kv_cache)},
-            {"calibration", report.calibration},
-            {"text", report.text},
-            {"windows_protocol", report.protocol},
-            {"context", report.context},
-            {"windows", report.windows},
-            {"tokens", report.tokens}}},
-          {"seconds", report.seconds},
-          {"recipes", recipes}};
+  nlohmann::json json = report_header("frontier", fingerprint);
+  json.update({{"model", report.model},
+               {"machine", machine_json(report.machine)},
+               {"protocol",
+                {{"threads", report.machine.limits.threads},
+                 {"isa", report.machine.isa_chosen},
+                 {"prompt_tokens", report.speed.prompt_tokens},
+                 {"gen_tokens", report.speed.gen_tokens},
+                 {"repeat", report.speed.repeat},
+                 {"kv_cache", name(report.speed.kv_cache)},
+                 {"calibration", report.calibration},
+                 {"text", report.text},
+                 {"windows_protocol", report.protocol},
+                 {"context", report.context},
+                 {"windows", report.windows},
+                 {"tokens", report.tokens}}},
+               {"seconds", report.seconds},
+               {"recipes", recipes}});
+  return json;
 }
 
 std::string comparison_text(const FrontierReport& report) {

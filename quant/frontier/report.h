@@ -4,12 +4,13 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "bench/fingerprint.h"
 #include "quant/frontier/frontier.h"
 
 namespace whittle {
 
-// Keys: see tools/README.md.
-nlohmann::ordered_json comparison_json(const FrontierReport& report);
+// Keys: see bench/reports/schemas/frontier.json.
+nlohmann::json comparison_json(const FrontierReport& report, const Fingerprint& fingerprint);
 std::string comparison_text(const FrontierReport& report);
 // One HTML page that needs nothing else: no network, no script.
 std::string comparison_page(const FrontierReport& report);

@@ -3,12 +3,13 @@
 #include <algorithm>
 
 #include "bench/reports/figures.h"
+#include "bench/reports/json_report.h"
 #include "bench/reports/table.h"
 #include "quant/quantization_report.h"
 
 namespace whittle {
 
-nlohmann::json prune_json(const PruneReport& report) {
+nlohmann::json prune_json(const PruneReport& report, const Fingerprint& fingerprint) {
   nlohmann::json stages = nlohmann::json::object(), layers = nlohmann::json::array(),
                  fitted = nlohmann::json::array();
   for (const auto& [name, seconds] : report.stages) stages[name] = stages.value(name, 0.0) + seconds;
@@ -21,18 +22,20 @@ nlohmann::json prune_json(const PruneReport& report) {
     fitted.push_back({{"module", linear.module},
                       {"error_before", or_null(linear.before)},
                       {"error", or_null(linear.after)}});
-  return {{"recipe", report.recipe.text()},
-          {"source_bytes", report.source_bytes},
-          {"written_bytes", report.written_bytes},
-          {"weights_before", report.weights_before},
-          {"weights", report.weights},
-          {"kv_bytes_per_token_before", report.cache_before},
-          {"kv_bytes_per_token", report.cache},
-          {"held_out", report.held_out ? held_out_json(*report.held_out) : nlohmann::json(nullptr)},
-          {"layers", layers},
-          {"fitted", fitted},
-          {"stages", stages},
-          {"only_whittle_reads", report.own_fields}};
+  nlohmann::json json = report_header("prune", fingerprint);
+  json.update({{"recipe", report.recipe.text()},
+               {"source_bytes", report.source_bytes},
+               {"written_bytes", report.written_bytes},
+               {"weights_before", report.weights_before},
+               {"weights", report.weights},
+               {"kv_bytes_per_token_before", report.cache_before},
+               {"kv_bytes_per_token", report.cache},
+               {"held_out", report.held_out ? held_out_json(*report.held_out) : nlohmann::json(nullptr)},
+               {"layers", layers},
+               {"fitted", fitted},
+               {"stages", stages},
+               {"only_whittle_reads", report.own_fields}});
+  return json;
 }
 
 std::string prune_text(const PruneReport& report) {

@@ -123,7 +123,7 @@ TEST_CASE("A drift that was stopped anywhere goes on to the same figures, withou
                          text_to_score("two", letters(20), tokenizer, 8, "windows", 0)}};
   const std::string whole = [&] {
     const std::vector<ModelDrift> drifts = measure_drift_set(set, team, {});
-    return drift_set_json(set, drifts, std::vector<std::vector<Gate>>(2)).dump();
+    return drift_set_json(set, drifts, std::vector<std::vector<Gate>>(2), {}).dump();
   }();
   set.resume = models.folder.path() / "log";
   constexpr int64_t windows = 2 * (3 + 2);
@@ -138,6 +138,6 @@ TEST_CASE("A drift that was stopped anywhere goes on to the same figures, withou
     CHECK(std::count(log.begin(), log.end(), '\n') == 1 + stop);
   }
   const std::vector<ModelDrift> drifts = measure_drift_set(set, team, {});
-  CHECK(drift_set_json(set, drifts, std::vector<std::vector<Gate>>(2)).dump() == whole);
+  CHECK(drift_set_json(set, drifts, std::vector<std::vector<Gate>>(2), {}).dump() == whole);
   CHECK_FALSE(fs::exists(set.resume));
 }

@@ -224,7 +224,7 @@ TEST_CASE("speed, memory and drift of several models join in one report") {
       options, [&](const std::string& phase, int64_t, int64_t, const std::string&) { phases.insert(phase); });
   CHECK(phases == std::set<std::string>{"peak memory", "speed", "drift"});
 
-  const nlohmann::json json = bench_json(report);
+  const nlohmann::json json = bench_json(report, {});
   check_positive(json,
                  {"machine/threads", "protocol/threads", "protocol/prompt_tokens", "protocol/gen_tokens",
                   "protocol/repeat", "models/0/peak_rss_bytes", "models/1/peak_rss_bytes",

@@ -12,6 +12,7 @@
 #include "bench/summary.h"
 #include "kernels/error.h"
 #include "tests/support/paths.h"
+#include "tests/support/reports.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/tokenizer_files.h"
 
@@ -38,6 +39,7 @@ BenchReport made_up_report(const SweepLists& lists, bool has_baseline) {
   BenchReport report;
   report.points = sweep_points(lists, {.repeat = 2});
   report.has_baseline = has_baseline;
+  report.machine.limits.threads = 1;
   for (const double slow : {2.0, 1.0}) {
     ModelSummary& model = report.models.emplace_back();
     model.peak_rss_bytes = 1000;
@@ -190,7 +192,8 @@ TEST_CASE("what stands around the decoder is inside or outside the figures, as a
 }
 
 TEST_CASE("one setting keeps its keys, several stand in cells alone") {
-  const nlohmann::json one = bench_json(made_up_report({.threads = {1}}, true));
+  const nlohmann::json one = bench_json(made_up_report({.threads = {1}}, true), {});
+  test::check_schema(one);
   CHECK(one["schema"] == "whittle.bench");
   CHECK(one["version"] == 1);
   CHECK(one["protocol"]["threads"] == 1);
@@ -203,7 +206,8 @@ TEST_CASE("one setting keeps its keys, several stand in cells alone") {
       CHECK(one["cells"][i][key] == one["models"][i][key]);
   CHECK(one["models"][1]["against_baseline"]["decode_speedup"] == Approx(2));
 
-  const nlohmann::json several = bench_json(made_up_report({.threads = {1, 2}, .context = {0, 7}}, true));
+  const nlohmann::json several = bench_json(made_up_report({.threads = {1, 2}, .context = {0, 7}}, true), {});
+  test::check_schema(several);
   REQUIRE(several["cells"].size() == 8);
   CHECK(several["protocol"]["threads"].is_null());
   CHECK(several["protocol"]["context"].is_null());
@@ -317,7 +321,8 @@ TEST_CASE("a goal of throughput tries numbers of sequences, and says which kept 
     return std::vector<std::string>{"echo", "{\"peak_rss_bytes\": 7}"};
   };
   const BenchReport kept = measure_models(options, nullptr);
-  const nlohmann::json json = bench_json(kept);
+  const nlohmann::json json = bench_json(kept, {});
+  test::check_schema(json);
   CHECK(json["goal"]["name"] == "throughput");
   CHECK(json["goal"]["max_itl_ms"] == 1e6);
   const nlohmann::json& search = json["goal"]["searches"][0];
@@ -334,7 +339,8 @@ TEST_CASE("a goal of throughput tries numbers of sequences, and says which kept 
   CHECK_THAT(bench_text(kept), Catch::Contains("best") && Catch::Contains("no more than 3 sequences"));
 
   options.throughput.max_itl_ms = 1e-6;
-  const nlohmann::json none = bench_json(measure_models(options, nullptr));
+  const nlohmann::json none = bench_json(measure_models(options, nullptr), {});
+  test::check_schema(none);
   CHECK(none["goal"]["searches"][0]["sequences"].is_null());
   CHECK(none["goal"]["searches"][0]["ended_by"] == "latency");
   CHECK(none["cells"][0]["within_goal"] == false);

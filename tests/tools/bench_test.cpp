@@ -8,6 +8,7 @@
 #include "bench/memory.h"
 #include "bench/peers/peer.h"
 #include "tests/support/paths.h"
+#include "tests/support/reports.h"
 #include "tests/support/tiny_model.h"
 
 using namespace whittle;
@@ -38,7 +39,7 @@ TEST_CASE("bench compares quantized models with their baseline in speed, memory 
       {"bench", int8, int4, "--baseline", baseline, "--text", reference_model() / "texts" / "story.txt",
        "--prompt-tokens", "24", "--gen-tokens", "4", "--repeat", "2", "--kv-cache", "int8", "--json", "-"});
   REQUIRE(report.exit_code == 0);
-  const nlohmann::json json = nlohmann::json::parse(report.output);
+  const nlohmann::json json = test::parse_report(report.output);
   CHECK(json["protocol"]["kv_cache"] == "int8");
   REQUIRE(json["models"].size() == 3);
   const nlohmann::json &first = json["models"][0], &second = json["models"][1], &third = json["models"][2];
@@ -81,7 +82,7 @@ TEST_CASE("bench tells where the time goes, as a table, as JSON and as a trace")
   const nlohmann::json trace = nlohmann::json::parse(test::read_text(trace_file));
   CHECK(trace["traceEvents"].size() > 100);
   with.insert(with.end(), {"--json", "-"});
-  const nlohmann::json json = nlohmann::json::parse(run_whittle(with).output);
+  const nlohmann::json json = test::parse_report(run_whittle(with).output);
   CHECK(json["protocol"]["sequences"] == 3);
   for (const char* phase : {"prefill", "decode"}) {
     const nlohmann::json& operations = json["models"][0]["profile"][phase];
@@ -122,7 +123,7 @@ TEST_CASE("bench takes lists of settings, and writes one table as JSON, CSV and 
                    "--markdown",      markdown,
                    "--context",       "16"});  // of a flag given twice, the last counts
   REQUIRE(report.exit_code == 0);
-  const nlohmann::json json = nlohmann::json::parse(report.output);
+  const nlohmann::json json = test::parse_report(report.output);
   REQUIRE(json["cells"].size() == 8);
   CHECK(json["protocol"]["context"] == 16);
   CHECK(json["protocol"]["kv_cache"] == "int8");
@@ -152,7 +153,7 @@ TEST_CASE("bench measures the latency of prompts from a file, and refuses hostil
   as_json.insert(as_json.end(), {"--json", "-", "--end-to-end"});
   const ChildReport report = run_whittle(as_json);
   REQUIRE(report.exit_code == 0);
-  const nlohmann::json json = nlohmann::json::parse(report.output);
+  const nlohmann::json json = test::parse_report(report.output);
   CHECK(json["goal"]["name"] == "latency");
   CHECK(json["protocol"]["prompts"] == 2);
   CHECK(json["protocol"]["timing"] == "end_to_end");

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "tests/support/commands.h"
+#include "tests/support/reports.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/two_models.h"
 
@@ -56,7 +57,7 @@ TEST_CASE("A tokenizer without BOS is judged on windows without BOS") {
 
 TEST_CASE("A gate says whether it is kept, exceeded or undecided, in the exit code, the text and JSON") {
   const DriftModels models;
-  const double kl = json::parse(models.drift(letters(800), {"--json", "-"}).out)["kl"]["mean"].get<double>();
+  const double kl = parse_report(models.drift(letters(800), {"--json", "-"}).out)["kl"]["mean"].get<double>();
   REQUIRE(kl > 0);
   const auto judged = [&](size_t characters, double limit) {
     const std::vector<std::string> gate = {"--max-kl", std::to_string(limit)};
@@ -80,12 +81,12 @@ TEST_CASE("A gate says whether it is kept, exceeded or undecided, in the exit co
 }
 
 TEST_CASE("Drift by layers says of every layer and linear what it lost, and JSON has it too") {
-  const json plain = json::parse(run_whittle(with(drift_arguments(), {"--json", "-"})).out);
+  const json plain = parse_report(run_whittle(with(drift_arguments(), {"--json", "-"})).out);
   CHECK(plain["layers"].is_null());
   const Outcome text = run_whittle(with(drift_arguments(), {"--layers"}));
   CHECK(text.exit_code == 0);
   CHECK(has(text.out, "largest, of linears: layer "));
-  json report = json::parse(run_whittle(with(drift_arguments(), {"--layers", "--json", "-"})).out);
+  json report = parse_report(run_whittle(with(drift_arguments(), {"--layers", "--json", "-"})).out);
   const json layers = report["layers"]["layers"];
   const json config = json::parse(read_text(reference_model() / "config.json"));
   CHECK(layers.size() == config["num_hidden_layers"].get<size_t>());
@@ -101,7 +102,7 @@ TEST_CASE("Drift by layers says of every layer and linear what it lost, and JSON
 TEST_CASE("A baseline is stored once and then judges several models, as the original would") {
   const DriftModels models;
   const std::string text = models.folder.path() / "text.txt", file = models.folder.path() / "text.baseline";
-  const json beside = json::parse(models.drift(letters(80), {"--json", "-"}).out);
+  const json beside = parse_report(models.drift(letters(80), {"--json", "-"}).out);
   const std::vector<std::string> save = {
       "drift",     "--baseline", models.baseline,   "--text", text, "--context", "8",
       "--threads", "1",          "--save-baseline", file};
@@ -110,7 +111,7 @@ TEST_CASE("A baseline is stored once and then judges several models, as the orig
   REQUIRE(saved.exit_code == 0);
   CHECK(has(saved.out, "text.baseline"));
   const std::vector<std::string> judge = {"drift", models.model, "--baseline", file, "--threads", "1"};
-  const json stored = json::parse(run_whittle(with(judge, {"--json", "-"})).out);
+  const json stored = parse_report(run_whittle(with(judge, {"--json", "-"})).out);
   CHECK(stored["perplexity"] == beside["perplexity"]);
   CHECK(stored["kl"]["mean_exact"][0] <= beside["kl"]["mean"]);
   CHECK(stored["kl"]["mean_exact"][1] >= beside["kl"]["mean"]);
@@ -154,11 +155,11 @@ TEST_CASE("Several texts are a row each and one of all, and an array in JSON") {
   INFO(text.err);
   CHECK(text.exit_code == 0);
   for (const char* row : {"text.txt", "other.txt", "all tokens"}) CHECK(has(text.out, row));
-  const json report = json::parse(models.drift(letters(80), with(more, {"--json", "-"})).out);
+  const json report = parse_report(models.drift(letters(80), with(more, {"--json", "-"})).out);
   CHECK(report["schema"] == "whittle.drift");
   REQUIRE(report["reports"].size() == 2);
   REQUIRE(report["means"].size() == 1);
-  const json single = json::parse(models.drift(letters(80), {"--json", "-"}).out);
+  const json single = parse_report(models.drift(letters(80), {"--json", "-"}).out);
   CHECK(report["reports"][0]["kl"] == single["kl"]);
   CHECK(report["reports"][0]["text"] == single["text"]);
   double sum = 0, tokens = 0;

@@ -9,6 +9,7 @@
 #include "quant/pipeline.h"
 #include "tests/support/commands.h"
 #include "tests/support/hostile.h"
+#include "tests/support/reports.h"
 #include "tests/support/tiny_families.h"
 
 using namespace whittle;
@@ -22,7 +23,7 @@ json estimate(std::vector<std::string> arguments) {
   const Outcome outcome = run_whittle(with(arguments, {"--memory-only", "--threads", "1", "--json", "-"}));
   INFO(outcome.err);
   REQUIRE(outcome.exit_code == 0);
-  return json::parse(outcome.out);
+  return parse_report(outcome.out);
 }
 
 struct Choice {
@@ -112,7 +113,7 @@ TEST_CASE("A small model is run, and a config alone is enough") {
       {"estimate", config, "--weights", "int8", "--prompt-tokens", "8", "--threads", "1", "--json", "-"});
   INFO(outcome.err);
   REQUIRE(outcome.exit_code == 0);
-  const json said = json::parse(outcome.out)["formats"][0];
+  const json said = parse_report(outcome.out)["formats"][0];
   CHECK(said["decode_tokens_per_s"] > 0);
   CHECK(said["prefill_tokens_per_s"] > 0);
   CHECK(said["miniature_share"] == 1);

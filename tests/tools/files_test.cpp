@@ -7,6 +7,7 @@
 
 #include "tests/support/independent_reader.h"
 #include "tests/support/program.h"
+#include "tests/support/reports.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/tokenizer_files.h"
 
@@ -244,7 +245,7 @@ TEST_CASE("Calibration that cannot be is refused before or after the plan, and l
                                     "--method", "gptq", "--calibration", ids, "--json", "-"});
   CHECK(made.exit_code == 0);
   CHECK_FALSE(has(made.err, "calibration"));  // no progress where nobody watches
-  CHECK(has(json::parse(made.out)["recipe"], "gptq"));
+  CHECK(has(parse_report(made.out)["recipe"], "gptq"));
   CHECK(json::parse(made.out)["held_out"]["windows"] == 1);
   const fs::path judge = folder.path() / "judge.json";
   const auto refused = [&](const char* flag, const fs::path& file, const char* why) {
@@ -307,7 +308,7 @@ TEST_CASE("A budget that cannot be, or has no effect, is wrong usage; a recipe d
 
   const Outcome made = quantize(out, {"--target-bits", "6", "--json", "-"});
   REQUIRE(made.exit_code == 0);
-  const json report = json::parse(made.out);
+  const json report = parse_report(made.out);
   CHECK(report["bits_per_weight"].get<double>() <= 6);
   CHECK(report["predicted_kl"].is_number());
   const fs::path again = folder.path() / "again";
@@ -317,7 +318,7 @@ TEST_CASE("A budget that cannot be, or has no effect, is wrong usage; a recipe d
   const fs::path recipes = folder.path() / "recipes";
   const Outcome frontier = quantize(recipes, {"--target-bits", "5,6", "--json", "-"});
   REQUIRE(frontier.exit_code == 0);
-  CHECK(json::parse(frontier.out)["frontier"].size() == 2);
+  CHECK(parse_report(frontier.out)["frontier"].size() == 2);
   CHECK(json::parse(read_text(recipes / "6.json")) == json::parse(read_text(out / "recipe.json")));
   CHECK(quantize(recipes, {"--target-bits", "5,6"}).exit_code == 1);  // it exists already
 }

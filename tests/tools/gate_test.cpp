@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support/commands.h"
+#include "tests/support/reports.h"
 
 namespace fs = std::filesystem;
 using namespace whittle::test;
@@ -59,6 +60,7 @@ TEST_CASE("gate: the same model passes with the same bits, in every form of repo
   CHECK(same.exit_code == 0);
   CHECK(has(same.out, "the same bits"));
   const json found = read_json(report);
+  check_schema(found);
   CHECK(found["schema"] == "whittle.gate");
   CHECK(found["outcome"] == "pass");
   CHECK(check_named(found, "size on disk")["outcome"] == "pass");
@@ -80,6 +82,7 @@ TEST_CASE("gate: a coarser model is a regression, exit code 3, and the layers ar
   CHECK(worse.exit_code == 3);
   CHECK(has(worse.err, "regression: KL divergence"));
   const json found = read_json(report);
+  check_schema(found);
   CHECK(check_named(found, "KL divergence")["outcome"] == "regression");
   CHECK(has(found["suspects"].dump(), "layer"));
   // Smaller, though.
@@ -243,6 +246,7 @@ TEST_CASE("gate: turns with another build") {
   INFO(timed.err);
   CHECK((timed.exit_code == 0 || timed.exit_code == 4));
   const json found = read_json(report);
+  check_schema(found);
   CHECK(found["speed"]["rounds"] == 8);
   CHECK(found["speed"]["decode"]["control"].size() == 8);
   const Outcome none = check(int8_model(), {"--build", "/bin/true"});

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/support/commands.h"
+#include "tests/support/reports.h"
 #include "tests/support/tiny_model.h"
 
 using namespace whittle::test;
@@ -46,7 +47,7 @@ TEST_CASE("The smallest weights go in seconds, and recipes say it again") {
                     codes = folder.path() / "codes";
   const Outcome made =
       succeed({"prune", reference_model(), out, "--sparsity", "0.5", "--effort", "fast", "--json", "-"});
-  CHECK(json::parse(made.out).at("zeros").get<double>() == Approx(0.5).margin(1e-6));
+  CHECK(parse_report(made.out).at("zeros").get<double>() == Approx(0.5).margin(1e-6));
   succeed({"prune", reference_model(), again, "--recipe", out + "/recipe.json"});
   CHECK(read_text(out + "/model.safetensors") == read_text(again + "/model.safetensors"));
   const Outcome quantized =

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "tests/support/commands.h"
+#include "tests/support/reports.h"
 
 using namespace whittle::test;
 using nlohmann::json;
@@ -29,7 +30,7 @@ TEST_CASE("A short soak repeats its answers, and its report has every figure") {
                    "--max-slowdown", "1000000", "--max-growth", "1G", "--json", "-"});
   INFO(outcome.err);
   REQUIRE(outcome.exit_code == 0);
-  const json report = json::parse(outcome.out);
+  const json report = parse_report(outcome.out);
   CHECK(report["schema"] == "whittle.soak");
   CHECK(report["version"] == 1);
   CHECK(report["answers_changed"] == 0);
@@ -52,7 +53,7 @@ TEST_CASE("A soak that is interrupted reports what it has, and ends by the signa
   const Outcome outcome = child.wait();
   CHECK(outcome.signal == SIGINT);
   CHECK(has(outcome.out, "interrupted"));
-  const json found = json::parse(read_text(report));
+  const json found = parse_report(read_text(report));
   CHECK(found["interrupted"] == true);
   CHECK(found["answers_changed"] == 0);
 }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support/commands.h"
+#include "tests/support/reports.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/tokenizer_files.h"
 
@@ -58,7 +59,7 @@ struct Quiz {
     const Outcome outcome = run(more, judged);
     INFO(outcome.err);
     REQUIRE(outcome.exit_code == 0);
-    return json::parse(outcome.out);
+    return parse_report(outcome.out);
   }
 };
 
@@ -105,7 +106,7 @@ TEST_CASE("Several files are several tasks, from standard input too, and GLUE's 
       {"tasks", quiz.model, "--tasks", words, "-", "--threads", "1", "--json", "-"}, {.in = quiz.file});
   INFO(two.err);
   REQUIRE(two.exit_code == 0);
-  const json tasks = json::parse(two.out)["tasks"];
+  const json tasks = parse_report(two.out)["tasks"];
   REQUIRE(tasks.size() == 2);
   CHECK(tasks[0]["format"] == "LAMBADA");
   CHECK(tasks[1]["file"] == "standard input");

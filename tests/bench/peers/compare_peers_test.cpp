@@ -5,6 +5,7 @@
 #include "bench/peers/comparison_report.h"
 #include "kernels/error.h"
 #include "tests/support/fake_peer.h"
+#include "tests/support/reports.h"
 
 using namespace whittle;
 using namespace whittle::test;
@@ -25,6 +26,7 @@ MachineReport some_machine() {
   MachineReport machine;
   machine.machine.cpu = "some CPU";
   machine.isa_chosen = "scalar";
+  machine.limits.threads = 1;
   return machine;
 }
 
@@ -108,7 +110,7 @@ TEST_CASE("a machine that is never steady ends the comparison, with null for wha
   CHECK(comparison.cells[0].dropped == 6);
   CHECK(fake.lines("calls").size() == 6);
   const nlohmann::json cell =
-      nlohmann::json::parse(comparison_json(comparison, some_machine()).dump())["cells"][0];
+      nlohmann::json::parse(comparison_json(comparison, some_machine(), {}).dump())["cells"][0];
   CHECK(cell["kept"] == 0);
   CHECK(cell["dropped"] == 6);
   CHECK(cell["decode"]["ratio"]["median"].is_null());
@@ -134,7 +136,8 @@ TEST_CASE("what no run could do is refused before any") {
 TEST_CASE("a comparison reports the median of the pairs' ratios, not the ratio of medians") {
   // Ratios 2, 1/2 and 4; medians 20 and 10.
   const Comparison comparison = comparison_of({{20, 10}, {10, 20}, {32, 8}});
-  const nlohmann::json json = comparison_json(comparison, some_machine());
+  const nlohmann::json json = comparison_json(comparison, some_machine(), {});
+  test::check_schema(json);
   const nlohmann::json& cell = json["cells"][0];
   CHECK(cell["model"] == "model-int8");
   CHECK(cell["peer_model"] == "folder/model-q8_0.gguf");
@@ -184,7 +187,8 @@ TEST_CASE("a peer's prefill that is of several prompts has no row and no ratio")
   CHECK_THAT(comparison_text(comparison, some_machine()), Contains("prefill  "));
   comparison.options.speed.sequences = 4;
   for (Pair& pair : comparison.cells[0].kept) pair.prefill.peer.reset();
-  const nlohmann::json json = nlohmann::json::parse(comparison_json(comparison, some_machine()).dump());
+  const nlohmann::json json = nlohmann::json::parse(comparison_json(comparison, some_machine(), {}).dump());
+  test::check_schema(json);
   CHECK(json["cells"][0]["prefill"]["ratio"]["median"].is_null());
   CHECK(json["cells"][0]["prefill"]["ours_tokens_per_s"]["median"] == 150.0);
   CHECK(json["cells"][0]["pairs"][0]["prefill"]["peer_tokens_per_s"].is_null());

@@ -9,6 +9,7 @@
 
 #include "bench/reports/soak_report.h"
 #include "tests/support/paths.h"
+#include "tests/support/reports.h"
 #include "tests/support/tiny_model.h"
 
 using namespace whittle;
@@ -134,7 +135,8 @@ TEST_CASE("A run too short to tell is inconclusive, passes, and says so") {
   CHECK(report.memory.verdict == Verdict::undecided);
   CHECK(report.passes());
   CHECK(soak_text("tiny", report).find("inconclusive") != std::string::npos);
-  const nlohmann::json json = soak_json("tiny", report);
+  const nlohmann::json json = soak_json("tiny", report, {});
+  test::check_schema(json);
   CHECK(json["schema"] == "whittle.soak");
   CHECK(json["anonymous_bytes"]["change"].is_null());
   CHECK(json["anonymous_bytes"]["verdict"] == "undecided");

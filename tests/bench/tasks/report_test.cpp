@@ -73,7 +73,7 @@ TEST_CASE("A limit is kept, exceeded or undecided by the interval of the differe
 
 TEST_CASE("JSON has every item and every key, and null for what does not exist") {
   const TaskReport alone = make_task_report(answers(6), std::nullopt, std::nullopt);
-  const json one = tasks_json({alone});
+  const json one = tasks_json({alone}, {});
   CHECK(one["schema"] == "whittle.tasks");
   CHECK(one["version"] == 1);
   const json& task = one["tasks"][0];
@@ -88,7 +88,7 @@ TEST_CASE("JSON has every item and every key, and null for what does not exist")
   CHECK(task["model"]["accuracy_percent"] == 60);
   for (const char* key : {"f1", "matthews", "perplexity"}) CHECK(task["model"].at(key).is_null());
 
-  const json both = tasks_json({make_task_report(answers(6), answers(7), 5)})["tasks"][0];
+  const json both = tasks_json({make_task_report(answers(6), answers(7), 5)}, {})["tasks"][0];
   CHECK(both["comparison"]["flips"] == json::array({{{"line", 8}, {"correct", false}}}));
   CHECK(both["comparison"]["mcnemar_p"] == 1);
   CHECK(both["gate"]["verdict"] == "undecided");
@@ -98,7 +98,7 @@ TEST_CASE("JSON has every item and every key, and null for what does not exist")
   TaskResult words = answers(2);
   words.scoring = Scoring::last_word;
   for (ItemResult& item : words.items) item.log_likelihoods = {-5000}, item.chosen = -1;
-  const json endless = tasks_json({make_task_report(words, std::nullopt, std::nullopt)})["tasks"][0];
+  const json endless = tasks_json({make_task_report(words, std::nullopt, std::nullopt)}, {})["tasks"][0];
   CHECK(endless["model"].at("perplexity").is_null());
   CHECK(endless["model"].at("accuracy_normalized_percent").is_null());
   CHECK(endless["items"][0]["model"]["chosen"].is_null());

@@ -8,6 +8,7 @@
 
 #include "bench/reports/table.h"
 #include "quant/frontier/chart.h"
+#include "tests/support/reports.h"
 
 using namespace whittle;
 using nlohmann::json;
@@ -35,6 +36,7 @@ FrontierReport made_up() {
   FrontierReport report;
   report.model = "a<b>&\"c\"";
   report.version = "0.1";
+  report.machine.limits.threads = 1;
   report.text = "<script>alert(1)</script>";
   report.results = {measured("original", 16000000, 1, 1e-7),
                     measured("<b>&'evil'\x01\xff", 8000000, 1.5, 0.001),
@@ -137,9 +139,10 @@ TEST_CASE("Every point lies within its chart, and numbers on different points do
 }
 
 TEST_CASE("The JSON names its schema, has every figure or null, and says who dominates whom") {
-  const json report = comparison_json(made_up());
-  CHECK(report["schema"] == "whittle-frontier");
-  CHECK(report["schema_version"] == 1);
+  const json report = comparison_json(made_up(), {});
+  test::check_schema(report);
+  CHECK(report["schema"] == "whittle.frontier");
+  CHECK(report["version"] == 1);
   const json& recipes = report["recipes"];
   REQUIRE(recipes.size() == 5);
   CHECK(recipes[0]["is_original"] == true);

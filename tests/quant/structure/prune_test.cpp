@@ -366,7 +366,7 @@ TEST_CASE("Nothing goes of what is excluded") {
   const PruneReport dropped = pruned(model, folder.path() / "blocks", blocks);
   for (size_t i = 0; i < 3; ++i) CHECK(dropped.recipe.layers[i].num_key_value_heads == 2);
   CHECK(dropped.recipe.layers[0].intermediate_size == 36);
-  const json report_json = prune_json(dropped);
+  const json report_json = prune_json(dropped, {});
   CHECK(report_json["layers"].size() == 3);
   CHECK(!prune_text(dropped).empty());
 }
