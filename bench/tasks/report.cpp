@@ -164,7 +164,9 @@ std::string task_text(const TaskReport& task) {
 }
 
 std::string task_gate_text(const TaskReport& task) {
-  return gate_text(*task.gate, std::ssize(task.model.items), {"item", "more items give a narrower interval"});
+  // The file's name is in it.
+  return printable(
+      gate_text(*task.gate, std::ssize(task.model.items), {"item", "more items give a narrower interval"}));
 }
 
 }  // namespace whittle
