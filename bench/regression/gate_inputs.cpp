@@ -6,6 +6,7 @@
 #include <array>
 #include <limits>
 
+#include "engine/files/json_record.h"
 #include "engine/kv_cache.h"
 
 namespace whittle {
@@ -40,12 +41,8 @@ constexpr std::array<CountField, 3> counts = {{
     {"vocab_size", &GateInputs::vocab_size, 1, "the vocabulary has another size than"},
 }};
 
-struct PathField {
-  const char* key;
-  std::filesystem::path GateInputs::*value;
-};
-constexpr std::array<PathField, 3> paths = {
-    {{"model", &GateInputs::model}, {"baseline", &GateInputs::baseline}, {"text", &GateInputs::text}}};
+constexpr RecordField<GateInputs, std::filesystem::path> paths[] = {
+    {"model", &GateInputs::model}, {"baseline", &GateInputs::baseline}, {"text", &GateInputs::text}};
 
 Check incomparable(const char* words, const std::string& before, const std::string& now) {
   Check check{.name = "inputs", .outcome = Outcome::incomparable};
@@ -75,7 +72,7 @@ nlohmann::json gate_inputs_json(const GateInputs& inputs) {
                          {"special_tokens", inputs.special_tokens}};
   for (const TextField& field : texts) json[field.key] = inputs.*field.value;
   for (const CountField& field : counts) json[field.key] = inputs.*field.value;
-  for (const PathField& field : paths) json[field.key] = (inputs.*field.value).string();
+  for (const auto& [key, path] : paths) json[key] = (inputs.*path).string();
   return json;
 }
 
@@ -84,8 +81,8 @@ GateInputs read_inputs(const JsonFields& fields) {
   for (const TextField& field : texts) inputs.*field.value = fields.string(field.key);
   for (const CountField& field : counts)
     inputs.*field.value = fields.integer(field.key, field.least, int64_t{1} << 40);
-  for (const PathField& field : paths) inputs.*field.value = fields.string(field.key);
-  inputs.threads = static_cast<int>(fields.integer("threads", 1, 1 << 20));
+  for (const auto& [key, path] : paths) inputs.*path = fields.string(key);
+  inputs.threads = static_cast<int>(fields.integer("threads", 1, 1024));  // as a team has them at most
   const std::string kv_cache = fields.string("kv_cache");
   const std::optional<KvFormat> format = kv_format_named(kv_cache);
   if (!format) fields.reject("kv_cache", "no such format: " + quote(kv_cache));
