@@ -1,6 +1,7 @@
 #include "bench/regression/gate_inputs.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -61,6 +62,9 @@ std::string changed_token(const GateInputs& before, const GateInputs& now) {
   for (const auto& [token, id] : now.special_tokens)
     if (!before.special_tokens.contains(token))
       return fmt::format("special token {} ({}) is new", quote(token), id);
+  if (before.eos_token_ids && now.eos_token_ids && *before.eos_token_ids != *now.eos_token_ids)
+    return fmt::format("an answer ended at token {}, and ends at {}", fmt::join(*before.eos_token_ids, ", "),
+                       fmt::join(*now.eos_token_ids, ", "));
   return "";
 }
 
@@ -70,6 +74,7 @@ nlohmann::json gate_inputs_json(const GateInputs& inputs) {
   nlohmann::json json = {{"kv_cache", name(inputs.kv_cache)},
                          {"threads", inputs.threads},
                          {"special_tokens", inputs.special_tokens}};
+  if (inputs.eos_token_ids) json["eos_token_ids"] = *inputs.eos_token_ids;
   for (const TextField& field : texts) json[field.key] = inputs.*field.value;
   for (const CountField& field : counts) json[field.key] = inputs.*field.value;
   for (const auto& [key, path] : paths) json[key] = (inputs.*path).string();
@@ -91,6 +96,15 @@ GateInputs read_inputs(const JsonFields& fields) {
   for (const auto& [token, id] : tokens.object().items())
     inputs.special_tokens[token] =
         static_cast<int32_t>(tokens.integer(token.c_str(), 0, std::numeric_limits<int32_t>::max()));
+  if (fields.has("eos_token_ids")) {
+    const nlohmann::json& ids = fields.at("eos_token_ids");
+    const auto is_id = [](const nlohmann::json& id) {
+      return id.is_number_unsigned() && id.get<uint64_t>() <= std::numeric_limits<int32_t>::max();
+    };
+    if (!ids.is_array() || !std::ranges::all_of(ids, is_id))
+      fields.reject("eos_token_ids", "expected an array of token ids");
+    inputs.eos_token_ids = ids.get<std::vector<int32_t>>();
+  }
   return inputs;
 }
 

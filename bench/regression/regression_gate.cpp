@@ -53,6 +53,7 @@ GateInputs inputs_of(const GateOptions& options, const Judged& judged, const Tea
   inputs.vocab_size = judged.model.spec().vocab_size;
   inputs.windows_hash = hash_of_windows(judged.windows.ids);
   inputs.special_tokens = special_tokens(judged.tokenizer);
+  inputs.eos_token_ids = judged.model.spec().eos_token_ids;
   inputs.model_hash = model.weights_hash;
   inputs.tokenizer_hash = model.tokenizer_hash;
   inputs.kv_cache = options.kv_cache;

@@ -109,6 +109,37 @@ TEST_CASE("gate: a special token that moved by one is found") {
   CHECK_FALSE(found.err.empty());
 }
 
+TEST_CASE(
+    "gate: an answer that would end at another token is found, and files that do not say where it ended "
+    "pass") {
+  const TemporaryFolder folder;
+  const fs::path model = copy_of(int8_model(), folder.path() / "m"), file = folder.path() / "old.json";
+  for (const char* name : {"config.json", "generation_config.json"}) {
+    if (!fs::exists(model / name)) continue;
+    json config = read_json(model / name);
+    config["eos_token_id"] = {1, 2};
+    write_text(model / name, config.dump());
+  }
+  const Outcome found = check(model);
+  CHECK(found.exit_code == 3);
+  CHECK(has(found.err, "and ends at 1, 2"));
+  const auto against_file = [&](const std::string& judged) {
+    return run_whittle({"gate", judged, "--against", file, "--threads", "1", "--text", story(), "--baseline",
+                        reference_model()});
+  };
+  json old = read_json(stored_gate());
+  old["inputs"].erase("eos_token_ids");
+  write_text(file, old.dump());
+  CHECK(against_file(model).exit_code == 0);
+  for (const json& wrong : {json("1"), json({-1}), json({1.5}), json({4294967296}), json::object()}) {
+    old["inputs"]["eos_token_ids"] = wrong;
+    write_text(file, old.dump());
+    const Outcome refused = against_file(int8_model());
+    CHECK(refused.exit_code == 1);
+    CHECK(has(refused.err, "eos_token_ids"));
+  }
+}
+
 TEST_CASE("gate: another text or baseline cannot be compared, exit code 5") {
   const TemporaryFolder folder;
   write_text(folder.path() / "other.txt", std::string(2000, 'a') + " b");
