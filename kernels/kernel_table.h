@@ -88,6 +88,11 @@ struct KernelTable {
   void (*scale_sums)(const PackedWeight& w, const QuantizedRows& x, int64_t panel, const int32_t* sums,
                      int64_t sums_stride, MatmulOutput y);
 
+  // The codes of `inputs` inputs of a sparse panel, a multiple of 16, as dense panels have them. Returns the
+  // end of what was read; a masked panel is read some bytes further.
+  const std::byte* (*expand)(WeightFormat format, Packing packing, const std::byte* codes, int64_t inputs,
+                             std::byte* dense);
+
   // y = x / sqrt(mean(x²) + eps) · weight, over n values.
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* y);
   // y = (x − mean) / sqrt(variance + eps) · weight + bias, over n values.

@@ -19,6 +19,8 @@ using dnnl::memory;
 // A call is cut into pieces of at most this size, so that sums stay in cache. Their shapes are few, since
 // each takes a primitive: rows are padded to a multiple, and panels are taken by powers of two.
 constexpr int64_t most_rows = 256, rows_multiple = 32, most_panels = 16;
+// Of masked panels that are made dense at once: in L2, or nearly. Of fewer panels oneDNN makes less.
+constexpr int64_t most_expanded_bytes = 1536 * 1024;
 static_assert(most_rows / rows_multiple * std::bit_width(static_cast<uint64_t>(most_panels)) ==
               onednn_shapes);
 
@@ -85,6 +87,7 @@ struct ThreadState {
   std::vector<uint8_t> x;
   std::vector<int32_t> sums;
   std::vector<std::byte> scratchpad;
+  Buffer<std::byte> codes;  // of some masked panels, made dense
 };
 
 // Rows [m0, m0 + rows) of x as unsigned bytes, code + 128; the padding rows may hold anything.
@@ -94,12 +97,32 @@ void shift_codes(const QuantizedRows& x, int64_t m0, int64_t rows, std::vector<u
                  [](int8_t code) { return static_cast<uint8_t>(code + 128); });
 }
 
+// Codes of `panels` as oneDNN wants them, where they lie or in `expanded`.
+std::byte* dense_codes(const PackedWeight& w, Range panels, Buffer<std::byte>& expanded) {
+  if (w.packing == Packing::dense) return const_cast<std::byte*>(w.panel(panels.begin));
+  const int64_t panel_bytes = panel_rows * w.padded_cols;
+  if (expanded.size() < panels.size() * panel_bytes)
+    expanded = Buffer<std::byte>(panels.size() * panel_bytes, true);
+  for (int64_t p = panels.begin; p < panels.end; ++p)
+    kernels().expand(w.format, w.packing, w.panel(p), w.padded_cols,
+                     expanded.data() + (p - panels.begin) * panel_bytes);
+  return expanded.data();
+}
+
+// How many panels are multiplied at once, of `left` ones.
+int64_t panels_at_once(const PackedWeight& w, int64_t left) {
+  const int64_t fit = w.packing == Packing::dense
+                          ? most_panels
+                          : std::max<int64_t>(1, most_expanded_bytes / (panel_rows * w.padded_cols));
+  return static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::min({most_panels, fit, left}))));
+}
+
 }  // namespace
 
 int64_t onednn_primitives() { return products().size(); }
 
 bool onednn_accepts(const PackedWeight& w, const QuantizedRows& x) {
-  return w.packing == Packing::dense && w.format == WeightFormat::int8 && w.row_scaled() && x.groups() == 1;
+  return w.summed_rows() > 0 && x.groups() == 1;
 }
 
 void onednn_prepare(const PackedWeight& w, int64_t rows) {
@@ -123,13 +146,12 @@ void onednn_matmul(const PackedWeight& w, const QuantizedRows& x, Range panels, 
     shift_codes(x, m0, part.rows, state.x);
     const MatmulOutput part_y = {y.values + m0 * y.stride, y.stride};
     for (int64_t p0 = panels.begin, count; p0 < panels.end; p0 += count) {
-      const auto left = static_cast<uint64_t>(std::min(most_panels, panels.end - p0));
-      count = static_cast<int64_t>(std::bit_floor(left));
+      count = panels_at_once(w, panels.end - p0);
       const int64_t outputs = count * panel_rows;
       const Product& product = products().get(padded_rows, outputs, x.cols);
       state.sums.resize(static_cast<size_t>(padded_rows * outputs));
       state.scratchpad.resize(std::max(state.scratchpad.size(), product.scratchpad.get_size()));
-      auto* codes = const_cast<std::byte*>(w.panels.data() + p0 * w.panel_bytes);
+      std::byte* codes = dense_codes(w, {p0, p0 + count}, state.codes);
       product.primitive.execute(
           state.stream, {{DNNL_ARG_SRC, memory(product.x, cpu(), state.x.data())},
                          {DNNL_ARG_WEIGHTS, memory(product.w, cpu(), codes)},

@@ -1,5 +1,6 @@
 #pragma once
-// Many rows times an INT8 weight through oneDNN, which reads our panels in place (packed_weight.h).
+// Many rows times an INT8 weight through oneDNN, which reads our dense panels in place (packed_weight.h), and
+// masked ones made dense in cache.
 
 #include "kernels/kernel_table.h"
 

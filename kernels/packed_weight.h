@@ -72,9 +72,10 @@ struct PackedLayout {
   int64_t code_bytes(int64_t inputs) const { return panel_rows * inputs * half_bits / 16; }
   // Bytes of scales and zero points that stand apart from the panels.
   int64_t row_header_bytes() const { return row_scaled() ? panel_count() * header_bytes() : 0; }
-  // Rows whose codes are summed.
+  // Rows whose codes are summed: where oneDNN multiplies many rows of x.
   int64_t summed_rows() const {
-    return row_scaled() && format == WeightFormat::int8 && packing == Packing::dense ? padded_rows() : 0;
+    const bool multiplied_dense = packing == Packing::dense || packing == Packing::masked;
+    return row_scaled() && format == WeightFormat::int8 && multiplied_dense ? padded_rows() : 0;
   }
   // Everything that a weight of this layout keeps in memory; not of masked panels.
   int64_t bytes() const {
@@ -95,7 +96,7 @@ struct PackedWeight : PackedLayout {
   Buffer<std::byte> panels;  // panel_count() × panel_bytes
   // Scales and zero points a row, when they stand apart: panel_count() × header_bytes().
   Buffer<std::byte> row_header;
-  Buffer<int32_t> row_sums;  // sum of a row's codes, [panel_count() × 64]; dense int8 with one scale a row
+  Buffer<int32_t> row_sums;      // sum of a row's codes, [panel_count() × 64], of summed_rows()
   Buffer<int64_t> panel_starts;  // where masked panels lie, panel_count() + 1 of them
 
   // Where panel `p` begins.

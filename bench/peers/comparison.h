@@ -20,7 +20,7 @@ namespace whittle {
 
 // The same weights for both sides.
 struct ComparedModel {
-  std::filesystem::path folder, peer_model;  // a GGUF file, or another folder for a whittle
+  std::filesystem::path folder, peer_model;  // what the peer reads: a GGUF file, a folder
 };
 
 struct ComparisonOptions {

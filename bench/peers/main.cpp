@@ -1,4 +1,4 @@
-// Whittle against llama.cpp and its kin, or against another build of its own, in alternating runs.
+// Whittle against other engines, or against another build of its own, in alternating runs.
 
 #include <fmt/format.h>
 
@@ -39,14 +39,16 @@ void add_flags(CLI::App& app, Flags& flags) {
     app.add_option(flag, value, help)->capture_default_str()->check(CLI::Range(least, most).description(""));
   };
   constexpr int64_t most_tokens = 1 << 24;
-  add_list("--peer", flags.peers, "NAME=PROGRAM", "A llama-bench, llama-batched-bench or whittle; repeatable")
+  add_list("--peer", flags.peers, "NAME=PROGRAM",
+           "A llama-bench, llama-batched-bench or whittle, told by its file name, or any other program that "
+           "prints its figures as below; repeatable")
       ->required();
   add_list("--peer-args", flags.peer_arguments, "NAME=WORDS",
            "More arguments of a peer, after those that it gets anyway; repeatable");
   add_list("--peer-commit", flags.peer_commits, "NAME=HASH",
            "What the peer was built from, for the report; repeatable");
   add_list("--models", flags.models, "FOLDER=PATH",
-           "Whittle's folder, and the same weights for the peers: a GGUF file, or a folder for a whittle; "
+           "Whittle's folder, and the same weights for the peers: a file or folder that they read; "
            "repeatable")
       ->required();
   add_number("--pairs", flags.options.pairs, int64_t{1}, int64_t{1000},
@@ -58,7 +60,7 @@ void add_flags(CLI::App& app, Flags& flags) {
   add_number("--gen-tokens", flags.options.speed.gen_tokens, int64_t{1}, most_tokens,
              "Tokens decoded after it");
   add_number("--sequences", flags.options.speed.sequences, int64_t{1}, int64_t{1024},
-             "Decoded together; above 1 only llama-batched-bench, and no prefill");
+             "Decoded together; above 1 no prefill, and no llama-bench");
   static const std::map<std::string, KvFormat> formats = {{"f16", KvFormat::f16}, {"int8", KvFormat::int8}};
   app.add_option("--kv-cache", flags.options.speed.kv_cache, "How keys and values are kept (default: f16)")
       ->type_name("f16|int8")
@@ -70,12 +72,22 @@ void add_flags(CLI::App& app, Flags& flags) {
                  "Write the report as JSON to FILE; - is standard output, instead of the table")
       ->type_name("FILE");
   app.footer(
+      "Any other program is run as\n"
+      "  PROGRAM PATH --prompt-tokens N --gen-tokens N --threads N WORDS\n"
+      "with --sequences N above 1 and --kv-cache int8 only where given here, and ends its standard output "
+      "with a\n"
+      "JSON object, which begins a line:\n"
+      "  {\"prefill_tokens_per_s\": 812.5, \"decode_tokens_per_s\": 21.4}\n"
+      "Prefill may be null. bench/peers/adapters has such programs for PyTorch and ONNX Runtime.\n"
       "Examples:\n"
       "  whittle_compare_peers --peer lc=lc/bin/llama-bench --peer ik=ik/bin/llama-batched-bench \\\n"
       "      --peer-args ik=-rtr --models tiny-int8=tiny-q8_0.gguf --models tiny-int4=tiny-q4_0.gguf\n"
       "  whittle_compare_peers --peer before=old/whittle --models model-int8=model-int8\n"
       "  whittle_compare_peers --peer one=build/release/tools/whittle --peer-args 'one=--threads 1' \\\n"
-      "      --models model-int8=model-int8");
+      "      --models model-int8=model-int8\n"
+      "  whittle_compare_peers --peer torch=bench/peers/adapters/pytorch.py --peer-args 'torch=--mode int8' "
+      "\\\n"
+      "      --models model-int8=path/to/model");
 }
 
 void print_pair(const ComparisonCell& cell, const Pair& pair, bool kept) {

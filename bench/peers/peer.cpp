@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <deque>
 #include <sstream>
 
 #include "bench/memory.h"
+#include "engine/files/json_file.h"
 #include "engine/kv_cache.h"
 #include "kernels/error.h"
 
@@ -61,11 +63,26 @@ Words whittle_arguments(const std::string& model, const SpeedOptions& options, i
           "--json",          "-"};
 }
 
+// What is not the usual is named only where it is asked for: a program need not know more than it can do.
+Words plain_arguments(const std::string& model, const SpeedOptions& options, int threads) {
+  Words words = {model,
+                 "--prompt-tokens",
+                 std::to_string(options.prompt_tokens),
+                 "--gen-tokens",
+                 std::to_string(options.gen_tokens),
+                 "--threads",
+                 std::to_string(threads)};
+  if (options.sequences > 1) append(words, {"--sequences", std::to_string(options.sequences)});
+  if (options.kv_cache != KvFormat::f16) append(words, {"--kv-cache", std::string(name(options.kv_cache))});
+  return words;
+}
+
 constexpr PeerKind kinds[] = {
-    {"llama-bench", false, false, "decodes from an empty context, Whittle after the prompt", single_arguments,
-     read_llama_bench},
-    {"llama-batched-bench", true, false, "", batched_arguments, read_batched_bench},
-    {"whittle", true, true, "", whittle_arguments, read_whittle_bench},
+    {"llama-bench", false, false, true, "decodes from an empty context, Whittle after the prompt",
+     single_arguments, read_llama_bench},
+    {"llama-batched-bench", true, false, true, "", batched_arguments, read_batched_bench},
+    {"whittle", true, true, true, "", whittle_arguments, read_whittle_bench},
+    {"", true, false, false, "", plain_arguments, read_any_program},
 };
 
 std::string last_lines(const std::string& text) {
@@ -73,7 +90,7 @@ std::string last_lines(const std::string& text) {
   std::deque<std::string> lines;
   std::istringstream stream(text);
   for (std::string line; std::getline(stream, line);)
-    if (!line.empty()) lines.push_back(line);
+    if (!line.empty()) lines.push_back(printable(line));
   while (lines.size() > most) lines.pop_front();
   return fmt::format("{}", fmt::join(lines, "\n"));
 }
@@ -90,13 +107,8 @@ std::string failure(const ChildReport& report) {
 
 const PeerKind& peer_kind(const std::filesystem::path& program) {
   const std::string file = program.filename().string();
-  Words known;
-  for (const PeerKind& kind : kinds) {
-    if (file.find(kind.name) != std::string::npos) return kind;
-    known.emplace_back(kind.name);
-  }
-  fail("{}: not a known kind of program: expected a file name with {}", program.string(),
-       fmt::join(known, " or "));
+  return *std::ranges::find_if(
+      kinds, [&](const PeerKind& kind) { return file.find(kind.name) != std::string::npos; });
 }
 
 std::vector<std::string> peer_command(const Peer& peer, const std::string& model, const SpeedOptions& options,
@@ -121,12 +133,11 @@ PeerSpeed run_peer(const Peer& peer, const std::string& model, const SpeedOption
   append(words, command);
   const ChildReport report =
       run_child(words, {.timeout_seconds = timeout_seconds, .keep_errors = true, .watch_ms = 1000});
-  // Some versions write their figures to standard error.
   const std::string text = report.output + '\n' + report.errors;
   std::string wrong = failure(report);
   try {
     if (wrong.empty()) {
-      PeerSpeed speed = kind.read(text);
+      PeerSpeed speed = kind.read(kind.logs_figures ? text : report.output);
       if (options.sequences > 1) speed.prefill.reset();  // of all prompts together: not Whittle's measure
       return speed;
     }

@@ -13,16 +13,17 @@ namespace whittle {
 
 // A kind of benchmark program.
 struct PeerKind {
-  std::string_view name;    // which the program's file name contains
+  std::string_view name;    // which the program's file name contains; empty: any other program
   bool decodes_many;        // sequences at once
   bool pins_itself;         // its threads, to cores
+  bool logs_figures;        // some versions write them to standard error, so that is read too
   std::string_view remark;  // what a reader of its figures must know, or empty
   // What this kind calls the model, the lengths, the threads and the KV cache.
   std::vector<std::string> (*arguments)(const std::string& model, const SpeedOptions& options, int threads);
   PeerSpeed (*read)(const std::string& text);  // of all that it wrote
 };
 
-// Throws Error for a file name that no kind has.
+// The last kind, with which anybody's program can be measured, suits every file name.
 const PeerKind& peer_kind(const std::filesystem::path& program);
 
 struct Peer {

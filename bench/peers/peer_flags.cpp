@@ -43,7 +43,6 @@ std::vector<Peer> make_peers(const std::vector<std::string>& programs,
     const std::filesystem::path program = std::filesystem::absolute(path);
     if (!std::filesystem::is_regular_file(program) || access(program.c_str(), X_OK) != 0)
       fail("--peer: {}: not a program that can be run", path);
-    peer_kind(program);
     peers.push_back({name, program, {}, {}});
   }
   for (const std::string& text : arguments) {

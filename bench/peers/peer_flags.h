@@ -9,7 +9,7 @@
 namespace whittle {
 
 // Of --peer NAME=PROGRAM, --peer-args 'NAME=WORDS' and --peer-commit NAME=HASH. Throws Error also for two
-// peers of one name, a name that no peer has, a program that cannot be run or is of no known kind.
+// peers of one name, a name that no peer has, a program that cannot be run.
 std::vector<Peer> make_peers(const std::vector<std::string>& programs,
                              const std::vector<std::string>& arguments,
                              const std::vector<std::string>& commits);

@@ -27,12 +27,25 @@ nlohmann::json find_json(const std::string& text, char opening, Suits suits, std
     nlohmann::json value;
     try {
       std::istringstream(text.substr(at)) >> value;  // one value; what follows it stays unread
-    } catch (const nlohmann::json::parse_error&) {
+    } catch (const nlohmann::json::exception&) {
       continue;
     }
     if (suits(value)) return value;
   }
   fail("no {} in its output", what);
+}
+
+// The JSON value that begins `text`, without what follows it; all of `text` where it begins none.
+std::string_view first_value(std::string_view text) {
+  std::istringstream stream{std::string(text)};
+  try {
+    nlohmann::json value;
+    stream >> value;
+  } catch (const nlohmann::json::exception&) {
+    return text;
+  }
+  const auto end = stream.tellg();  // -1 at the end of the stream
+  return text.substr(0, static_cast<size_t>(end));
 }
 
 using Cells = std::vector<std::string_view>;
@@ -105,6 +118,19 @@ PeerSpeed read_whittle_bench(const std::string& text) {
   const nlohmann::json report = find_json(text, '{', is_report, "JSON report of models");
   const JsonFields fields(report["models"][0], "the model in its output");
   return {fields.positive("prefill_tokens_per_s"), fields.positive("decode_tokens_per_s")};
+}
+
+PeerSpeed read_any_program(const std::string& text) {
+  const std::string what = "the JSON object in its output";
+  size_t at = text.rfind('{');
+  while (at != std::string::npos && at > 0 && text[at - 1] != '\n') at = text.rfind('{', at - 1);
+  if (at == std::string::npos) fail("no line of its output begins a JSON object");
+  const nlohmann::json found = parse_json(first_value(std::string_view(text).substr(at)), what);
+  const JsonFields fields(found, what);
+  PeerSpeed speed;
+  speed.decode = fields.positive("decode_tokens_per_s");
+  if (fields.has("prefill_tokens_per_s")) speed.prefill = fields.positive("prefill_tokens_per_s");
+  return speed;
 }
 
 }  // namespace whittle

@@ -16,5 +16,8 @@ struct PeerSpeed {
 PeerSpeed read_llama_bench(const std::string& text);    // an array of JSON rows
 PeerSpeed read_batched_bench(const std::string& text);  // a Markdown table of one row
 PeerSpeed read_whittle_bench(const std::string& text);  // the JSON of `whittle bench` with one model
+// The JSON object that the last line beginning with { begins: "decode_tokens_per_s", and unless it is null or
+// absent "prefill_tokens_per_s", both finite and above 0.
+PeerSpeed read_any_program(const std::string& text);
 
 }  // namespace whittle

@@ -83,7 +83,10 @@ nlohmann::json gate_report_json(const GateReport& report) {
                               {"reason", check.reason}});
   json["speed"] = nullptr;
   if (report.speed) {
-    json["speed"] = {{"rounds", report.speed->rounds}, {"turns", report.speed->turns}};
+    json["speed"] = {{"threads", report.speed->threads},
+                     {"rounds", report.speed->rounds},
+                     {"dropped_rounds", report.speed->dropped_rounds},
+                     {"turns", report.speed->turns}};
     for (const PairedPhase* phase : {&report.speed->prefill, &report.speed->decode})
       json["speed"][phase->name] = {{"log_time_ratio", phase->change}, {"control", phase->control}};
   }

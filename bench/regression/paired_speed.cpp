@@ -16,22 +16,63 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::array<int64_t, 5> looks = {8, 12, 18, 27, 40};
 constexpr int64_t least_turns = 4;  // of a side in a round
+constexpr double patience = 4;      // times a round's time, for so many calm ones
 
 // The turns of a round, by side.
 struct Round {
   std::vector<Turn> before, now, control;
+
+  // Calls use(turns) for each side.
+  template <class Use>
+  void each_side(Use use) {
+    for (std::vector<Turn>* side : {&before, &now, &control}) use(*side);
+  }
+  // The fewest turns that a side has, of all or of calm ones.
+  int64_t fewest(bool calm) {
+    int64_t least = std::ssize(before);
+    each_side([&](const std::vector<Turn>& turns) {
+      least = std::min(least, calm ? std::ranges::count(turns, true, &Turn::calm) : std::ssize(turns));
+    });
+    return least;
+  }
+  // Leaves the calm turns, if each side has some. False where only some sides have: the others' are no match.
+  bool keep_calm() {
+    bool any = false;
+    each_side(
+        [&](const std::vector<Turn>& turns) { any |= std::ranges::count(turns, true, &Turn::calm) > 0; });
+    if (!any) return true;
+    if (fewest(true) == 0) return false;
+    each_side(
+        [](std::vector<Turn>& turns) { std::erase_if(turns, [](const Turn& turn) { return !turn.calm; }); });
+    return true;
+  }
 };
 struct Side {
   std::vector<Turn> Round::*turns;
   TakeTurn take;
 };
 
-// One turn of each side. Each comes after another process has run, and after the same pause.
-void run_block(Round& round, std::span<const Side> sides, double pause) {
-  for (const Side& side : sides) {
-    std::this_thread::sleep_for(std::chrono::duration<double>(pause));
-    (round.*side.turns).push_back(side.take());
-  }
+double elapsed(Clock::time_point since) {
+  return std::chrono::duration<double>(Clock::now() - since).count();
+}
+
+// A round of fresh processes. Each turn comes after another process has run, and after the same pause.
+Round run_round(const PairedSides& from, bool backwards, double seconds, double pause_seconds) {
+  std::array<Side, 3> sides = {{{&Round::before, {}}, {&Round::now, {}}, {&Round::control, {}}}};
+  // Who is started first lies in memory first, and who comes first meets another machine.
+  if (backwards) std::ranges::reverse(sides);
+  for (Side& side : sides) side.take = side.turns == &Round::now ? from.now() : from.before();
+  Round round;
+  const auto start = Clock::now();
+  do {
+    check_interrupted();
+    for (const Side& side : sides) {
+      std::this_thread::sleep_for(std::chrono::duration<double>(pause_seconds));
+      (round.*side.turns).push_back(side.take());
+    }
+  } while (elapsed(start) < seconds || round.fewest(false) < least_turns ||
+           (round.fewest(true) < least_turns && elapsed(start) < patience * seconds));
+  return round;
 }
 
 // What a turn takes that nothing disturbs: others only ever make it longer.
@@ -51,6 +92,7 @@ void add_round(PairedPhase& phase, const Round& round, double Turn::*seconds) {
 }  // namespace
 
 void judge_phase(PairedPhase& phase, const PairedSpeedOptions& options) {
+  if (phase.change.empty()) return;
   const double limit = std::log1p(options.max_slowdown);
   phase.change_interval = hodges_lehmann(phase.change, options.confidence);
   phase.control_interval = hodges_lehmann(phase.control, options.confidence);
@@ -66,32 +108,27 @@ void judge_phase(PairedPhase& phase, const PairedSpeedOptions& options) {
     phase.outcome = Outcome::inconclusive;
 }
 
-PairedSpeed compare_speed(const StartSide& before, const StartSide& now, const PairedSpeedOptions& options,
+PairedSpeed compare_speed(const PairedSides& sides, const PairedSpeedOptions& options,
                           const std::function<void(int64_t done, int64_t total)>& progress) {
-  PairedSpeed speed;
+  PairedSpeed speed{.threads = sides.threads};
   const double round_seconds =
       std::min(options.round_seconds, options.most_seconds / static_cast<double>(looks.front()));
   const auto start = Clock::now();
-  const auto elapsed = [](Clock::time_point since) {
-    return std::chrono::duration<double>(Clock::now() - since).count();
-  };
   for (const int64_t look : looks) {
-    for (; speed.rounds < look && (speed.rounds < looks.front() || elapsed(start) < options.most_seconds);
-         ++speed.rounds) {
-      std::array<Side, 3> sides = {{{&Round::before, {}}, {&Round::now, {}}, {&Round::control, {}}}};
-      // Who is started first lies in memory first, and who comes first meets another machine.
-      if (speed.rounds % 2 == 1) std::ranges::reverse(sides);
-      for (Side& side : sides) side.take = side.turns == &Round::now ? now() : before();
-      Round round;
-      const auto round_start = Clock::now();
-      do {
-        check_interrupted();
-        run_block(round, sides, options.pause_seconds);
-      } while (elapsed(round_start) < round_seconds || std::ssize(round.now) < least_turns);
-      speed.turns += 3 * std::ssize(round.now);
+    // Time is up only after as many rounds as the first look takes, whether they count or not.
+    while (speed.rounds < look &&
+           (speed.rounds + speed.dropped_rounds < looks.front() || elapsed(start) < options.most_seconds)) {
+      const bool backwards = (speed.rounds + speed.dropped_rounds) % 2 == 1;
+      Round round = run_round(sides, backwards, round_seconds, options.pause_seconds);
+      if (!round.keep_calm()) {
+        ++speed.dropped_rounds;
+        continue;
+      }
+      ++speed.rounds;
+      round.each_side([&](const std::vector<Turn>& turns) { speed.turns += std::ssize(turns); });
       add_round(speed.prefill, round, &Turn::prefill_seconds);
       add_round(speed.decode, round, &Turn::decode_seconds);
-      if (progress) progress(speed.rounds + 1, look);
+      if (progress) progress(speed.rounds, look);
     }
     judge_phase(speed.prefill, options);
     judge_phase(speed.decode, options);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bench/fingerprint.h"
+#include "bench/machine.h"
 #include "bench/regression/gate_baseline.h"
 #include "bench/regression/paired_speed.h"
 
@@ -44,11 +45,15 @@ struct GateOptions {
   GateBudgets budgets;
   // The command line of a process that calls report_own_peak_memory() for the model.
   std::vector<std::string> memory_child;
-  // What was there before, to be timed in turns with the model: unset, speed is not judged.
-  StartSide before, now;
+  PairedSides turns;  // unset: speed is not judged
 };
 
 using GateProgress = std::function<void(const std::string& stage, int64_t done, int64_t total)>;
+
+// Speed in turns runs two processes of the model that was before and one of what is now: throws Error where
+// these need more memory than is available. Another build has the same model.
+void check_turns_memory(const std::filesystem::path& before, const std::filesystem::path& now,
+                        const Machine& machine);
 
 // Everything of a good model, without history. Throws Error.
 GateBaseline measure_gate_baseline(const GateOptions& options, const Team& team,

@@ -4,10 +4,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <ctime>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -27,11 +29,40 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t timed_prompts = 6;  // in a turn; the quickest counts
-constexpr double quick_step = 0.2;    // the quantile of a turn's steps that counts
+constexpr int64_t timed_prompts = 6;  // in a turn
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double cpu_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+// What a piece of work takes, of several: those count for which all `threads` had CPUs, if they are enough,
+// and of these a quick one. The threads of a team spin while they wait for each other, so that a piece that
+// took less than all their time had lost a CPU to another process.
+struct Pieces {
+  double seconds = 0;
+  bool calm = false;
+};
+Pieces time_pieces(int64_t wanted, int threads, const std::function<void()>& piece) {
+  constexpr double all_time = 0.97, patience_seconds = 0.2, quick = 0.2;
+  constexpr int64_t enough = 4;
+  std::vector<double> all, calm;
+  const auto begin = Clock::now();
+  while (std::ssize(calm) < wanted && (std::ssize(all) < wanted || seconds_since(begin) < patience_seconds)) {
+    const double cpu_start = cpu_seconds();
+    const auto start = Clock::now();
+    piece();
+    const double seconds = seconds_since(start), cpu = cpu_seconds() - cpu_start;
+    all.push_back(seconds);
+    if (cpu >= all_time * threads * seconds) calm.push_back(seconds);
+  }
+  const bool are_enough = std::ssize(calm) >= std::min(enough, wanted);
+  return {quantile(are_enough ? calm : all, quick), are_enough};
 }
 
 // A write to a process that has ended is an error of write(), not our end.
@@ -80,7 +111,8 @@ class TurnProcess {
     }
     const nlohmann::json answer = read_answer();
     const JsonFields fields(answer, name_ + ": a turn");
-    return {fields.positive("prefill_seconds"), fields.positive("decode_seconds")};
+    return {fields.positive("prefill_seconds"), fields.positive("decode_seconds"),
+            answer.value("calm", true)};
   }
 
  private:
@@ -123,27 +155,27 @@ void serve_turns(const std::filesystem::path& folder, const Team& team, const Tu
   const auto take = [&] {
     // Another process has just had the caches and the CPUs: the first prompt is not timed. What is timed is
     // timed in pieces, the shorter the likelier to pass undisturbed.
-    std::vector<double> prompts, steps;
     int32_t token = 0;
-    for (int64_t i = 0; i <= timed_prompts; ++i) {
+    const auto run_prompt = [&] {
       session.rewind(0);
-      const auto start = Clock::now();
       token = sampler.sample(session.forward(prompt.ids).row(0), prompt.ids);
-      if (i) prompts.push_back(seconds_since(start));
-    }
-    for (int64_t i = 0; i < options.gen_tokens; ++i) {
-      const auto start = Clock::now();
+    };
+    run_prompt();
+    const Pieces prompts = time_pieces(timed_prompts, team.size(), run_prompt);
+    int64_t step = 0;
+    const Pieces steps = time_pieces(options.gen_tokens, team.size(), [&] {
+      if (step++ % options.gen_tokens == 0) session.rewind(options.prompt_tokens);
       token = sampler.sample(session.forward({&token, 1}).row(0), prompt.ids);
-      steps.push_back(seconds_since(start));
-    }
-    return Turn{quantile(prompts, 0), quantile(steps, quick_step)};
+    });
+    return Turn{prompts.seconds, steps.seconds, prompts.calm && steps.calm};
   };
   take();
   std::cout << "{\"ready\": true}" << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
     const Turn turn = take();
     std::cout << nlohmann::json{{"prefill_seconds", turn.prefill_seconds},
-                                {"decode_seconds", turn.decode_seconds}}
+                                {"decode_seconds", turn.decode_seconds},
+                                {"calm", turn.calm}}
                      .dump()
               << std::endl;
   }

@@ -17,14 +17,16 @@ struct TurnOptions {
 };
 
 // What a turn's prompt took, and a step after it: of several, a quick one, since other programs only ever
-// make them longer.
+// make them longer. calm: of both there were enough during which no thread lost its CPU, and only those
+// count.
 struct Turn {
   double prefill_seconds = 0, decode_seconds = 0;
+  bool calm = true;
 };
 
 // The process that takes turns: loads the model, warms up, writes a line {"ready": true}, and then for each
-// line that it reads writes {"prefill_seconds": …, "decode_seconds": …}; the end of its input ends it. Throws
-// Error.
+// line that it reads writes {"prefill_seconds": …, "decode_seconds": …, "calm": …}; the end of its input ends
+// it. Throws Error.
 void serve_turns(const std::filesystem::path& folder, const Team& team, const TurnOptions& options);
 
 using TakeTurn = std::function<Turn()>;

@@ -19,6 +19,13 @@ using nlohmann::json;
 constexpr int64_t most_bytes = int64_t{128} << 20;
 constexpr std::string_view prefix = "whittle.";
 
+// What stands in a file, as messages show it.
+std::string shown(std::string text) {
+  constexpr size_t most = 300;
+  if (text.size() > most) text = text.substr(0, most) + "…";
+  return printable(text);
+}
+
 // What tells a report from before it named its schema; the first one that has all keys.
 struct Unnamed {
   const char* name;
@@ -95,10 +102,10 @@ ReportFile read_report(const std::string& path) {
                   fmt::format("{}, and this program knows up to {}: a newer one wrote it", version, newest));
   file.version = static_cast<int>(version);
   if (const auto place = huge_number(file.json))
-    fail("{}: {}: {} is too large", what, printable(place->to_string()), file.json[*place].dump());
+    fail("{}: {}: {} is too large", what, shown(place->to_string()), file.json[*place].dump());
   if (const auto violation = schema_violation(file.json, schema))
-    fail("{}: {}{}{}", what, printable(violation->place), violation->place.empty() ? "" : ": ",
-         printable(violation->what));
+    fail("{}: {}{}{}", what, shown(violation->place), violation->place.empty() ? "" : ": ",
+         shown(violation->what));
   return file;
 }
 

@@ -11,6 +11,8 @@
 #include <valijson/validation_results.hpp>
 #include <valijson/validator.hpp>
 
+#include "engine/files/json_file.h"
+
 namespace whittle {
 namespace {
 
@@ -37,14 +39,18 @@ void localize(json& node, const std::string& file, std::set<std::string>& files)
   reference = fmt::format("#/definitions/{}{}", other, reference.substr(end + 1));
 }
 
-// The same with at most so many elements of each array.
-json cut(const json& node, size_t most) {
+// The same with at most so many elements of each array and object. nodes: grows by how many it has.
+json cut(const json& node, size_t most, size_t& nodes) {
+  ++nodes;
   if (!node.is_structured()) return node;
   json copy = node.is_array() ? json::array() : json::object();
-  if (node.is_array())
-    for (size_t i = 0; i < std::min(node.size(), most); ++i) copy.push_back(cut(node[i], most));
-  else
-    for (const auto& [key, child] : node.items()) copy[key] = cut(child, most);
+  for (const auto& [key, child] : node.items()) {
+    if (copy.size() == most) break;
+    if (node.is_array())
+      copy.push_back(cut(child, most, nodes));
+    else
+      copy[key] = cut(child, most, nodes);
+  }
   return copy;
 }
 
@@ -79,14 +85,23 @@ std::optional<SchemaViolation> schema_violation(const json& document, const json
   valijson::Validator validator;
   // Ends at the first violation, and keeps none: there may be millions.
   if (validator.validate(rules, Adapter(document), nullptr)) return std::nullopt;
-  constexpr size_t most = 1000;
-  const json shortened = cut(document, most);
-  valijson::ValidationResults results;
-  if (validator.validate(rules, Adapter(shortened), &results))
-    return SchemaViolation{"", "an array has what its schema does not allow after its first 1000 elements"};
-  const auto deepest = std::ranges::max_element(
-      results, {}, [](const valijson::ValidationResults::Error& error) { return error.context.size(); });
-  return SchemaViolation{pointer_to(deepest->context), deepest->description};
+  constexpr size_t most_nodes = 1 << 20;
+  for (const size_t most : {1000, 100}) {
+    size_t nodes = 0;
+    const json shortened = cut(document, most, nodes);
+    valijson::ValidationResults results;
+    if (nodes > most_nodes || validator.validate(rules, Adapter(shortened), &results) || !results.numErrors())
+      continue;
+    const auto deepest = std::ranges::max_element(
+        results, {}, [](const valijson::ValidationResults::Error& error) { return error.context.size(); });
+    SchemaViolation violation{pointer_to(deepest->context), deepest->description};
+    if (violation.what.ends_with('.')) violation.what.pop_back();
+    const json::json_pointer place(violation.place);
+    if (shortened.contains(place) && !shortened[place].is_object())
+      violation.what += "; found " + json_text(shortened[place]);
+    return violation;
+  }
+  return SchemaViolation{"", "somewhere in its long arrays is what its schema does not allow"};
 }
 
 }  // namespace whittle

@@ -114,6 +114,7 @@ json parse_json(std::string_view text, const std::string& what) {
 
 json read_json_file(const std::filesystem::path& path, int64_t max_bytes) {
   std::error_code error;
+  if (std::filesystem::is_directory(path, error)) fail("{}: a folder, expected a file", path.string());
   if (!std::filesystem::is_regular_file(path, error)) fail("{}: no such file", path.string());
   const auto size = std::filesystem::file_size(path, error);
   if (error) fail("{}: {}", path.string(), error.message());

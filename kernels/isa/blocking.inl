@@ -7,9 +7,9 @@ constexpr int64_t block_rows = 132;
 
 // Panels are read once, in one linear stream. Asking for it `distance` bytes ahead hides what the hardware's
 // prefetcher leaves; 0 asks for nothing.
-template <int bytes, int64_t distance = prefetch_distance>
-inline void prefetch_stream(const std::byte* at) {
-  if constexpr (distance > 0)
+template <int bytes>
+inline void prefetch_stream(const std::byte* at, int64_t distance = prefetch_distance) {
+  if (distance > 0)
 #pragma GCC unroll 20
     for (int line = 0; line < bytes; line += 64) __builtin_prefetch(at + distance + line);
 }

@@ -31,7 +31,7 @@ inline const std::byte* dot_row_int8(const std::byte* codes, const int8_t* x, in
 #pragma GCC unroll 16
     for (int v = 0; v < panel_vectors; ++v) products[v] = Int4Dot::zero();
     for (int64_t k = begin; k < end; k += 8, codes += 256) {
-      prefetch_stream<256, nibbles_prefetch_distance>(codes);
+      prefetch_stream<256>(codes, nibbles_prefetch_distance);
       const Bytes low = splat_dword(x + k), high = splat_dword(x + k + 4);
 #pragma GCC unroll 16
       for (int v = 0; v < panel_vectors; ++v)

@@ -3,6 +3,7 @@
     .matmul_quantized = matmul_quantized,
     .matmul_float = matmul_float,
     .scale_sums = scale_sums,
+    .expand = expand,
     .rms_norm = rms_norm,
     .layer_norm = layer_norm,
     .quantize_row = quantize_row,

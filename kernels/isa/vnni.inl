@@ -3,7 +3,10 @@
 // (`offset`). Included before matmul_quantized.inl.
 
 // Zen 4 reads one stream best by itself: distances from 256 to 6144 bytes cost one row of x 2 to 36 %.
-constexpr int64_t prefetch_distance = 0, nibbles_prefetch_distance = 0;
+// Sapphire Rapids decodes int4 1.3 to 1.5 times as fast with 4096 bytes, less so with fewer, and int8 1.1
+// times.
+const int64_t prefetch_distance = __builtin_cpu_is("intel") ? 4096 : 0;
+const int64_t nibbles_prefetch_distance = prefetch_distance;
 
 #include "kernels/isa/blocking.inl"
 

@@ -39,6 +39,7 @@ BenchReport made_up_report(const SweepLists& lists, bool has_baseline) {
   BenchReport report;
   report.points = sweep_points(lists, {.repeat = 2});
   report.has_baseline = has_baseline;
+  report.machine.limits.threads = 1;
   for (const double slow : {2.0, 1.0}) {
     ModelSummary& model = report.models.emplace_back();
     model.peak_rss_bytes = 1000;

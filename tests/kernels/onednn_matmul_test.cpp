@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include "kernels/matmul.h"
+#include "kernels/sparse_weight.h"
 #include "tests/support/reference_kernels.h"
 
 using namespace whittle;
@@ -34,10 +35,14 @@ TEST_CASE("oneDNN reads our panels and gives our bits") {
   for (auto [rows, cols] :
        std::initializer_list<std::pair<int64_t, int64_t>>{{1, 1}, {65, 65}, {300, 172}, {1100, 128}})
     for (int64_t count : {1, 31, 32, 40, 300})
-      for (bool asymmetric : {false, true}) {
-        INFO(rows << "x" << cols << ", " << count << " rows");
-        const OwnedWeight weight = small_weight(rows, cols, asymmetric, random);
-        const PackedWeight packed = pack(weight.matrix);
+      for (const auto& [packing, asymmetric] :
+           {std::pair(Packing::dense, false), {Packing::dense, true}, {Packing::masked, false}}) {
+        INFO(rows << "x" << cols << ", " << count << " rows, " << name(packing));
+        OwnedWeight weight = small_weight(rows, cols, asymmetric, random);
+        if (packing == Packing::masked)
+          for (std::byte& code : weight.bytes)
+            if (random.integer(0, 2) == 0) code = {};
+        const PackedWeight packed = pack(weight.matrix, packing);
         const OwnedRows x = make_rows(count, cols, 0, Fill::random, random);
         REQUIRE(onednn_accepts(packed, x.view));
         const Range all{0, packed.panel_count()};
@@ -99,8 +104,10 @@ TEST_CASE("however rows and panels are cut, oneDNN's primitives stay few and the
 
 TEST_CASE("what oneDNN needs for a number of rows can be made before they come") {
   Random random(44);
-  const PackedWeight packed = pack(make_weight({WeightFormat::int8, 64 * 21, 448}, random).matrix);
-  for (const int64_t rows : {33, 300}) {
+  const OwnedWeight weight = make_weight({WeightFormat::int8, 64 * 21, 448}, random);
+  for (const auto& [packing, rows] :
+       {std::pair(Packing::dense, 33), {Packing::dense, 300}, {Packing::masked, 70}}) {
+    const PackedWeight packed = pack(weight.matrix, packing);
     const OwnedRows x = make_rows(rows, 448, 0, Fill::random, random);
     onednn_prepare(packed, rows);
     const int64_t before = onednn_primitives();
@@ -120,12 +127,15 @@ TEST_CASE("what oneDNN needs for a number of rows can be made before they come")
 
 TEST_CASE("oneDNN is not asked for what it cannot do") {
   Random random(42);
-  const PackedWeight int8_row = pack(make_weight({WeightFormat::int8, 64, 128}, random).matrix);
+  const OwnedWeight made_int8 = make_weight({WeightFormat::int8, 64, 128}, random);
+  const PackedWeight int8_row = pack(made_int8.matrix);
   const PackedWeight int8_group = pack(make_weight({WeightFormat::int8, 64, 128, 32}, random).matrix);
   const PackedWeight int4_row = pack(make_weight({WeightFormat::int4, 64, 128}, random).matrix);
   const OwnedRows by_token = make_rows(40, 128, 0, Fill::random, random),
                   by_group = make_rows(40, 128, 32, Fill::random, random);
   CHECK(onednn_accepts(int8_row, by_token.view));
+  CHECK(onednn_accepts(pack(made_int8.matrix, Packing::masked), by_token.view));
+  CHECK_FALSE(onednn_accepts(pack(made_int8.matrix, Packing::masked), by_group.view));
   CHECK_FALSE(onednn_accepts(int8_row, by_group.view));
   CHECK_FALSE(onednn_accepts(int8_group, by_group.view));
   CHECK_FALSE(onednn_accepts(int4_row, by_token.view));

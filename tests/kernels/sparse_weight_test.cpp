@@ -257,5 +257,6 @@ TEST_CASE("a sparse weight's bytes are counted whole") {
   const OwnedWeight weight = make_sparse(sparse_forms[2], {WeightFormat::int8, 128, 256}, 50, random);
   const PackedWeight masked = pack(weight.matrix, Packing::masked);
   CHECK(masked.bytes_of({0, 2}) == weights / 8 + sparsity_of(weight.matrix, nullptr).kept + by_row);
-  CHECK(masked.bytes() == masked.bytes_of({0, 2}) + 3 * 8 + 64);  // where panels begin, and a line
+  // Where panels begin, a line, and the sums of rows.
+  CHECK(masked.bytes() == masked.bytes_of({0, 2}) + 3 * 8 + 64 + 128 * 4);
 }

@@ -26,6 +26,7 @@ MachineReport some_machine() {
   MachineReport machine;
   machine.machine.cpu = "some CPU";
   machine.isa_chosen = "scalar";
+  machine.limits.threads = 1;
   return machine;
 }
 
@@ -169,6 +170,16 @@ TEST_CASE("a comparison reports the median of the pairs' ratios, not the ratio o
   CHECK_THAT(text, Contains("model-q8_0.gguf") && Contains("2.00 (0.50–4.00)") && Contains("3/4") &&
                        Contains("fake, commit abc123: /bin/llama-batched-bench") && Contains("-rtr") &&
                        !Contains("comparisons have fewer"));
+}
+
+TEST_CASE("a peer that tells no prefill of one sequence has a row without its figures") {
+  Comparison comparison = comparison_of({{20, 10}});
+  comparison.cells[0].kept[0].prefill.peer.reset();
+  const std::string text = comparison_text(comparison, some_machine());
+  CHECK_THAT(text, Contains("prefill") && Contains("200") && !Contains("nan"));
+  const nlohmann::json json = comparison_json(comparison, some_machine());
+  CHECK(json["cells"][0]["prefill"]["peer_tokens_per_s"]["median"].is_null());
+  CHECK(json["cells"][0]["decode"]["ratio"]["median"] == 2.0);
 }
 
 TEST_CASE("a peer's prefill that is of several prompts has no row and no ratio") {

@@ -84,6 +84,50 @@ TEST_CASE("the report of another whittle is read for its first model") {
   CHECK_THROWS_AS(read_whittle_bench(report.substr(0, report.size() - 1)), Error);
 }
 
+TEST_CASE("any program's figures are in the JSON object that it wrote last") {
+  const std::string object = R"({"prefill_tokens_per_s": 160.5, "decode_tokens_per_s": 80.25})";
+  for (const std::string& text :
+       {object, object + "\n", "{\"decode_tokens_per_s\": 1}\n{not JSON\n" + object + "\nbye {x} }\n",
+        std::string(
+            "{\n  \"model\": {\"layers\": [{}, {\"a\": \"\\n{\"}]},\n  \"prefill_tokens_per_s\": 160.5,\n"
+            "  \"decode_tokens_per_s\": 80.25}")}) {
+    INFO(text);
+    const PeerSpeed speed = read_any_program(text);
+    CHECK(speed.prefill == 160.5);
+    CHECK(speed.decode == 80.25);
+  }
+  for (const std::string text :
+       {R"({"decode_tokens_per_s": 3})", R"({"prefill_tokens_per_s": null, "decode_tokens_per_s": 3})"}) {
+    const PeerSpeed speed = read_any_program(text);
+    CHECK_FALSE(speed.prefill);
+    CHECK(speed.decode == 3);
+  }
+}
+
+TEST_CASE("any program's figures that are none are errors that name the key") {
+  const auto check = [](const std::string& text, const std::string& why) {
+    INFO(text);
+    CHECK_THROWS_WITH(read_any_program(text), Contains(why));
+  };
+  const std::string keys[] = {"prefill_tokens_per_s", "decode_tokens_per_s"};
+  for (const std::string& key : keys) {
+    const std::string other = key == keys[0] ? R"(, "decode_tokens_per_s": 1})" : "}";
+    for (const std::string value : {"NaN", "Infinity"}) check("{\"" + key + "\": " + value + other, key);
+    for (const std::string value : {"1e999", "-Infinity"})
+      check("{\"" + key + "\": " + value + other, "not valid JSON");
+    for (const std::string value : {"0", "-1", "\"8\"", "true", "[8]", "{}"})
+      check("{\"" + key + "\": " + value + other, "\"" + key + "\"");
+  }
+  check(R"({"prefill_tokens_per_s": 8})", "\"decode_tokens_per_s\"");
+  check(R"({"decode_tokens_per_s": null})", "\"decode_tokens_per_s\"");
+  check(R"({"decode_tokens_per_s": 1, "decode_tokens_per_s": 2})", "appears twice");
+  check("{\"decode_tokens_per_s\": 1}\n{\"prefill_tokens", "not valid JSON");
+  check(std::string(100, '{'), "not valid JSON");
+  check("{\"a\": " + std::string(1000, '[') + std::string(1000, ']') + "}", "nested deeper");
+  check("{\"a\": \"\xff\", \"decode_tokens_per_s\": 1}", "not valid JSON");
+  for (const char* text : {"", "8.5", "[1]", " {\"decode_tokens_per_s\": 1}"}) check(text, "no line");
+}
+
 TEST_CASE("each kind of program is told what to measure in its own words") {
   SpeedOptions options = {.prompt_tokens = 512, .gen_tokens = 64};
   const Peer single = {"a", "/x/llama-bench", {"-rtr", "1"}, ""},
@@ -108,11 +152,18 @@ TEST_CASE("each kind of program is told what to measure in its own words") {
         std::vector<std::string>{"/x/whittle", "bench", "m", "--prompt-tokens", "512", "--gen-tokens", "65",
                                  "--sequences", "8", "--kv-cache", "int8", "--threads", "2", "--repeat", "5",
                                  "--json", "-", "--threads", "1"});
-  CHECK_THROWS_WITH(peer_kind("/x/llama-cli"), Contains("/x/llama-cli") && Contains("llama-batched-bench"));
+  const Peer other = {"d", "/x/engine.py", {"--mode", "int8"}, ""};
+  CHECK(peer_command(other, "m", options, 2) ==
+        std::vector<std::string>{"/x/engine.py", "m", "--prompt-tokens", "512", "--gen-tokens", "65",
+                                 "--threads", "2", "--sequences", "8", "--kv-cache", "int8", "--mode",
+                                 "int8"});
+  CHECK(peer_command(other, "m", {.prompt_tokens = 5, .gen_tokens = 6}, 1) ==
+        std::vector<std::string>{"/x/engine.py", "m", "--prompt-tokens", "5", "--gen-tokens", "6",
+                                 "--threads", "1", "--mode", "int8"});
 }
 
 TEST_CASE("a flag of another form, or that names what is not there, is an error that says so") {
-  const FakePeer fake("llama-bench", ""), other("something-else", "");
+  const FakePeer fake("llama-bench", "");
   const std::string peer = fake.flag();
   const std::vector<Peer> peers = make_peers({peer}, {"fake=-rtr  1", "fake=-x"}, {"fake=abc"});
   REQUIRE(peers.size() == 1);
@@ -128,7 +179,6 @@ TEST_CASE("a flag of another form, or that names what is not there, is an error 
   CHECK_THROWS_WITH(make_peers({peer}, {}, {"abc"}), Contains("--peer-commit: expected NAME=HASH"));
   CHECK_THROWS_WITH(make_peers({"a=/no/llama-bench"}, {}, {}), Contains("/no/llama-bench"));
   CHECK_THROWS_WITH(make_peers({"a=" + fake.gguf()}, {}, {}), Contains("not a program"));
-  CHECK_THROWS_WITH(make_peers({other.flag()}, {}, {}), Contains("not a known kind"));
 
   CHECK(make_models({"folder=" + fake.gguf()})[0].folder == "folder");
   CHECK(make_models({"folder=" + fake.gguf()})[0].peer_model == fake.gguf());
@@ -150,6 +200,21 @@ TEST_CASE("a peer runs pinned on the same numbers, and what it wrote to either s
   SpeedOptions together = options.speed;
   together.sequences = 4;
   CHECK_FALSE(run_peer(fake.peer(), fake.gguf(), together, 1, 60).prefill);
+}
+
+TEST_CASE("any other program runs pinned too, and what it logs is no figure") {
+  const std::string log = print(R"({"decode_tokens_per_s": "log"})");
+  const FakePeer fake("engine", "echo \"$OMP_PROC_BIND $@\" >calls\n(" + log + ") >&2\n" +
+                                    print(R"({"decode_tokens_per_s": 80.25})"));
+  const PeerSpeed speed = run_peer(fake.peer(), "model", small_options(fake).speed, 1, 60);
+  CHECK_FALSE(speed.prefill);
+  CHECK(speed.decode == 80.25);
+  CHECK(fake.lines("calls") ==
+        std::vector<std::string>{"true model --prompt-tokens 16 --gen-tokens 4 --threads 1 -extra"});
+
+  const FakePeer wrong("engine", print(R"({"decode_tokens_per_s": -1})"));
+  CHECK_THROWS_WITH(run_peer(wrong.peer(), "model", small_options(wrong).speed, 1, 60),
+                    Contains(wrong.peer().program.string() + " model") && Contains("decode_tokens_per_s"));
 }
 
 TEST_CASE("another whittle is left to pin its threads itself") {
@@ -180,4 +245,7 @@ TEST_CASE("a peer that fails is an error with its command and the end of what it
   check(talk + "kill -9 $$\n", 60, "ended by signal 9");
   check(talk + "exec sleep 60\n", 0.2, "stopped after");
   check(talk, 60, "no JSON rows");
+  const FakePeer hostile("engine", "printf '\\033[2J{\\n' >&2; exit 1\n");
+  CHECK_THROWS_WITH(run_peer(hostile.peer(), "model", small_options(hostile).speed, 1, 60),
+                    Contains("\\x1b[2J") && !Contains("\033"));
 }

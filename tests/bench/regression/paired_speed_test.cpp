@@ -46,7 +46,7 @@ PairedSpeedOptions quick() {
 
 Outcome judged(double slowdown, uint64_t seed, double noise = 0.02) {
   FakeMachine machine(seed, noise);
-  return compare_speed(machine.side(1), machine.side(slowdown), quick()).decode.outcome;
+  return compare_speed({machine.side(1), machine.side(slowdown), 1}, quick()).decode.outcome;
 }
 
 }  // namespace
@@ -67,9 +67,55 @@ TEST_CASE("The same speed passes, a tenth slower is a regression, faster passes"
   CHECK(found >= runs - 1);
 }
 
+namespace {
+
+// Every `every`th turn of a process has all its CPUs; the others take twice as long, sooner or later.
+StartSide disturbed_side(double slowdown, int every, int64_t* processes = nullptr) {
+  return [=] {
+    if (processes) ++*processes;
+    return [=, turn = 0]() mutable {
+      const bool calm = every && turn++ % every == 0;
+      const double seconds = 1e-3 * slowdown * (calm ? 1 : 2 - 0.9 * (turn % 7 == 0));
+      return Turn{seconds, seconds, calm};
+    };
+  };
+}
+
+}  // namespace
+
+TEST_CASE("Where some turns keep their CPUs, these alone count") {
+  for (const double slowdown : {1.0, 1.06}) {
+    const PairedSpeed speed = compare_speed({disturbed_side(1, 2), disturbed_side(slowdown, 3), 1}, quick());
+    CHECK(speed.decode.outcome == (slowdown == 1 ? Outcome::pass : Outcome::regression));
+    for (const double change : speed.decode.change) CHECK(change == Approx(std::log(slowdown)).margin(1e-12));
+    CHECK(speed.dropped_rounds == 0);
+  }
+}
+
+TEST_CASE("A round in which one side never keeps its CPUs is no match, and decides nothing") {
+  PairedSpeedOptions options = quick();
+  options.most_seconds = 0;
+  int64_t processes = 0;
+  const PairedSpeed speed =
+      compare_speed({disturbed_side(1, 1, &processes), disturbed_side(1, 0, &processes), 1}, options);
+  CHECK(speed.rounds == 0);
+  CHECK(speed.dropped_rounds == 8);
+  CHECK(processes == 3 * 8);
+  for (const PairedPhase* phase : {&speed.prefill, &speed.decode}) {
+    CHECK(phase->outcome == Outcome::inconclusive);
+    CHECK(std::isinf(phase->change_interval.high));
+  }
+}
+
+TEST_CASE("Where no turn of any side keeps its CPUs, all count") {
+  const PairedSpeed speed = compare_speed({disturbed_side(1, 0), disturbed_side(1.1, 0), 1}, quick());
+  CHECK(speed.dropped_rounds == 0);
+  CHECK(speed.decode.outcome == Outcome::regression);
+}
+
 TEST_CASE("A machine too restless to tell is inconclusive") {
   FakeMachine machine(3, 1.5);
-  const PairedSpeed speed = compare_speed(machine.side(1), machine.side(1.04), quick());
+  const PairedSpeed speed = compare_speed({machine.side(1), machine.side(1.04), 1}, quick());
   CHECK(speed.decode.outcome == Outcome::inconclusive);
   CHECK(speed.rounds == 40);
 }

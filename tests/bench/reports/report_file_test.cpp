@@ -81,7 +81,7 @@ TEST_CASE("What is no report is refused by the file's name and the place in it")
       {"deep", std::string(100, '[') + std::string(100, ']'), "64"},
       {"no object", "[]", "report"},
       {"no report", "{\"a\": 1}", "schema"},
-      {"a schema that is none", replaced(good, "whittle.generate", "whittle.\x1b[2J"), "schema"},
+      {"a schema that is none", replaced(good, "whittle.generate", "whittle.\\u001b[2J"), "schema"},
       {"somebody else's schema", replaced(good, "whittle.generate", "other.generate"), "schema"},
       {"not a schema of a report", replaced(good, "whittle.generate", "whittle.common"), "schema"},
       {"a path as schema", replaced(good, "whittle.generate", "whittle.../schemas/generate"), "schema"},
@@ -98,6 +98,8 @@ TEST_CASE("What is no report is refused by the file's name and the place in it")
        "/prompt_tokens"},
       {"a missing key", replaced(good, "\"ttft_ms\":1.5,", ""), "ttft_ms"},
       {"one that is not known", replaced(good, "\"ttft_ms\"", "\"x\\u001b\":1,\"ttft_ms\""), "x\\x1b"},
+      {"a key without an end",
+       replaced(good, "\"ttft_ms\"", '"' + std::string(100000, 'x') + "\":1,\"ttft_ms\""), "xxx"},
       {"a wrong fingerprint", replaced(good, "\"threads\":1", "\"threads\":\"all\""), "/fingerprint/threads"},
   };
   for (const auto& [what, text, named] : cases) {
@@ -115,7 +117,7 @@ TEST_CASE("What is no report is refused by the file's name and the place in it")
       CHECK(message.find(named) != std::string::npos);
     }
   }
-  CHECK_THROWS_WITH(read_report(folder.path()), Catch::Contains(folder.path().string()));
+  CHECK_THROWS_WITH(read_report(folder.path()), Catch::Contains("folder"));
   CHECK_THROWS_WITH(read_report(file + ".none"), Catch::Contains("no such file"));
 }
 

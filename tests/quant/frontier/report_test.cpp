@@ -37,6 +37,7 @@ FrontierReport made_up() {
   FrontierReport report;
   report.model = "a<b>&\"c\"";
   report.version = "0.1";
+  report.machine.limits.threads = 1;
   report.text = "<script>alert(1)</script>";
   report.results = {measured("original", 16000000, 1, 1e-7),
                     measured("<b>&'evil'\x01\xff", 8000000, 1.5, 0.001),
