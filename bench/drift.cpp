@@ -49,6 +49,7 @@ void compare_windows(const Model& baseline, const Model& model, const Team& team
     const std::span<const int32_t> ids = windows.ids[w];
     baseline_session.rewind(0);
     run_window(model_session, ids, chunk, [&](int64_t first, const Logits& ours) {
+      if (steps.seen) steps.seen(w, first, ours);
       const auto part = ids.subspan(static_cast<size_t>(first), static_cast<size_t>(ours.rows));
       meter.compare(w, first, baseline_session.forward_all(part), ours);
     });
@@ -65,8 +66,10 @@ void compare_windows(const BaselineFile& baseline, size_t text, const Model& mod
     const auto stored = [&](int64_t token, std::span<const float> logits) {
       return baseline.compare(text, w, token, logits);
     };
-    run_window(session, windows.ids[w], chunk,
-               [&](int64_t first, const Logits& ours) { meter.compare(w, first, stored, ours); });
+    run_window(session, windows.ids[w], chunk, [&](int64_t first, const Logits& ours) {
+      if (steps.seen) steps.seen(w, first, ours);
+      meter.compare(w, first, stored, ours);
+    });
   });
 }
 

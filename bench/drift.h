@@ -39,6 +39,8 @@ void run_window(Session& session, std::span<const int32_t> ids, int64_t chunk,
 struct DriftSteps {
   std::function<bool(size_t window)> known;  // whether the meter has it already; may be empty
   std::function<void(size_t window)> done;
+  // The model's logits as they come, after positions [first, first + rows); may be empty.
+  std::function<void(size_t window, int64_t first, const Logits& model)> seen = {};
 };
 // Fills the meter, which has windows that check_drift has seen. `kv_cache` is the model's. Throws Error where
 // a logit is not finite.

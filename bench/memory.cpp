@@ -18,6 +18,7 @@
 #include <fstream>
 
 #include "bench/child_process.h"
+#include "engine/clock.h"
 #include "engine/files/interrupts.h"
 #include "kernels/error.h"
 
@@ -59,7 +60,7 @@ ChildReport run_child(const std::vector<std::string>& argv, const ChildOptions& 
   ChildReport report;
   Pipe output = open_pipe(argv[0], Direction::from_child);
   Pipe errors = options.keep_errors ? open_pipe(argv[0], Direction::from_child) : Pipe{};
-  const auto began = std::chrono::steady_clock::now();
+  const auto began = Clock::now();
   const pid_t child = start_child(argv, -1, output.childs.number(), errors.childs.number());
   output.childs.close();
   errors.childs.close();
@@ -69,16 +70,13 @@ ChildReport run_child(const std::vector<std::string>& argv, const ChildOptions& 
   int64_t watched_peak = 0;
   int status = 0;
   rusage usage{};
-  const auto seconds_so_far = [&] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  };
   auto next_watch = began;
   for (pid_t ended = 0; ended != child;) {
-    if (const auto now = std::chrono::steady_clock::now(); now >= next_watch) {
+    if (const auto now = Clock::now(); now >= next_watch) {
       watched_peak = std::max(watched_peak, status_bytes(std::to_string(child), "VmHWM:"));
       next_watch = now + std::chrono::milliseconds(options.watch_ms);
     }
-    if (!report.timed_out && (seconds_so_far() > options.timeout_seconds || interrupted())) {
+    if (!report.timed_out && (seconds_since(began) > options.timeout_seconds || interrupted())) {
       kill(child, SIGKILL);
       report.timed_out = true;
     }
@@ -94,7 +92,7 @@ ChildReport run_child(const std::vector<std::string>& argv, const ChildOptions& 
     read_available(errors.ours, report.errors);
   }
 
-  report.wall_seconds = seconds_so_far();
+  report.wall_seconds = seconds_since(began);
   report.user_seconds = seconds(usage.ru_utime);
   report.system_seconds = seconds(usage.ru_stime);
   report.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;

@@ -5,24 +5,18 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <functional>
 
 #include "bench/machine.h"
 #include "bench/probe_loops.h"
 #include "bench/statistics.h"
+#include "engine/clock.h"
 #include "kernels/error.h"
 
 namespace whittle {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 constexpr double slice_seconds = 0.03;
 constexpr int64_t huge_page = 2 << 20;

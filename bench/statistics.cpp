@@ -110,6 +110,16 @@ double student_upper_tail(double t, int64_t degrees_of_freedom) {
 
 namespace {
 
+// Of the standard normal distribution; tail below 1/2.
+double normal_quantile(double tail) {
+  double low = -10, high = 0;
+  for (int step = 0; step < 60; ++step) {
+    const double middle = (low + high) / 2;
+    (std::erfc(-middle / std::numbers::sqrt2) / 2 < tail ? low : high) = middle;
+  }
+  return low;
+}
+
 // The most k for which P(V < k) <= tail, V the sum of those ranks of 1 … n whose sign is positive, each with
 // probability 1/2.
 int64_t signed_rank_quantile(int64_t n, double tail) {
@@ -117,13 +127,9 @@ int64_t signed_rank_quantile(int64_t n, double tail) {
   const int64_t most = n * (n + 1) / 2;
   if (n > exact) {
     const auto count = static_cast<double>(n);
-    double low = -10, high = 0;  // of the standard normal distribution
-    for (int step = 0; step < 60; ++step) {
-      const double middle = (low + high) / 2;
-      (std::erfc(-middle / std::numbers::sqrt2) / 2 < tail ? low : high) = middle;
-    }
     const double deviation = std::sqrt(count * (count + 1) * (2 * count + 1) / 24);
-    return std::max<int64_t>(0, static_cast<int64_t>(static_cast<double>(most) / 2 + low * deviation));
+    return std::max<int64_t>(
+        0, static_cast<int64_t>(static_cast<double>(most) / 2 + normal_quantile(tail) * deviation));
   }
   std::vector<double> probability(static_cast<size_t>(most) + 1, 0);
   probability[0] = 1;
@@ -152,6 +158,61 @@ Interval hodges_lehmann(std::span<const double> values, double confidence) {
   const auto k = static_cast<size_t>(signed_rank_quantile(std::ssize(values), (1 - confidence) / 2));
   if (k == 0) return {median(means), -infinity, infinity};
   return {median(means), means[k - 1], means[means.size() - k]};
+}
+
+namespace {
+
+// The most k for which P(U < k) <= tail, U the number of pairs of m and n values in which the former is
+// above.
+int64_t rank_sum_quantile(int64_t m, int64_t n, double tail) {
+  constexpr int64_t exact = 80;
+  if (m + n > exact) {
+    const double product = static_cast<double>(m) * static_cast<double>(n);
+    const double deviation = std::sqrt(product * static_cast<double>(m + n + 1) / 12);
+    return std::max<int64_t>(0, static_cast<int64_t>(product / 2 + normal_quantile(tail) * deviation));
+  }
+  // ways[i][u]: i values chosen out of those looked at, u pairs with one that is not chosen and lower.
+  std::vector<std::vector<double>> ways(static_cast<size_t>(m) + 1,
+                                        std::vector<double>(static_cast<size_t>(m * n) + 1, 0));
+  ways[0][0] = 1;
+  for (int64_t rank = 0; rank < m + n; ++rank)
+    for (int64_t i = std::min(m, rank + 1); i >= 1; --i) {
+      const int64_t lower = rank - (i - 1);  // not chosen
+      if (lower > n) continue;
+      for (int64_t u = m * n; u >= lower; --u)
+        ways[static_cast<size_t>(i)][static_cast<size_t>(u)] +=
+            ways[static_cast<size_t>(i - 1)][static_cast<size_t>(u - lower)];
+    }
+  const std::vector<double>& all = ways.back();
+  const double total = std::accumulate(all.begin(), all.end(), 0.0);
+  double below = 0;
+  for (size_t k = 0; k < all.size(); ++k) {
+    below += all[k] / total;
+    if (below > tail) return static_cast<int64_t>(k);
+  }
+  return m * n;
+}
+
+}  // namespace
+
+Interval hodges_lehmann_shift(std::span<const double> before, std::span<const double> now,
+                              double confidence) {
+  assert(!before.empty() && !now.empty() && confidence > 0 && confidence < 1);
+  std::vector<double> differences;
+  for (const double from : before)
+    for (const double to : now) differences.push_back(to - from);
+  std::ranges::sort(differences);
+  const double infinity = std::numeric_limits<double>::infinity();
+  const auto k =
+      static_cast<size_t>(rank_sum_quantile(std::ssize(before), std::ssize(now), (1 - confidence) / 2));
+  if (k == 0) return {median(differences), -infinity, infinity};
+  return {median(differences), differences[k - 1], differences[differences.size() - k]};
+}
+
+Interval interval_of_difference(const Interval& before, const Interval& now) {
+  const double difference = now.mean - before.mean;
+  return {difference, difference - std::hypot(now.mean - now.low, before.high - before.mean),
+          difference + std::hypot(now.high - now.mean, before.mean - before.low)};
 }
 
 std::vector<double> holm(std::span<const double> p_values) {

@@ -46,6 +46,17 @@ double student_upper_tail(double t, int64_t degrees_of_freedom);
 // 3.2 and 3.3). confidence: at least so much, such as 0.99; ± infinity where there are too few values for it.
 Interval hodges_lehmann(std::span<const double> values, double confidence);
 
+// By how much `now` lies above `before`, two sets of independent values: the Hodges–Lehmann estimate, the
+// median of all differences of one of each, and its interval by the distribution of Mann and Whitney, exact
+// for up to 80 values together, else by the normal approximation (Hollander and Wolfe, 4.2 and 4.3); ±
+// infinity where there are too few values for it.
+Interval hodges_lehmann_shift(std::span<const double> before, std::span<const double> now, double confidence);
+
+// now − before of two figures that are known with an interval each, from independent values: Newcombe's way
+// to join the intervals (1998, method 10; for any figures Zou and Donner 2008). Of values that belong
+// together in pairs it is too wide rather than too narrow, where they go up and down together.
+Interval interval_of_difference(const Interval& before, const Interval& now);
+
 // Holm's adjusted p-values, in the order given: of several tests, those below α may be believed together with
 // a chance of α that any of them is false (Holm 1979).
 std::vector<double> holm(std::span<const double> p_values);

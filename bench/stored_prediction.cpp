@@ -130,6 +130,7 @@ DriftPosition compare_predictions(const StoredPrediction& baseline, std::span<co
   if (!baseline.indices.empty()) others = rest_of(baseline.indices, model, norm);
 
   const double h = static_cast<double>(baseline.scale) / 2 + rounding, tilt = std::expm1(2 * h);
+  if (!std::isfinite(tilt)) fail("scale: steps of {} nats say nothing", baseline.scale);
   const Kept kept = compare_kept(baseline, model, norm);
   const double error = tilt * (kept.size + 2 * h * (1 - rest));
   double lower = 0, upper = 0;  // L and U

@@ -2,17 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <numeric>
+
+#include "engine/clock.h"
 
 namespace whittle {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds(Clock::time_point from, Clock::time_point to) {
-  return std::chrono::duration<double>(to - from).count();
-}
 
 double mean(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
@@ -27,7 +22,7 @@ LoadedModel::LoadedModel(const std::filesystem::path& from, const Team& team)
       model([&] {
         const auto start = Clock::now();
         Model made(from, team);
-        load_seconds = seconds(start, Clock::now());
+        load_seconds = seconds_since(start);
         return made;
       }()),
       tokenizer(Tokenizer::open_if_any(from)) {}
@@ -144,9 +139,9 @@ int32_t Subject::run_prompt(const Request& request, SpeedRepeat& repeat) {
   const Logits logits = used_.front()->forward(request.prompt.ids);
   const auto computed = Clock::now();
   const int32_t token = sampler_.sample(logits.row(0), request.prompt.ids);
-  repeat.first_sampling = seconds(computed, Clock::now());
-  repeat.prefill = seconds(tokenized, computed);
-  repeat.tokenization = tokenizer ? seconds(start, tokenized) : 0;
+  repeat.first_sampling = seconds_since(computed);
+  repeat.prefill = seconds_between(tokenized, computed);
+  repeat.tokenization = tokenizer ? seconds_between(start, tokenized) : 0;
   return token;
 }
 
@@ -170,11 +165,11 @@ void Subject::run_steps(const Request& request, int32_t token, const ProbeBuffer
     const auto sampled = Clock::now();
     for (size_t j = 0; j < streams.size(); ++j) streams[j].push(tokens[j]);
     const auto end = Clock::now();
-    repeat.latencies.push_back(seconds(start, end));
-    repeat.steps.push_back(seconds(start, computed));
-    repeat.sampling += seconds(computed, sampled);
-    if (tokenizer) repeat.detokenization += seconds(sampled, end);
-    if (i + 1 == request.gen_tokens || seconds(last_probe, end) > probe_interval) {
+    repeat.latencies.push_back(seconds_between(start, end));
+    repeat.steps.push_back(seconds_between(start, computed));
+    repeat.sampling += seconds_between(computed, sampled);
+    if (tokenizer) repeat.detokenization += seconds_between(sampled, end);
+    if (i + 1 == request.gen_tokens || seconds_between(last_probe, end) > probe_interval) {
       use.reset();
       bandwidths.push_back(probe_read_bandwidth(team_, buffer));
       if (i + 1 < request.gen_tokens) use.emplace(options_.energy, energy);
@@ -228,7 +223,7 @@ void Subject::time_watching(PhaseProfile& prefill, PhaseProfile& decode) {
         decoder_->watch(watched ? &unseen : nullptr);
         const auto start = Clock::now();
         run();
-        times[watched] = seconds(start, Clock::now());
+        times[watched] = seconds_since(start);
       }
       ratios.push_back(times[true] / times[false]);
     }

@@ -1,18 +1,8 @@
 #include "engine/generator.h"
 
-#include <chrono>
+#include "engine/clock.h"
 
 namespace whittle {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-}  // namespace
-
 Generation generate(Session& session, const Model& model, const Tokenizer* tokenizer,
                     std::span<const int32_t> prompt, const GenerationOptions& options, const TextSink& sink) {
   Sequence sequence(model.spec(), tokenizer, prompt, options);

@@ -1,8 +1,8 @@
 #include "engine/sequence.h"
 
 #include <algorithm>
-#include <chrono>
 
+#include "engine/clock.h"
 #include "engine/tokenizer/token_ids.h"
 #include "kernels/option_error.h"
 
@@ -30,9 +30,9 @@ Sequence::Sequence(const ModelSpec& spec, const Tokenizer* tokenizer, std::span<
 }
 
 Sequence::Step Sequence::push(std::span<const float> logits) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   const int32_t id = sampler_.sample(logits, seen_);
-  sampling_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  sampling_seconds_ += seconds_since(start);
   if (std::ranges::find(ends_, id) != ends_.end()) return end(FinishReason::end_of_sequence);
   seen_.push_back(id);
   Step step;

@@ -1,10 +1,10 @@
 #include "quant/run.h"
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 
 #include "bench/reports/table.h"
+#include "engine/clock.h"
 #include "engine/files/float_tensor.h"
 #include "engine/files/json_file.h"
 #include "engine/files/name_pattern.h"
@@ -90,12 +90,11 @@ nlohmann::json Run::identity() const {
 
 template <class Body>
 void Run::stage(const std::string& name, Body body) {
-  const auto begin = std::chrono::steady_clock::now();
+  const auto begin = Clock::now();
   body([&](int64_t done, int64_t total, const std::string& what) {
     if (progress_) progress_(name, done, total, what);
   });
-  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-  report_.stages.push_back({name, taken.count()});
+  report_.stages.push_back({name, seconds_since(begin)});
 }
 
 // What is quantized: the source, or the same in other coordinates.

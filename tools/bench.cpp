@@ -56,21 +56,6 @@ void fit_context(BenchFlags& flags, const CLI::App& command) {
         positions);
 }
 
-void check_outputs(const BenchFlags& flags) {
-  const std::pair<const char*, const std::string&> outputs[] = {
-      {"--json", flags.json}, {"--trace", flags.trace}, {"--csv", flags.csv}, {"--markdown", flags.markdown}};
-  for (const auto& [flag, path] : outputs) {
-    if (path.empty()) continue;
-    for (const auto& [other, other_path] : outputs) {
-      if (flag == other) break;
-      if (!other_path.empty() && same_path(path, other_path))
-        throw CLI::ValidationError(flag, fmt::format("is the same as {}", other));
-    }
-  }
-  for (const auto& [flag, path] : outputs)
-    if (!path.empty()) check_report_path(path);
-}
-
 Goal goal_of(const BenchFlags& flags, const CLI::App& command) {
   const Goal goal = flags.goal == "throughput"                          ? Goal::throughput
                     : flags.goal == "latency" || !flags.prompts.empty() ? Goal::latency
@@ -144,7 +129,10 @@ void run(BenchFlags& flags, const CLI::App& command) {
     return report_own_peak_memory(flags.models.front(), Team(point.threads), point.speed);
   }
   const Goal goal = goal_of(flags, command);
-  check_outputs(flags);
+  check_outputs({{"--json", flags.json},
+                 {"--trace", flags.trace},
+                 {"--csv", flags.csv},
+                 {"--markdown", flags.markdown}});
   BenchOptions options;
   if (!flags.text.empty()) options.text = read_text(flags.text);
   Fingerprint fingerprint;

@@ -33,6 +33,8 @@ void add_machine(CLI::App& app);
 void add_synthesize(CLI::App& app);
 void add_estimate(CLI::App& app);
 void add_soak(CLI::App& app);
+void add_compare(CLI::App& app);
+void add_report(CLI::App& app);
 void add_completion(CLI::App& app);
 
 }  // namespace whittle

@@ -8,6 +8,7 @@
 
 #include "bench/idle_cpus.h"
 #include "bench/machine.h"
+#include "bench/memory.h"
 #include "bench/regression/regression_gate.h"
 #include "bench/reports/json_report.h"
 #include "bench/version.h"
@@ -126,11 +127,23 @@ void store(GateFlags& flags, StageLines& lines) {
   fmt::print("{}: stored in {}\n", printable(flags.model), printable(flags.store));
 }
 
+// Where the stored file says that something lies. It may be a stranger's, and can name anything: what is read
+// is said before, and no device is.
+std::string stored_place(const GateFlags& flags, const char* what, const fs::path& stored) {
+  const fs::path path = (folder_of(flags.against) / stored).lexically_normal();
+  std::error_code ignored;
+  if (fs::exists(path, ignored) && !fs::is_regular_file(path, ignored) && !fs::is_directory(path, ignored))
+    fail("{}: field {}: {} is neither a file nor a folder", quote(flags.against), quote(what),
+         quote(path.string()));
+  fmt::print(stderr, "whittle: {} names the {} {}\n", printable(flags.against), what,
+             printable(path.string()));
+  return path;
+}
+
 // What the stored file says of how it was measured, where no flag says otherwise.
 void apply_stored(GateFlags& flags, const GateInputs& stored) {
-  const fs::path folder = folder_of(flags.against);
-  if (flags.baseline.empty()) flags.baseline = (folder / stored.baseline).lexically_normal();
-  if (flags.text.empty()) flags.text = (folder / stored.text).lexically_normal();
+  if (flags.baseline.empty()) flags.baseline = stored_place(flags, "baseline", stored.baseline);
+  if (flags.text.empty()) flags.text = stored_place(flags, "text", stored.text);
   flags.options.context = stored.context;
   flags.options.characters = stored.characters;
   constexpr std::string_view without_bos = " without BOS";
@@ -138,6 +151,37 @@ void apply_stored(GateFlags& flags, const GateInputs& stored) {
   if (flags.options.protocol.ends_with(without_bos))
     flags.options.protocol.resize(flags.options.protocol.size() - without_bos.size());
   flags.options.kv_cache = flags.kv_cache.value_or(stored.kv_cache);
+}
+
+// The questions that were asked, from where they lie now.
+std::vector<GateTask> stored_tasks(const GateFlags& flags, const nlohmann::json& stored) {
+  const std::vector<TaskRecord> records = read_gate_tasks(stored, flags.against);
+  if (!flags.tasks.empty() && flags.tasks.size() != records.size())
+    throw CLI::ValidationError("--tasks", fmt::format("expected {} files, as many as are stored, found {}",
+                                                      records.size(), flags.tasks.size()));
+  std::vector<GateTask> tasks;
+  for (size_t i = 0; i < records.size(); ++i) {
+    const TaskRecord& record = records[i];
+    const std::string file =
+        flags.tasks.empty() ? stored_place(flags, "tasks", record.file) : task_source(flags.tasks[i]).file;
+    tasks.push_back(read_task({file, find_glue_task(record.glue)}, record.shots, record.limit));
+  }
+  return tasks;
+}
+
+// The two sides whose speed is compared. Whether they can run is found before all else is measured.
+void set_turns(GateFlags& flags, int team_size) {
+  const std::string& old = flags.old_model.empty() ? flags.model : flags.old_model;
+  check_turns_memory(old, flags.model, read_machine());
+  if (!flags.build.empty()) {
+    constexpr double patience_seconds = 60;
+    const ChildReport child = run_child({flags.build, "--version"}, {patience_seconds, true});
+    if (child.exit_code != 0) fail("{}: is no build of this program", quote(flags.build));
+  }
+  // A thread beside another program's waits, and the others for it: a speed without neighbours tells more.
+  const int threads = flags.threads ? flags.threads : threads_without_neighbours(team_size);
+  flags.options.turns = {side(flags, flags.build, old, threads), side(flags, "", flags.model, threads),
+                         threads};
 }
 
 int exit_code(Outcome outcome) {
@@ -156,21 +200,12 @@ void check(GateFlags& flags, StageLines& lines) {
     if (!path.empty()) check_report_path(path);
   const nlohmann::json stored = read_json_file(flags.against, most_bytes);
   const GateInputs inputs = read_gate_inputs(stored, flags.against);
+  if (!flags.baseline.empty()) check_baseline(flags.baseline);
   apply_stored(flags, inputs);
-  for (const TaskRecord& task : read_gate_tasks(stored, flags.against)) {
-    const GlueTask* glue = task.glue.empty() ? nullptr : find_glue_task(task.glue);
-    const fs::path file = (folder_of(flags.against) / task.file).lexically_normal();
-    flags.options.tasks.push_back(read_task({file, glue}, task.shots, task.limit));
-  }
+  flags.options.tasks = stored_tasks(flags, stored);
   const Team team(flags.threads ? flags.threads : inputs.threads);
   complete(flags, team);
-  if (!flags.build.empty() || !flags.old_model.empty()) {
-    // A thread beside another program's waits, and the others for it: a speed without neighbours tells more.
-    const int threads = flags.threads ? flags.threads : threads_without_neighbours(team.size());
-    const std::string& old = flags.old_model.empty() ? flags.model : flags.old_model;
-    flags.options.turns = {side(flags, flags.build, old, threads), side(flags, "", flags.model, threads),
-                           threads};
-  }
+  if (!flags.build.empty() || !flags.old_model.empty()) set_turns(flags, team.size());
   const auto progress = [&](const std::string& stage, int64_t done, int64_t total) {
     lines.update(stage, done, total, flags.model);
   };
@@ -211,7 +246,7 @@ void run(GateFlags& flags, const CLI::App& command) {
     return store(flags, lines);
   }
   if (flags.against.empty()) throw CLI::ValidationError("gate", "--store or --against is required");
-  refuse_void(command, {"--context", "--characters", "--protocol", "--tasks", "--shots", "--limit"},
+  refuse_void(command, {"--context", "--characters", "--protocol", "--shots", "--limit"},
               "the stored file says it");
   if (flags.update && flags.reason.empty())
     throw CLI::ValidationError("--update", "needs --reason: who reads it later wants to know why");
@@ -270,7 +305,11 @@ void add_gate(CLI::App& app) {
   command->add_option("--protocol", flags.options.protocol, "How the text is cut and scored")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>{"windows", "llama.cpp", "gptq"}));
-  command->add_option("--tasks", flags.tasks, "Files of questions to ask too, as `whittle tasks` takes them")
+  command
+      ->add_option(
+          "--tasks", flags.tasks,
+          "Files of questions to ask too, as `whittle tasks` takes them; --against: where the stored ones "
+          "lie now")
       ->type_name("FILE")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->check(not_empty());

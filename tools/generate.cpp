@@ -1,11 +1,11 @@
 #include <fmt/format.h>
 
-#include <chrono>
 #include <iostream>
 
 #include "bench/reports/figures.h"
 #include "bench/reports/json_report.h"
 #include "bench/reports/table.h"
+#include "engine/clock.h"
 #include "engine/files/json_file.h"
 #include "engine/generator.h"
 #include "engine/tokenizer/token_ids.h"
@@ -43,14 +43,13 @@ void run(const GenerateOptions& options, const CLI::App& command) {
   if (!tokenizer && !options.generation.stop.empty()) fail("--stop: {} has no tokenizer", options.model);
 
   print_notes(options.model);
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   std::vector<int32_t> prompt;
   if (!options.token_ids.empty())
     prompt = parse_token_ids(read_json(options.token_ids, int64_t{1} << 26), options.token_ids);
   else
     prompt = tokenizer->encode(options.prompt_file.empty() ? options.prompt : read_text(options.prompt_file));
-  const double tokenize_seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double tokenize_seconds = seconds_since(start);
 
   // No longer than this run can need: room for keys and values is not free.
   SessionOptions session_options{options.context, options.kv_cache};

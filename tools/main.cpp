@@ -76,6 +76,8 @@ int main(int argc, char** argv) {
   add_synthesize(app);
   add_estimate(app);
   add_soak(app);
+  add_compare(app);
+  add_report(app);
   add_completion(app);
   catch_cut_files();
   const int code = guarded(app, [&] { app.parse(argc, argv); });

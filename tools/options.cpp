@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/reports/json_report.h"
 #include "engine/files/json_file.h"
 #include "engine/files/model_file.h"
 #include "kernels/error.h"
@@ -80,6 +81,19 @@ CLI::Validator number(double low, double high, const std::string& expected) {
 void refuse_void(const CLI::App& command, std::initializer_list<const char*> flags, const std::string& why) {
   for (const char* flag : flags)
     if (command.get_option(flag)->count() > 0) throw CLI::ValidationError(flag, "has no effect: " + why);
+}
+
+void check_outputs(std::initializer_list<std::pair<const char*, std::string>> flags_and_paths) {
+  for (const auto& [flag, path] : flags_and_paths) {
+    if (path.empty()) continue;
+    for (const auto& [other, other_path] : flags_and_paths) {
+      if (flag == other) break;
+      if (!other_path.empty() && same_path(path, other_path))
+        throw CLI::ValidationError(flag, fmt::format("is the same as {}", other));
+    }
+  }
+  for (const auto& [flag, path] : flags_and_paths)
+    if (!path.empty()) check_report_path(path);
 }
 
 void check_baseline(const std::string& folder) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "kernels/kernel_table.h"
 #include "kernels/option_error.h"
@@ -25,6 +26,9 @@ CLI::Validator number(double low, double high, const std::string& expected);  //
 
 // Throws where one of `flags` was given although `why`: it would have no effect.
 void refuse_void(const CLI::App& command, std::initializer_list<const char*> flags, const std::string& why);
+
+// Throws unless each report that was asked for can be written, and to a file of its own; "": not asked for.
+void check_outputs(std::initializer_list<std::pair<const char*, std::string>> flags_and_paths);
 
 // Throws Error when the baseline's weights are not the original ones.
 void check_baseline(const std::string& folder);

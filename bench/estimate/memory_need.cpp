@@ -55,7 +55,9 @@ MemoryNeed memory_need(const StoredModel& model, const PlannedWorkload& workload
   need.scratch_bytes = Decoder::scratch_bytes(model.spec(), model.activation_group_sizes(), workload.threads,
                                               workload.rows(), workload.context, workload.sequences);
   const int64_t one = KvCache::bytes(model.spec(), workload.kv_cache, workload.context);
-  if (__builtin_mul_overflow(one, workload.sequences, &need.kv_cache_bytes))
+  // The weights of the largest config are below 2e18 bytes: what is left is enough for all sums.
+  constexpr int64_t most = int64_t{3} << 61;
+  if (__builtin_mul_overflow(one, workload.sequences, &need.kv_cache_bytes) || need.kv_cache_bytes > most)
     fail("keys and values of {} sequences of {} positions do not fit into memory", workload.sequences,
          workload.context);
   return need;

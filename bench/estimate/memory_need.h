@@ -32,7 +32,7 @@ struct MemoryNeed {
   int64_t peak_bytes() const;
 };
 
-// Throws Error where keys and values are more bytes than numbers can count.
+// Throws Error where keys and values are so many bytes that sums with them cannot be counted.
 MemoryNeed memory_need(const StoredModel& model, const PlannedWorkload& workload, int64_t process_bytes);
 
 }  // namespace whittle

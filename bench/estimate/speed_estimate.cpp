@@ -1,13 +1,13 @@
 #include "bench/estimate/speed_estimate.h"
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 
 #include "bench/estimate/made_up_weights.h"
 #include "bench/estimate/miniature.h"
 #include "bench/machine.h"
 #include "bench/statistics.h"
+#include "engine/clock.h"
 #include "engine/decoder.h"
 #include "engine/files/interrupts.h"
 #include "engine/positions.h"
@@ -15,12 +15,6 @@
 
 namespace whittle {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // In the middle of what is generated.
 int64_t decode_position(const PlannedWorkload& workload) {

@@ -2,54 +2,34 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <cmath>
 
 #include "bench/reports/json_report.h"
+#include "engine/files/json_record.h"
 
 namespace whittle {
 namespace {
 
-struct SeriesField {
-  const char* key;
-  std::vector<double> SpeedRecord::*values;
+constexpr RecordField<SpeedRecord, std::vector<double>> speeds[] = {
+    {"prefill_tokens_per_s", &SpeedRecord::prefill_tokens_per_s},
+    {"decode_tokens_per_s", &SpeedRecord::decode_tokens_per_s},
+    {"prefill_fraction", &SpeedRecord::prefill_fraction},
+    {"decode_fraction", &SpeedRecord::decode_fraction},
 };
-constexpr std::array<SeriesField, 4> speeds = {{{"prefill_tokens_per_s", &SpeedRecord::prefill_tokens_per_s},
-                                                {"decode_tokens_per_s", &SpeedRecord::decode_tokens_per_s},
-                                                {"prefill_fraction", &SpeedRecord::prefill_fraction},
-                                                {"decode_fraction", &SpeedRecord::decode_fraction}}};
-
-struct SizeField {
-  const char* key;
-  int64_t SizeRecord::*value;
+constexpr RecordField<SizeRecord, int64_t> sizes[] = {
+    {"disk_bytes", &SizeRecord::disk_bytes},
+    {"weights_bytes", &SizeRecord::weights_bytes},
+    {"kv_cache_bytes", &SizeRecord::kv_cache_bytes},
+    {"peak_rss_bytes", &SizeRecord::peak_rss_bytes},
 };
-constexpr std::array<SizeField, 4> sizes = {{{"disk_bytes", &SizeRecord::disk_bytes},
-                                             {"weights_bytes", &SizeRecord::weights_bytes},
-                                             {"kv_cache_bytes", &SizeRecord::kv_cache_bytes},
-                                             {"peak_rss_bytes", &SizeRecord::peak_rss_bytes}}};
-
-struct ChangeField {
-  const char* key;
-  std::string GateChange::*value;
+constexpr RecordField<GateChange, std::string> changes[] = {
+    {"time", &GateChange::time},
+    {"by", &GateChange::by},
+    {"reason", &GateChange::reason},
+    {"program", &GateChange::program},
 };
-constexpr std::array<ChangeField, 4> changes = {{{"time", &GateChange::time},
-                                                 {"by", &GateChange::by},
-                                                 {"reason", &GateChange::reason},
-                                                 {"program", &GateChange::program}}};
 
-std::vector<double> read_series(const JsonFields& fields, const char* key) {
-  constexpr size_t most = 1 << 20;
-  const nlohmann::json& json = fields.at(key);
-  if (!json.is_array() || json.empty() || json.size() > most)
-    fields.reject(key, "expected an array of numbers");
-  std::vector<double> values;
-  for (const nlohmann::json& value : json) {
-    if (!value.is_number() || !std::isfinite(value.get<double>()) || value.get<double>() <= 0)
-      fields.reject(key, "expected numbers above 0, found " + json_text(value));
-    values.push_back(value.get<double>());
-  }
-  return values;
-}
+constexpr size_t most_repeats = 1 << 20;
 
 constexpr const char* schema = "gate-baseline";
 
@@ -67,12 +47,12 @@ nlohmann::json gate_baseline_json(const GateBaseline& baseline) {
   json["layer_errors_percent"] = nlohmann::json::object();
   for (const auto& [name, percent] : baseline.layers) json["layer_errors_percent"][name] = percent;
   json["tasks"] = tasks_record_json(baseline.tasks);
-  for (const SeriesField& field : speeds) json["speed"][field.key] = baseline.speed.*field.values;
-  for (const SizeField& field : sizes) json["size"][field.key] = baseline.size.*field.value;
+  for (const auto& [key, values] : speeds) json["speed"][key] = baseline.speed.*values;
+  for (const auto& [key, bytes] : sizes) json["size"][key] = baseline.size.*bytes;
   json["history"] = nlohmann::json::array();
   for (const GateChange& change : baseline.history) {
     nlohmann::json entry;
-    for (const ChangeField& field : changes) entry[field.key] = change.*field.value;
+    for (const auto& [key, text] : changes) entry[key] = change.*text;
     json["history"].push_back(entry);
   }
   return json;
@@ -96,7 +76,7 @@ std::vector<GateChange> read_history(const nlohmann::json& json, const std::stri
   for (const nlohmann::json& entry : history) {
     const JsonFields change(entry, what + ": field \"history\"");
     GateChange& one = read.emplace_back();
-    for (const ChangeField& field : changes) one.*field.value = change.string(field.key);
+    for (const auto& [key, text] : changes) one.*text = change.string(key);
   }
   return read;
 }
@@ -115,10 +95,9 @@ GateBaseline read_gate_baseline(const nlohmann::json& json, const std::string& w
   }
   baseline.tasks = read_gate_tasks(json, what);
   const JsonFields speed = fields.object("speed");
-  for (const SeriesField& field : speeds) baseline.speed.*field.values = read_series(speed, field.key);
+  for (const auto& [key, values] : speeds) baseline.speed.*values = read_numbers(speed, key, 1, most_repeats);
   const JsonFields size = fields.object("size");
-  for (const SizeField& field : sizes)
-    baseline.size.*field.value = size.integer(field.key, 1, int64_t{1} << 60);
+  for (const auto& [key, bytes] : sizes) baseline.size.*bytes = size.integer(key, 1, int64_t{1} << 60);
   baseline.history = read_history(json, what);
   return baseline;
 }

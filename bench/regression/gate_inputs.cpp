@@ -1,11 +1,13 @@
 #include "bench/regression/gate_inputs.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
 #include <limits>
 
+#include "engine/files/json_record.h"
 #include "engine/kv_cache.h"
 
 namespace whittle {
@@ -40,12 +42,8 @@ constexpr std::array<CountField, 3> counts = {{
     {"vocab_size", &GateInputs::vocab_size, 1, "the vocabulary has another size than"},
 }};
 
-struct PathField {
-  const char* key;
-  std::filesystem::path GateInputs::*value;
-};
-constexpr std::array<PathField, 3> paths = {
-    {{"model", &GateInputs::model}, {"baseline", &GateInputs::baseline}, {"text", &GateInputs::text}}};
+constexpr RecordField<GateInputs, std::filesystem::path> paths[] = {
+    {"model", &GateInputs::model}, {"baseline", &GateInputs::baseline}, {"text", &GateInputs::text}};
 
 Check incomparable(const char* words, const std::string& before, const std::string& now) {
   Check check{.name = "inputs", .outcome = Outcome::incomparable};
@@ -64,6 +62,9 @@ std::string changed_token(const GateInputs& before, const GateInputs& now) {
   for (const auto& [token, id] : now.special_tokens)
     if (!before.special_tokens.contains(token))
       return fmt::format("special token {} ({}) is new", quote(token), id);
+  if (before.eos_token_ids && now.eos_token_ids && *before.eos_token_ids != *now.eos_token_ids)
+    return fmt::format("an answer ended at token {}, and ends at {}", fmt::join(*before.eos_token_ids, ", "),
+                       fmt::join(*now.eos_token_ids, ", "));
   return "";
 }
 
@@ -73,9 +74,10 @@ nlohmann::json gate_inputs_json(const GateInputs& inputs) {
   nlohmann::json json = {{"kv_cache", name(inputs.kv_cache)},
                          {"threads", inputs.threads},
                          {"special_tokens", inputs.special_tokens}};
+  if (inputs.eos_token_ids) json["eos_token_ids"] = *inputs.eos_token_ids;
   for (const TextField& field : texts) json[field.key] = inputs.*field.value;
   for (const CountField& field : counts) json[field.key] = inputs.*field.value;
-  for (const PathField& field : paths) json[field.key] = (inputs.*field.value).string();
+  for (const auto& [key, path] : paths) json[key] = (inputs.*path).string();
   return json;
 }
 
@@ -84,8 +86,8 @@ GateInputs read_inputs(const JsonFields& fields) {
   for (const TextField& field : texts) inputs.*field.value = fields.string(field.key);
   for (const CountField& field : counts)
     inputs.*field.value = fields.integer(field.key, field.least, int64_t{1} << 40);
-  for (const PathField& field : paths) inputs.*field.value = fields.string(field.key);
-  inputs.threads = static_cast<int>(fields.integer("threads", 1, 1 << 20));
+  for (const auto& [key, path] : paths) inputs.*path = fields.string(key);
+  inputs.threads = static_cast<int>(fields.integer("threads", 1, 1024));  // as a team has them at most
   const std::string kv_cache = fields.string("kv_cache");
   const std::optional<KvFormat> format = kv_format_named(kv_cache);
   if (!format) fields.reject("kv_cache", "no such format: " + quote(kv_cache));
@@ -94,6 +96,15 @@ GateInputs read_inputs(const JsonFields& fields) {
   for (const auto& [token, id] : tokens.object().items())
     inputs.special_tokens[token] =
         static_cast<int32_t>(tokens.integer(token.c_str(), 0, std::numeric_limits<int32_t>::max()));
+  if (fields.has("eos_token_ids")) {
+    const nlohmann::json& ids = fields.at("eos_token_ids");
+    const auto is_id = [](const nlohmann::json& id) {
+      return id.is_number_unsigned() && id.get<uint64_t>() <= std::numeric_limits<int32_t>::max();
+    };
+    if (!ids.is_array() || !std::ranges::all_of(ids, is_id))
+      fields.reject("eos_token_ids", "expected an array of token ids");
+    inputs.eos_token_ids = ids.get<std::vector<int32_t>>();
+  }
   return inputs;
 }
 

@@ -26,6 +26,7 @@ struct GateInputs {
   int64_t vocab_size = 0;
   std::string windows_hash;  // of all ids: the tokenizer at work
   std::map<std::string, int32_t> special_tokens;
+  std::optional<std::vector<int32_t>> eos_token_ids;  // which end an answer; not in files of earlier builds
 
   // May differ, and is said.
   std::string model_hash, tokenizer_hash;

@@ -6,8 +6,8 @@
 #include "bench/regression/regression_gate.h"
 #include "bench/reports/figures.h"
 #include "bench/reports/json_report.h"
+#include "bench/reports/markup.h"
 #include "bench/reports/table.h"
-#include "engine/files/json_file.h"
 
 namespace whittle {
 namespace {
@@ -54,28 +54,6 @@ std::string speed_text(const GateReport& report) {
   return fmt::format("stored speed, of the probes beside it: prefill {}, decode {}",
                      format_percent(median(before.prefill_fraction)),
                      format_percent(median(before.decode_fraction)));
-}
-
-std::string xml(std::string_view text) {
-  std::string escaped;
-  for (const char character : printable(text)) switch (character) {
-      case '&': escaped += "&amp;"; break;
-      case '<': escaped += "&lt;"; break;
-      case '>': escaped += "&gt;"; break;
-      case '"': escaped += "&quot;"; break;
-      default: escaped += character;
-    }
-  return escaped;
-}
-
-// Nothing of a stranger's text is markup.
-std::string markdown(std::string_view text) {
-  std::string escaped;
-  for (const char character : printable(text)) {
-    if (std::string_view("\\`*_{}[]<>|#").find(character) != std::string_view::npos) escaped += '\\';
-    escaped += character;
-  }
-  return escaped;
 }
 
 }  // namespace
@@ -157,7 +135,7 @@ std::string gate_report_junit(const GateReport& report) {
       report.checks.size(), count([](const Check& check) { return check.outcome == Outcome::regression; }),
       count(is_error), count([](const Check& check) { return check.outcome == Outcome::not_judged; }));
   for (const Check& check : report.checks) {
-    text += fmt::format("  <testcase classname=\"{}\" name=\"{}\"", xml(report.model), xml(check.name));
+    text += fmt::format("  <testcase classname=\"{}\" name=\"{}\"", html(report.model), html(check.name));
     if (check.outcome == Outcome::pass) {
       text += "/>\n";
       continue;
@@ -166,7 +144,7 @@ std::string gate_report_junit(const GateReport& report) {
                           : is_error(check)                    ? "error"
                                                                : "failure";
     text += fmt::format(">\n    <{} message=\"{}: {}\"/>\n  </testcase>\n", element, name(check.outcome),
-                        xml(check.reason));
+                        html(check.reason));
   }
   return text + "</testsuite>\n";
 }

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <limits>
 
-#include "bench/machine.h"
 #include "bench/peak_memory.h"
 #include "bench/regression/paired_check.h"
 #include "bench/reports/figures.h"
@@ -54,6 +53,7 @@ GateInputs inputs_of(const GateOptions& options, const Judged& judged, const Tea
   inputs.vocab_size = judged.model.spec().vocab_size;
   inputs.windows_hash = hash_of_windows(judged.windows.ids);
   inputs.special_tokens = special_tokens(judged.tokenizer);
+  inputs.eos_token_ids = judged.model.spec().eos_token_ids;
   inputs.model_hash = model.weights_hash;
   inputs.tokenizer_hash = model.tokenizer_hash;
   inputs.kv_cache = options.kv_cache;
@@ -78,17 +78,23 @@ Fingerprint fingerprint_of(const GateOptions& options, const Team& team, const M
 }
 
 // What is measured against the unquantized weights.
-LayerErrors add_baseline(AccuracyRecord& accuracy, const GateOptions& options, const Judged& judged,
-                         const Team& team, const GateProgress& progress) {
+struct BesideBaseline {
+  AccuracyRecord accuracy;
+  LayerErrors layers;  // empty where the shapes of the layers differ
+};
+BesideBaseline measure_beside(const GateOptions& options, const Judged& judged, const Team& team,
+                              const GateProgress& progress) {
   const auto stage = [&](const char* name) {
     return [&progress, name](int64_t done, int64_t total) { progress(name, done, total); };
   };
   const Model baseline(options.baseline, team);
-  add_drift(accuracy, measure_drift(baseline, judged.model, team, judged.windows, options.kv_cache, nullptr,
-                                    stage("drift")));
-  if (!same_layers(baseline.spec(), judged.model.spec())) return {};
-  return layer_errors(
-      measure_layer_drift(baseline, judged.model, team, judged.windows, options.kv_cache, stage("layers")));
+  BesideBaseline found;
+  found.accuracy =
+      record_accuracy(baseline, judged.model, team, judged.windows, options.kv_cache, stage("drift"));
+  if (same_layers(baseline.spec(), judged.model.spec()))
+    found.layers = layer_errors(
+        measure_layer_drift(baseline, judged.model, team, judged.windows, options.kv_cache, stage("layers")));
+  return found;
 }
 
 std::vector<TaskRecord> ask(const GateOptions& options, const Judged& judged, const Team& team,
@@ -233,6 +239,19 @@ Check speed_check(const PairedPhase& phase, const PairedSpeed& speed, const Pair
 
 }  // namespace
 
+void check_turns_memory(const fs::path& before, const fs::path& now, const Machine& machine) {
+  // Packed, a model takes about what it takes on disk.
+  const auto bytes = [](const fs::path& folder) {
+    const ModelFile file(folder);
+    return static_cast<double>(model_size(file, read_model_spec(file)).disk_bytes);
+  };
+  const double needed = 2 * bytes(before) + bytes(now);
+  const auto available = static_cast<double>(machine.memory_available_bytes);
+  if (available > 0 && needed > available)
+    fail("speed in turns takes three processes with a model each, about {} together, and {} are available",
+         format_bytes(needed), format_bytes(available));
+}
+
 GateBaseline measure_gate_baseline(const GateOptions& options, const Team& team,
                                    const GateProgress& progress) {
   GateBaseline stored;
@@ -243,9 +262,9 @@ GateBaseline measure_gate_baseline(const GateOptions& options, const Team& team,
     stored.fingerprint = fingerprint_of(options, team, model, baseline);
     stored.inputs = inputs_of(options, judged, team, model);
     stored.inputs.baseline_hash = baseline.weights_hash;
-    stored.accuracy = record_accuracy(judged.model, team, judged.windows, options.kv_cache,
-                                      [&](int64_t done, int64_t total) { progress("text", done, total); });
-    stored.layers = add_baseline(stored.accuracy, options, judged, team, progress);
+    BesideBaseline beside = measure_beside(options, judged, team, progress);
+    stored.accuracy = std::move(beside.accuracy);
+    stored.layers = std::move(beside.layers);
     stored.tasks = ask(options, judged, team, progress);
     stored.size = measure_size(options, judged, progress);
   }
@@ -280,11 +299,9 @@ GateReport check_gate(const nlohmann::json& json, const std::string& what, const
     if (verdict(report.checks) != Outcome::pass) return report;
     report.stored = stored.history.back();
     report.speed_before = stored.speed;
-    AccuracyRecord accuracy =
-        record_accuracy(judged.model, team, judged.windows, options.kv_cache,
-                        [&](int64_t done, int64_t total) { progress("text", done, total); });
     std::vector<Check> checks;
-    if (accuracy.bits == stored.accuracy.bits) {
+    if (same_bits(judged.model, team, judged.windows, options.kv_cache, stored.accuracy,
+                  [&](int64_t done, int64_t total) { progress("text", done, total); })) {
       checks = {{.name = "accuracy", .outcome = Outcome::pass}};
       checks.front().reason = "the same bits";
     } else {
@@ -293,10 +310,10 @@ GateReport check_gate(const nlohmann::json& json, const std::string& what, const
             "{}: no model there, and the model's answers are not those stored: what they lost shows only "
             "against the unquantized baseline",
             quote(options.baseline.string()));
-      const LayerErrors layers = add_baseline(accuracy, options, judged, team, progress);
-      checks = check_accuracy(stored, accuracy, ask(options, judged, team, progress), judged.windows,
+      const BesideBaseline beside = measure_beside(options, judged, team, progress);
+      checks = check_accuracy(stored, beside.accuracy, ask(options, judged, team, progress), judged.windows,
                               options.budgets);
-      if (verdict(checks) != Outcome::pass) report.suspects = suspects(stored.layers, layers);
+      if (verdict(checks) != Outcome::pass) report.suspects = suspects(stored.layers, beside.layers);
     }
     report.checks.insert(report.checks.end(), checks.begin(), checks.end());
     checks = check_size(stored.size, measure_size(options, judged, progress), before, report.inputs,

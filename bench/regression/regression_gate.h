@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bench/fingerprint.h"
+#include "bench/machine.h"
 #include "bench/regression/gate_baseline.h"
 #include "bench/regression/paired_speed.h"
 
@@ -48,6 +49,11 @@ struct GateOptions {
 };
 
 using GateProgress = std::function<void(const std::string& stage, int64_t done, int64_t total)>;
+
+// Speed in turns runs two processes of the model that was before and one of what is now: throws Error where
+// these need more memory than is available. Another build has the same model.
+void check_turns_memory(const std::filesystem::path& before, const std::filesystem::path& now,
+                        const Machine& machine);
 
 // Everything of a good model, without history. Throws Error.
 GateBaseline measure_gate_baseline(const GateOptions& options, const Team& team,

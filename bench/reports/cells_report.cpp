@@ -11,6 +11,7 @@
 #include "bench/reports/cells.h"
 #include "bench/reports/energy_report.h"
 #include "bench/reports/figures.h"
+#include "bench/reports/markup.h"
 #include "bench/reports/speed_report.h"
 #include "bench/reports/table.h"
 #include "engine/files/json_file.h"
@@ -180,13 +181,6 @@ std::string cells_text(const BenchReport& report) {
 std::string cells_markdown(const BenchReport& report) {
   const std::vector<BenchCell> cells = bench_cells(report);
   const std::vector<CellColumn> columns = all_columns(report, cells);
-  const auto escaped = [](const std::string& text) {
-    std::string out;
-    for (const char c : printable(text))
-      out += std::string_view("|\\<&*_`[").find(c) != std::string_view::npos ? std::string("\\") + c
-                                                                             : std::string(1, c);
-    return out;
-  };
   std::string text = "|", rule = "|";
   for (const CellColumn& column : columns) {
     text += fmt::format(" {} |", column.header);
@@ -195,10 +189,10 @@ std::string cells_markdown(const BenchReport& report) {
   text += '\n' + rule + '\n';
   for (const BenchCell& cell : cells) {
     text += '|';
-    for (const CellColumn& column : columns) text += fmt::format(" {} |", escaped(column.value(cell)));
+    for (const CellColumn& column : columns) text += fmt::format(" {} |", markdown(column.value(cell)));
     text += '\n';
   }
-  for (const std::string& note : notes(report, cells)) text += fmt::format("\n{}.\n", escaped(note));
+  for (const std::string& note : notes(report, cells)) text += fmt::format("\n{}.\n", markdown(note));
   return text;
 }
 

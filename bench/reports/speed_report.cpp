@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "bench/histogram.h"
 #include "bench/reports/energy_report.h"
 #include "bench/reports/figures.h"
 #include "bench/reports/packing_report.h"
@@ -18,7 +19,7 @@ struct Series {
   std::vector<double> (SpeedReport::*values)() const;
 };
 
-// Each key holds a median, and under `spread` all of a Spread.
+// Each key holds a median, under `spread` all of a Spread, and under `samples` a value a repeat.
 constexpr Series all_series[] = {
     {"ttft_ms", &SpeedReport::ttft_ms},
     {"prefill_tokens_per_s", &SpeedReport::prefill_tokens_per_s},
@@ -52,6 +53,10 @@ nlohmann::json percentiles_json(const std::vector<double>& values) {
   return {{"p50", or_null(quantile(values, 0.5))},
           {"p95", or_null(quantile(values, 0.95))},
           {"p99", or_null(quantile(values, 0.99))}};
+}
+
+nlohmann::json histogram_json(const Histogram& histogram) {
+  return {{"edges", histogram.edges}, {"counts", histogram.counts}};
 }
 
 // Of prompts of a file, each with the medians of its runs; else null.
@@ -96,6 +101,7 @@ nlohmann::json setting_json(const SpeedReport& report) {
       {"prefill_int8_fraction", nullptr},
       {"prefill_fp32_fraction", nullptr},
       {"itl_ms", percentiles_json(report.latencies_ms())},
+      {"itl_histogram_ms", histogram_json(log_histogram(report.latencies_ms()))},
       {"ttft_percentiles_ms", percentiles_json(report.ttft_ms())},
       {"request_ms", percentiles_json(report.request_ms())},
       {"requests", requests_json(report)},
@@ -106,11 +112,14 @@ nlohmann::json setting_json(const SpeedReport& report) {
     const std::vector<double> values = (report.*series.values)();
     json[series.key] = median(values);
     json["spread"][series.key] = spread_json(spread(values));
+    json["samples"][series.key] = values;
   }
   const std::vector<double> fractions = report.prefill_fraction();
   const char* fraction = report.int8 ? "prefill_int8_fraction" : "prefill_fp32_fraction";
   json[fraction] = median(fractions);
   json["spread"][fraction] = spread_json(spread(fractions));
+  for (const char* key : {"prefill_int8_fraction", "prefill_fp32_fraction"})
+    json["samples"][key] = key == std::string_view(fraction) ? nlohmann::json(fractions) : nlohmann::json();
   return json;
 }
 

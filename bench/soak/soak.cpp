@@ -113,8 +113,10 @@ class Run {
     int64_t next = 0;
     while (true) {
       for (Speaker& speaker : speakers_)
-        if (!speaker.busy && next < count)
-          start(speaker, static_cast<size_t>((report_.rounds + next++) % kinds));
+        for (; !speaker.busy && next < count; ++next) {  // an answer of one token has ended when it begins
+          if (interrupted()) return false;
+          start(speaker, static_cast<size_t>((report_.rounds + next) % kinds));
+        }
       std::vector<Session*> sessions;
       std::vector<int32_t> tokens;
       for (Speaker& speaker : speakers_)

@@ -6,6 +6,7 @@
 #include "bench/reports/json_report.h"
 #include "bench/reports/table.h"
 #include "bench/tasks/metrics.h"
+#include "engine/files/json_file.h"
 
 namespace whittle {
 namespace {
@@ -154,7 +155,7 @@ std::string task_text(const TaskReport& task) {
   if (task.comparison) add_comparison(task, table);
   std::string note =
       fmt::format("{}: {} of {}, {}, context {}", task.model.format, counted(model.items, "item"),
-                  task.model.file, counted(task.model.shots, "shot"), task.model.context);
+                  printable(task.model.file), counted(task.model.shots, "shot"), task.model.context);
   if (task.model.cut_items)
     note +=
         fmt::format("; the beginning of {} did not fit and was cut", counted(task.model.cut_items, "item"));
@@ -163,7 +164,9 @@ std::string task_text(const TaskReport& task) {
 }
 
 std::string task_gate_text(const TaskReport& task) {
-  return gate_text(*task.gate, std::ssize(task.model.items), {"item", "more items give a narrower interval"});
+  // The file's name is in it.
+  return printable(
+      gate_text(*task.gate, std::ssize(task.model.items), {"item", "more items give a narrower interval"}));
 }
 
 }  // namespace whittle

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <new>
 #include <numeric>
 
 #include "bench/reports/table.h"
+#include "engine/clock.h"
 #include "engine/files/file_hash.h"
 #include "engine/files/interrupts.h"
 #include "engine/files/json_file.h"
@@ -21,11 +21,6 @@ namespace whittle {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Reports may be written into the model's folder.
 bool of_model(const fs::path& file) {

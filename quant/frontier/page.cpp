@@ -6,49 +6,25 @@
 #include <functional>
 
 #include "bench/reports/figures.h"
+#include "bench/reports/markup.h"
+#include "bench/reports/pages/frontier_plot.h"
+#include "bench/reports/pages/html_page.h"
 #include "bench/reports/table.h"
-#include "quant/frontier/chart.h"
 #include "quant/frontier/report.h"
 #include "quant/frontier/standings.h"
 
 namespace whittle {
 namespace {
 
-// System colours: light, dark, grey and printed alike.
-constexpr const char* style = R"(
-:root { color-scheme: light dark }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 85rem; padding: 1rem }
-h1 { font-size: 1.5rem; line-height: 1.25; overflow-wrap: anywhere }
-h2 { font-size: 1.15rem }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1.5rem }
-figure { margin: 0 }
-svg { display: block; width: 100%; max-width: 40rem; height: auto; font: 11px system-ui, sans-serif;
-      fill: currentColor; overflow: visible }
-svg .axis, svg .grid, svg .frontier { fill: none; stroke: currentColor }
-svg .grid { opacity: 0.15 }
-svg .frontier { stroke-dasharray: 4 3; opacity: 0.7 }
-svg .best { fill: currentColor; stroke: currentColor }
-svg .beaten { fill: Canvas; stroke: currentColor; stroke-width: 1.2 }
-.scroll { overflow-x: auto }
-table { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums }
-caption { text-align: left; padding-bottom: 0.5rem }
-th, td { padding: 0.25rem 0.6rem; text-align: right; vertical-align: top; white-space: nowrap;
-         border-bottom: 1px solid color-mix(in srgb, currentColor 25%, transparent) }
-th.name, td.name { text-align: left; white-space: normal; min-width: 9rem }
-th small { display: block; font-weight: normal }
-li, p { overflow-wrap: anywhere }
-)";
-
 struct KindText {
-  char shape;
   const char* symbol;
   const char* text;
 };
 // By RecipeKind.
-constexpr KindText kinds[] = {{'d', "◆", "the original"},
-                              {'o', "●", "fewer bits"},
-                              {'s', "■", "single weights pruned"},
-                              {'t', "▲", "parts of the model pruned"}};
+constexpr KindText kinds[] = {{"◆", "the original"},
+                              {"●", "fewer bits"},
+                              {"■", "single weights pruned"},
+                              {"▲", "parts of the model pruned"}};
 const KindText& of(RecipeKind kind) { return kinds[static_cast<size_t>(kind)]; }
 
 double megabytes(int64_t bytes) { return static_cast<double>(bytes) / 1e6; }
@@ -153,37 +129,27 @@ std::string verdict_html(const FrontierReport& report, const std::vector<Standin
 std::string chart_html(const FrontierReport& report, const std::vector<Standing>& standing, size_t a) {
   const Axis& axis = axes()[a];
   const bool size = axis.key == "size";
-  Chart chart;
-  chart.id = fmt::format("chart-{}", axis.key);
-  chart.title = fmt::format("KL divergence and {}", axis.name);
-  chart.x_title = size ? "size on disk, MB (less is better)" : "decode speed, × original (more is better)";
-  chart.less_is_better = size;
-  chart.description = "The lower, the less is lost. On the frontier:";
+  const FrontierTrade trade = {
+      fmt::format("KL divergence and {}", axis.name),
+      size ? "size on disk, MB (less is better)" : "decode speed, × original (more is better)",
+      size ? " MB" : "×", size};
+  std::vector<TradedRecipe> points;
   for (size_t i = 0; i < report.results.size(); ++i) {
     const RecipeResult& result = report.results[i];
-    const double x = size ? megabytes(result.disk_bytes) : result.decode_speedup.mean;
-    if (!standing[i].compared || !std::isfinite(x) || !std::isfinite(result.kl.mean)) continue;
-    const std::string figures = size ? fmt::format("{:.2f} MB, KL {}", x, format_number(result.kl.mean))
-                                     : fmt::format("{:.2f}×, KL {}", x, format_number(result.kl.mean));
-    chart.points.push_back({i, fmt::format("{}: {}", result.name, figures), x, result.kl.mean,
-                            of(result.kind).shape, standing[i].on_frontier()});
-    if (standing[i].on_frontier()) chart.description += fmt::format(" {} ({});", result.name, figures);
+    if (standing[i].compared)
+      points.push_back({i, result.name, std::string(name(result.kind)),
+                        size ? megabytes(result.disk_bytes) : result.decode_speedup.mean, result.kl.mean,
+                        standing[i].on_frontier()});
   }
-  chart.description += " the table has all figures.";
-  return fmt::format("<figure>\n<figcaption><h2>{}</h2></figcaption>\n{}</figure>\n", html(chart.title),
-                     chart_svg(chart));
+  return picture_html(frontier_plot(trade, points), fmt::format("chart-{}", axis.key), 2);
 }
 
 }  // namespace
 
 std::string comparison_page(const FrontierReport& report) {
   const std::vector<std::vector<Standing>> all = standings(report.results);
-  const std::string title = fmt::format("Size, speed and drift of {}", html(report.model));
-  std::string page = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{0}</title>\n"
-      "<style>{1}</style>\n</head>\n<body>\n<main>\n<h1>{0}</h1>\n",
-      title, style);
+  const std::string title = fmt::format("Size, speed and drift of {}", report.model);
+  std::string page;
   for (size_t a = 0; a < axes().size(); ++a) page += verdict_html(report, all[a], axes()[a]);
   page += "<p>";
   for (const KindText& kind : kinds) page += fmt::format("{} {} &ensp; ", kind.symbol, kind.text);
@@ -192,8 +158,9 @@ std::string comparison_page(const FrontierReport& report) {
   page +=
       "</div>\n<h2>All figures</h2>\n" + table_html(report, all) + "<h2>How this was measured</h2>\n<ul>\n";
   for (const std::string& note : comparison_notes(report)) page += fmt::format("<li>{}.</li>\n", html(note));
-  return page + fmt::format("<li>whittle {}; this run took {}.</li>\n</ul>\n</main>\n</body>\n</html>\n",
-                            html(report.version), html(format_seconds(report.seconds)));
+  page += fmt::format("<li>whittle {}; this run took {}.</li>\n</ul>\n", html(report.version),
+                      html(format_seconds(report.seconds)));
+  return html_page(title, page);
 }
 
 }  // namespace whittle

@@ -4,7 +4,7 @@
 #include <array>
 
 #include "bench/reports/figures.h"
-#include "engine/files/json_file.h"
+#include "engine/files/json_record.h"
 
 namespace whittle {
 namespace {
@@ -12,11 +12,7 @@ namespace {
 constexpr std::array<std::string_view, 3> statuses = {"measured", "failed", "skipped"};  // by Status
 
 // Every figure under its key. JSON has no NaN: null.
-struct NumberField {
-  const char* key;
-  double RecipeResult::*value;
-};
-constexpr NumberField numbers[] = {
+constexpr RecordField<RecipeResult, double> numbers[] = {
     {"make_seconds", &RecipeResult::make_seconds},
     {"measure_seconds", &RecipeResult::measure_seconds},
     {"bits_per_weight", &RecipeResult::bits_per_weight},
@@ -28,22 +24,14 @@ constexpr NumberField numbers[] = {
     {"perplexity", &RecipeResult::perplexity},
     {"same_top_percent", &RecipeResult::same_top_percent},
 };
-struct CountField {
-  const char* key;
-  int64_t RecipeResult::*value;
-};
-constexpr CountField counts[] = {
+constexpr RecordField<RecipeResult, int64_t> counts[] = {
     {"disk_bytes", &RecipeResult::disk_bytes},
     {"weights", &RecipeResult::weights},
     {"weights_bytes", &RecipeResult::weights_bytes},
     {"peak_rss_bytes", &RecipeResult::peak_rss_bytes},
 };
 // KEY, and its ends as KEY_ci95.
-struct IntervalField {
-  const char* key;
-  Interval RecipeResult::*value;
-};
-constexpr IntervalField intervals[] = {
+constexpr RecordField<RecipeResult, Interval> intervals[] = {
     {"prefill_speedup", &RecipeResult::prefill_speedup},
     {"decode_speedup", &RecipeResult::decode_speedup},
     {"perplexity_increase_percent", &RecipeResult::perplexity_increase_percent},
@@ -80,12 +68,12 @@ nlohmann::ordered_json result_json(const RecipeResult& result) {
       {"status", name(result.status)},
       {"reason", result.reason.empty() ? nlohmann::json() : nlohmann::json(result.reason)},
       {"prefill_probe", measured ? nlohmann::json(result.int8 ? "int8" : "fp32") : nlohmann::json()}};
-  for (const CountField& field : counts)
-    json[field.key] = measured ? nlohmann::json(result.*field.value) : nlohmann::json();
-  for (const NumberField& field : numbers) json[field.key] = or_null(result.*field.value);
-  for (const IntervalField& field : intervals) {
-    json[field.key] = or_null((result.*field.value).mean);
-    json[std::string(field.key) + "_ci95"] = bounds_json(result.*field.value);
+  for (const auto& [key, count] : counts)
+    json[key] = measured ? nlohmann::json(result.*count) : nlohmann::json();
+  for (const auto& [key, number] : numbers) json[key] = or_null(result.*number);
+  for (const auto& [key, interval] : intervals) {
+    json[key] = or_null((result.*interval).mean);
+    json[std::string(key) + "_ci95"] = bounds_json(result.*interval);
   }
   return json;
 }
@@ -103,12 +91,10 @@ RecipeResult read_result(const nlohmann::json& json, const std::string& what) {
   result.status = static_cast<RecipeResult::Status>(status - statuses.begin());
   result.reason = fields.string("reason", "");
   result.int8 = fields.string("prefill_probe", "fp32") == "int8";
-  for (const CountField& field : counts)
-    result.*field.value = fields.integer(field.key, 0, int64_t{1} << 60, 0);
-  for (const NumberField& field : numbers)
-    result.*field.value =
-        fields.has(field.key) ? number_or_nan(fields, field.key, fields.at(field.key)) : unknown_figure;
-  for (const IntervalField& field : intervals) result.*field.value = read_interval(fields, field.key);
+  for (const auto& [key, count] : counts) result.*count = fields.integer(key, 0, int64_t{1} << 60, 0);
+  for (const auto& [key, number] : numbers)
+    result.*number = fields.has(key) ? number_or_nan(fields, key, fields.at(key)) : unknown_figure;
+  for (const auto& [key, interval] : intervals) result.*interval = read_interval(fields, key);
   return result;
 }
 

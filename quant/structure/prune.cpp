@@ -1,9 +1,9 @@
 #include "quant/structure/prune.h"
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 
+#include "engine/clock.h"
 #include "engine/files/float_tensor.h"
 #include "engine/files/json_file.h"
 #include "engine/files/output_folder.h"
@@ -75,15 +75,14 @@ class PruneRun {
   StageProgress watched(const std::string& name) {
     end_stage();
     stage_ = name;
-    began_ = std::chrono::steady_clock::now();
+    began_ = Clock::now();
     return [this, name](int64_t done, int64_t total, const std::string& what) {
       if (progress_) progress_(name, done, total, what);
     };
   }
   void end_stage() {
     if (stage_.empty()) return;
-    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - began_;
-    report_.stages.push_back({stage_, taken.count()});
+    report_.stages.push_back({stage_, seconds_since(began_)});
     stage_.clear();
   }
 
@@ -208,7 +207,7 @@ class PruneRun {
   std::optional<Judge> judge_;
   std::optional<RestoredModel> best_;
   std::string stage_;
-  std::chrono::steady_clock::time_point began_;
+  Clock::time_point began_;
   PruneReport report_;
 };
 

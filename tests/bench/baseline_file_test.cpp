@@ -213,7 +213,8 @@ TEST_CASE("Stored baselines that cannot be are refused, naming file and tensor o
          parts.set("0.indices", 11, int32_t{4}), parts.set("0.indices", 12, int32_t{4});
        }},
       {"codes", value("0.codes", 11, uint16_t{0})},
-      {"codes", value("0.scale", 2, 1e30f)},
+      {"codes", value("0.scale", 2, 500.0f)},
+      {"scale", value("0.scale", 2, 1e30f)},
       {"rest", value("0.rest", 2, 0.999)},
   };
   for (size_t i = 0; i < changes.size(); ++i) {

@@ -20,6 +20,20 @@ bool same(const DriftPosition& a, const DriftPosition& b) {
          a.same_top == b.same_top && a.kl_below == b.kl_below && a.kl_above == b.kl_above;
 }
 
+// A log of windows 0 to `windows` − 1 of the second text, as it is on disk.
+std::string written(const fs::path& file, size_t windows) {
+  {
+    DriftLog log(file, identity);
+    for (size_t w = 0; w < windows; ++w) log.save(0, 1, w, some);
+  }
+  return read_text(file);
+}
+
+// The line of a window with these positions.
+std::string line(const std::string& positions, int window = 0) {
+  return fmt::format("{{\"model\":0,\"text\":0,\"window\":{},\"positions\":[{}]}}\n", window, positions);
+}
+
 bool holds(const DriftLog& log, size_t window) {
   std::vector<DriftPosition> found(some.size());
   return log.load(0, 1, window, found) && std::ranges::equal(found, some, same);
@@ -53,11 +67,7 @@ TEST_CASE("A drift log gives back what it was given, bit for bit, and goes when 
 TEST_CASE("A drift log that was cut anywhere gives all whole windows, and is gone on with") {
   const TemporaryFolder folder;
   const fs::path file = folder.path() / "log";
-  {
-    DriftLog log(file, identity);
-    for (size_t w = 0; w < 3; ++w) log.save(0, 1, w, some);
-  }
-  const std::string all = read_text(file);
+  const std::string all = written(file, 3);
   for (size_t size = 0; size <= all.size(); size += 3) {
     const std::string cut = all.substr(0, size);
     write_text(file, cut);
@@ -75,35 +85,23 @@ TEST_CASE("A drift log that was cut anywhere gives all whole windows, and is gon
 TEST_CASE("A file that is not this run's log is refused, and left as it was") {
   const TemporaryFolder folder;
   const fs::path file = folder.path() / "log";
-  { DriftLog(file, identity).save(0, 1, 0, some); }
-  const std::string good = read_text(file);
-  const std::string first = good.substr(0, good.find('\n') + 1);
+  const std::string good = written(file, 1), first = good.substr(0, good.find('\n') + 1);
   nlohmann::json other = identity;
   other["texts"][0]["hash"] = "def";
   CHECK_THROWS_WITH(DriftLog(file, other), Catch::Contains("log") && Catch::Contains("\"texts\""));
-  for (const auto& [content, named] : std::vector<std::pair<std::string, std::string>>{
-           {"precious", "line 1"},
-           {"precious\n", "line 1"},
-           {"{\"run\": {}}\n", "line 1"},
-           {first + "{}\n", "line 2"},
-           {first + "[]\n", "line 2"},
-           {first + "\xff\n", "line 2"},
-           {first + R"({"model":0,"text":0,"window":-1,"positions":[]})"
-                    "\n",
-            "\"window\""},
-           {first + R"({"model":0,"text":0,"window":0,"positions":[[1]]})"
-                    "\n",
-            "index 0"},
-           {first + R"({"model":0,"text":0,"window":0,"positions":[[1,2,null,true,4,5]]})"
-                    "\n",
-            "null"},
-           {first + R"({"model":0,"text":0,"window":0,"positions":[[1,2,1e999,true,4,5]]})"
-                    "\n",
-            "line 2"},
-           {first + R"({"model":0,"text":0,"window":0,"positions":[[1,2,3,4,5,6]]})"
-                    "\n",
-            "fourth"},
-           {good + good.substr(first.size()), "line 3"}}) {
+  for (const auto& [content, named] :
+       std::vector<std::pair<std::string, std::string>>{{"precious", "line 1"},
+                                                        {"precious\n", "line 1"},
+                                                        {"{\"run\": {}}\n", "line 1"},
+                                                        {first + "{}\n", "line 2"},
+                                                        {first + "[]\n", "line 2"},
+                                                        {first + "\xff\n", "line 2"},
+                                                        {first + line("", -1), "\"window\""},
+                                                        {first + line("[1]"), "index 0"},
+                                                        {first + line("[1,2,null,true,4,5]"), "null"},
+                                                        {first + line("[1,2,1e999,true,4,5]"), "line 2"},
+                                                        {first + line("[1,2,3,4,5,6]"), "fourth"},
+                                                        {good + good.substr(first.size()), "line 3"}}) {
     write_text(file, content);
     INFO(content);
     CHECK_THROWS_WITH(DriftLog(file, identity), Catch::Contains("log") && Catch::Contains(named));

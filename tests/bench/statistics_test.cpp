@@ -7,6 +7,8 @@
 #include <random>
 #include <vector>
 
+#include "bench/proportions.h"
+
 using namespace whittle;
 
 TEST_CASE("quantiles interpolate between order statistics") {
@@ -185,4 +187,66 @@ TEST_CASE("Holm's adjustment: the smallest p times all of them, and never less t
   CHECK(holm(std::vector<double>{0.01, 0.04, 0.03}) == std::vector<double>{0.03, 0.06, 0.06});
   CHECK(holm(std::vector<double>{0.9, 0.5}) == std::vector<double>{1, 1});
   CHECK(holm(std::vector<double>{0.02}) == std::vector<double>{0.02});
+}
+
+TEST_CASE("The interval of a shift between two sets has the coverage that all arrangements give") {
+  for (const auto& [m, n] : {std::pair(1, 1), {3, 3}, {4, 4}, {5, 5}, {5, 8}, {8, 3}, {7, 7}}) {
+    INFO(m << " and " << n << " values");
+    // Of all ways to arrange both sets, in how many are fewer than k pairs the one way round?
+    std::vector<int64_t> pairs;
+    for (int64_t chosen = 0; chosen < int64_t{1} << (m + n); ++chosen) {
+      int64_t first = 0, lower = 0, found = 0;
+      for (int rank = 0; rank < m + n; ++rank) {
+        const bool of_first = (chosen >> rank & 1) != 0;
+        first += of_first;
+        found += of_first ? lower : 0;
+        lower += !of_first;
+      }
+      if (first == m) pairs.push_back(found);
+    }
+    int64_t k = 0;
+    const auto below = [&](int64_t bound) {
+      return static_cast<double>(std::ranges::count_if(pairs, [&](int64_t u) { return u < bound; })) /
+             static_cast<double>(pairs.size());
+    };
+    while (below(k + 1) <= 0.025) ++k;
+    std::vector<double> before, now, differences;
+    for (int i = 0; i < m; ++i) before.push_back(std::sin(7 * i + 1));
+    for (int i = 0; i < n; ++i) now.push_back(1 + std::cos(5 * i + 2));
+    for (const double from : before)
+      for (const double to : now) differences.push_back(to - from);
+    std::ranges::sort(differences);
+    const Interval found = hodges_lehmann_shift(before, now, 0.95);
+    CHECK(found.mean == Approx(median(differences)));
+    if (k == 0) {
+      CHECK(std::isinf(found.low));
+      CHECK(std::isinf(found.high));
+    } else {
+      CHECK(found.low == differences[static_cast<size_t>(k) - 1]);
+      CHECK(found.high == differences[differences.size() - static_cast<size_t>(k)]);
+    }
+  }
+}
+
+TEST_CASE("Beyond eighty values the interval of a shift goes on as before") {
+  std::vector<double> before, now;
+  for (int i = 0; i < 40; ++i) before.push_back(std::sin(i * 1.7));
+  for (int i = 0; i < 40; ++i) now.push_back(3 + std::sin(i * 2.3));
+  const Interval exact = hodges_lehmann_shift(before, now, 0.95);
+  CHECK(exact.low < 3);
+  CHECK(exact.high > 3);
+  now.push_back(3);
+  const Interval approximate = hodges_lehmann_shift(before, now, 0.95);
+  CHECK(approximate.high - approximate.low == Approx(exact.high - exact.low).epsilon(0.05));
+}
+
+TEST_CASE("Two intervals make that of the difference: an example of Newcombe's, and means as usual") {
+  // 56 of 70 and 48 of 80, with their Wilson intervals: 0.2, from 0.0524 to 0.3339.
+  const Interval found = interval_of_difference(wilson_interval_95(48, 80), wilson_interval_95(56, 70));
+  CHECK(found.mean == Approx(0.2));
+  CHECK(found.low == Approx(0.0524).margin(5e-5));
+  CHECK(found.high == Approx(0.3339).margin(5e-5));
+  const Interval symmetric = interval_of_difference({1, 0.7, 1.3}, {3, 2.6, 3.4});
+  CHECK(symmetric.low == Approx(2 - 0.5));
+  CHECK(symmetric.high == Approx(2 + 0.5));
 }

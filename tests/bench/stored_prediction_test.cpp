@@ -120,3 +120,13 @@ TEST_CASE("Logits that are not finite are refused when stored, and seen when jud
       }
     }
 }
+
+TEST_CASE("Stored values whose bounds no number can hold are refused, whatever else they say") {
+  const std::vector<float> model = {1, 2, 3, 4};
+  StoredPrediction stored{.codes = {0, 65535}, .indices = {3, 2}, .rest = 0.1};
+  for (const float scale : {700.0f, 710.0f, 1e4f, 1e38f}) {
+    CAPTURE(scale);
+    stored.scale = scale;
+    CHECK_THROWS_AS(compare_predictions(stored, model, 0), Error);
+  }
+}

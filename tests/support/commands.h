@@ -90,6 +90,24 @@ inline Outcome succeed(std::vector<std::string> arguments) {
   return outcome;
 }
 
+// Reports of two models on one text, kept for all test cases of this process.
+inline const std::vector<std::string>& two_reports() {
+  static const TemporaryFolder folder;
+  static const std::vector<std::string> paths = [] {
+    std::vector<std::string> made;
+    for (const std::string& model : {int8_model(), reference_model().string()}) {
+      made.push_back(folder.path() / (std::to_string(made.size()) + ".json"));
+      std::vector<std::string> arguments = with(drift_arguments(), {"--json", made.back()});
+      arguments[1] = model;
+      const Outcome outcome = run_whittle(arguments);
+      INFO(outcome.err);
+      REQUIRE(outcome.exit_code == 0);
+    }
+    return made;
+  }();
+  return paths;
+}
+
 // A run of every subcommand, each of which prints something; folders and files are written into `folder`.
 inline std::vector<std::vector<std::string>> all_commands(const std::filesystem::path& folder) {
   return {{"quantize", reference_model(), folder / "int8", "--effort", "fast", "--threads", "1"},
@@ -110,6 +128,8 @@ inline std::vector<std::vector<std::string>> all_commands(const std::filesystem:
           {"synthesize", "smollm-135m", folder / "random", "--threads", "1"},
           {"estimate", "smollm-135m", "--memory-only", "--threads", "1"},
           {"soak", int8_model(), "--minutes", "0", "--threads", "1"},
+          {"compare", two_reports()[0], two_reports()[1]},
+          {"report", two_reports()[0], "--html", folder / "report.html"},
           {"completion", "bash"}};
 }
 

@@ -18,8 +18,8 @@ using nlohmann::json;
 namespace {
 
 const std::vector<std::string> commands = {
-    "quantize", "prune",    "frontier", "export",  "generate",   "bench",    "drift", "gate",
-    "tasks",    "tokenize", "inspect",  "machine", "synthesize", "estimate", "soak",  "completion"};
+    "quantize", "prune",   "frontier", "export",     "generate", "bench", "drift",   "gate",   "tasks",
+    "tokenize", "inspect", "machine",  "synthesize", "estimate", "soak",  "compare", "report", "completion"};
 
 bool loads(const fs::path& folder) {
   const TemporaryFolder ids;
@@ -64,7 +64,12 @@ TEST_CASE("Wrong usage is exit code 2, said on standard error alone") {
       {"export", reference_model(), "out", "--type", "q5_0"},
       {"generate", reference_model(), "--prompt", "a", "--max-tokens", "x"},
       {"tokenize", reference_model(), "--text", "a", "--file", story()},
-      {"machine", "--threads", "-1"}};
+      {"machine", "--threads", "-1"},
+      {"compare"},
+      {"compare", "one.json"},
+      {"report", "--html", "page.html"},
+      {"report", "one.json"},
+      {"report", "one.json", "--html", "./one.json"}};
   for (const std::string& command : commands) wrong.push_back({command, "--no-such-flag"});
   for (const auto& arguments : wrong) {
     INFO(json(arguments).dump());
@@ -90,7 +95,9 @@ TEST_CASE("A model that is not there is exit code 1 and one line that names it")
       {"tokenize", absent, "--text", "a"},
       {"inspect", absent},
       {"estimate", absent},
-      {"soak", absent}};
+      {"soak", absent},
+      {"compare", absent, absent},
+      {"report", absent, "--html", out}};
   for (const auto& arguments : runs) {
     INFO(json(arguments).dump());
     const Outcome outcome = run_whittle(arguments);

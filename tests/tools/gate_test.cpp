@@ -109,12 +109,85 @@ TEST_CASE("gate: a special token that moved by one is found") {
   CHECK_FALSE(found.err.empty());
 }
 
+TEST_CASE(
+    "gate: an answer that would end at another token is found, and files that do not say where it ended "
+    "pass") {
+  const TemporaryFolder folder;
+  const fs::path model = copy_of(int8_model(), folder.path() / "m"), file = folder.path() / "old.json";
+  for (const char* name : {"config.json", "generation_config.json"}) {
+    if (!fs::exists(model / name)) continue;
+    json config = read_json(model / name);
+    config["eos_token_id"] = {1, 2};
+    write_text(model / name, config.dump());
+  }
+  const Outcome found = check(model);
+  CHECK(found.exit_code == 3);
+  CHECK(has(found.err, "and ends at 1, 2"));
+  const auto against_file = [&](const std::string& judged) {
+    return run_whittle({"gate", judged, "--against", file, "--threads", "1", "--text", story(), "--baseline",
+                        reference_model()});
+  };
+  json old = read_json(stored_gate());
+  old["inputs"].erase("eos_token_ids");
+  write_text(file, old.dump());
+  CHECK(against_file(model).exit_code == 0);
+  for (const json& wrong : {json("1"), json({-1}), json({1.5}), json({4294967296}), json::object()}) {
+    old["inputs"]["eos_token_ids"] = wrong;
+    write_text(file, old.dump());
+    const Outcome refused = against_file(int8_model());
+    CHECK(refused.exit_code == 1);
+    CHECK(has(refused.err, "eos_token_ids"));
+  }
+}
+
 TEST_CASE("gate: another text or baseline cannot be compared, exit code 5") {
   const TemporaryFolder folder;
   write_text(folder.path() / "other.txt", std::string(2000, 'a') + " b");
   const Outcome text = check(int8_model(), {"--text", folder.path() / "other.txt"});
   CHECK(text.exit_code == 5);
   CHECK(has(text.err, "the text is another one"));
+}
+
+TEST_CASE("gate: what the stored file names is said before it is read, is no device, and flags win") {
+  const TemporaryFolder folder;
+  const fs::path file = folder.path() / "moved.json";
+  json moved = read_json(stored_gate());
+  moved["inputs"]["text"] = "gone.txt";
+  moved["inputs"]["baseline"] = "a\x1b[2J";
+  write_text(file, moved.dump());
+  const auto judged = [&](const std::vector<std::string>& more) {
+    return run_whittle(with({"gate", int8_model(), "--against", file, "--threads", "1"}, more));
+  };
+  const Outcome gone = judged({});
+  CHECK(gone.exit_code == 1);
+  CHECK(has(gone.err, "names the text " + (folder.path() / "gone.txt").string()));
+  CHECK(has(gone.err, "names the baseline"));
+  CHECK_FALSE(has(gone.err, "\x1b"));
+  const Outcome here = judged({"--text", story(), "--baseline", reference_model()});
+  CHECK(here.exit_code == 0);
+  CHECK(here.err.empty());
+  const Outcome absent = judged({"--text", story(), "--baseline", folder.path() / "absent"});
+  CHECK(absent.exit_code == 1);
+  CHECK(has(absent.err, "absent"));
+  moved["inputs"]["text"] = "/dev/zero";
+  write_text(file, moved.dump());
+  const Outcome device = judged({"--baseline", reference_model()});
+  CHECK(device.exit_code == 1);
+  CHECK(lines(device.err) == 1);
+  CHECK(has(device.err, "\"text\""));
+}
+
+TEST_CASE("gate: what was before is looked at before anything is measured") {
+  const TemporaryFolder folder;
+  for (const std::vector<std::string>& before : std::vector<std::vector<std::string>>{
+           {"--build", folder.path()}, {"--build", "/bin/false"}, {"--old-model", folder.path()}}) {
+    INFO(before.back());
+    const Outcome outcome =
+        check(int8_model(), with(before, {"--baseline", reference_model(), "--text", story()}));
+    CHECK(outcome.exit_code == 1);
+    CHECK(lines(outcome.err) == 1);
+    CHECK(has(outcome.err, before.back()));
+  }
 }
 
 TEST_CASE("gate: wrong usage is exit code 2") {
@@ -173,6 +246,7 @@ TEST_CASE("gate: a damaged file is refused with its name and the field") {
                                        {"/inputs/context", -1, "context"},
                                        {"/inputs/context", 1e300, "context"},
                                        {"/inputs/kv_cache", "int3", "kv_cache"},
+                                       {"/inputs/threads", 1025, "threads"},
                                        {"/inputs/special_tokens", json::array(), "special_tokens"},
                                        {"/accuracy/top", json::array(), "top"},
                                        {"/accuracy/top/0/0", 1 << 30, "top"},
@@ -225,6 +299,12 @@ TEST_CASE("gate: questions are asked again, and others cannot be compared") {
   const json asked = read_json(report);
   const json& task = check_named(asked, "task q.jsonl");
   CHECK(has(task["reason"].get<std::string>(), "McNemar"));
+  fs::rename(questions, folder.path() / "elsewhere.jsonl");
+  const std::vector<std::string> again = {"gate", int8_model(), "--against", file, "--threads", "1"};
+  CHECK(has(run_whittle(again).err, "q.jsonl"));
+  const std::string there = folder.path() / "elsewhere.jsonl";
+  CHECK(run_whittle(with(again, {"--tasks", there})).exit_code == 0);
+  CHECK(run_whittle(with(again, {"--tasks", there, there})).exit_code == 2);
   write_text(questions, text + text);
   const Outcome other = run_whittle({"gate", int8_model(), "--against", file, "--threads", "1"});
   CHECK(other.exit_code == 5);

@@ -7,6 +7,7 @@
 
 #include "bench/reports/report_file.h"
 #include "tests/support/commands.h"
+#include "tests/support/markup.h"
 #include "tests/support/reports.h"
 #include "tests/support/two_models.h"
 
@@ -87,7 +88,9 @@ json older(json report, const std::string& file) {
 
 TEST_CASE("Each command writes what its schema says, and it reads back") {
   const Inputs inputs;
-  std::set<std::string> seen = {"common", "compare-peers"};  // no report; another program's, tested with it
+  // No report; another program's, tested with it; compare_test.cpp's.
+  std::set<std::string> seen = {"common", "compare-peers", "compare"};
+  std::vector<std::string> files;
   for (const Run& run : runs(inputs)) {
     const std::string own = inputs.folder / (run.schema + ".json");
     const std::string& file = run.report == "-" ? own : run.report;
@@ -103,6 +106,7 @@ TEST_CASE("Each command writes what its schema says, and it reads back") {
     CHECK(fingerprint["threads"] == 1);
     CHECK(fingerprint["models"].empty() == (run.schema == "machine"));
     CHECK(read_report(file).json == report);
+    files.push_back(file);
     json without = report;
     without["fingerprint"] = nullptr;
     constexpr std::array named = {"bench", "drift", "tasks", "gate-baseline", "gate", "estimate", "soak"};
@@ -114,6 +118,16 @@ TEST_CASE("Each command writes what its schema says, and it reads back") {
     INFO(schema.name);
     CHECK(seen.count(std::string(schema.name)) == 1);
   }
+  // All of them make a page, and each beside itself is the same.
+  const Outcome page = run_whittle(with({"report", "--html", inputs.folder / "all.html"}, files));
+  INFO(page.err);
+  CHECK(page.exit_code == 0);
+  CHECK(is_well_formed(read_text(inputs.folder / "all.html")));
+  const Outcome same = run_whittle(with(with({"compare"}, files), files));
+  INFO(same.err);
+  CHECK(same.exit_code == 0);
+  CHECK_FALSE(has(same.out, "unsure"));
+  CHECK_FALSE(has(same.out, "nothing to compare it with"));
   // Models, texts and tasks are told by what is in them: the same in every report, whatever they are called.
   const auto of = [&](const char* schema) {
     return read_report(inputs.folder / (std::string(schema) + ".json")).json["fingerprint"];

@@ -13,7 +13,7 @@ using nlohmann::json;
 TEST_CASE("Output that does not fit on the disk is exit code 1 and one line, for every command") {
   const TemporaryFolder folder;
   std::vector<std::vector<std::string>> runs = all_commands(folder.path());
-  for (const char* command : {"drift", "bench", "inspect", "machine"})
+  for (const char* command : {"drift", "bench", "inspect", "machine", "compare"})
     for (auto arguments : all_commands(folder.path()))
       if (arguments.front() == command) runs.push_back(with(arguments, {"--json", "-"}));
   runs.insert(runs.end(), {{"--help"}, {"--version"}, {"drift", "--help"}});

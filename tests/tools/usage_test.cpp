@@ -102,6 +102,8 @@ TEST_CASE("An empty name, as of a variable that is not set, is wrong usage") {
                                              {"tokenize", model, "--file", ""},
                                              {"inspect", ""},
                                              {"synthesize", "smollm-135m", ""},
+                                             {"compare", "a", ""},
+                                             {"report", "a", "--html", ""},
                                              {"machine", "--json", ""}})
     check_usage(arguments, "found \"\"");
 }
@@ -193,6 +195,9 @@ TEST_CASE("Two outputs of one name are wrong usage") {
   check_usage(with(bench_arguments(), {"--json", "-", "--trace", "-"}), "--trace");
   check_usage(with(bench_arguments(), {"--json", same, "--csv", same}), "--csv");
   check_usage(with(bench_arguments(), {"--csv", "-", "--markdown", "-"}), "--markdown");
+  check_usage({"compare", "a", "b", "--json", same, "--markdown", same}, "--markdown");
+  check_usage({"compare", same, "b", "--json", same}, "--json");
+  check_usage({"report", "a", same, "--html", same}, "--html");
   CHECK(fs::is_empty(folder.path()));
 }
 

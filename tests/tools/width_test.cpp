@@ -24,6 +24,7 @@ TEST_CASE("Every report fits into 80 columns") {
                                 {"machine"},
                                 drift_arguments(),
                                 with(drift_arguments(), {"--layers"}),
+                                {"compare", two_reports()[0], two_reports()[1]},
                                 bench}) {
     const Outcome outcome = run_whittle(arguments);
     INFO(outcome.out << outcome.err);

@@ -22,8 +22,8 @@ struct Subject {
   Team team{1};
   std::optional<Model> model;
 
-  Subject() {
-    test::write_tiny_model(folder.path(), {.vocab_size = 61});
+  explicit Subject(int64_t positions = test::TinyModel{}.max_position_embeddings) {
+    test::write_tiny_model(folder.path(), {.vocab_size = 61, .max_position_embeddings = positions});
     model.emplace(folder.path(), team);
   }
 };
@@ -140,4 +140,20 @@ TEST_CASE("A run too short to tell is inconclusive, passes, and says so") {
   CHECK(json["schema"] == "whittle.soak");
   CHECK(json["anonymous_bytes"]["change"].is_null());
   CHECK(json["anonymous_bytes"]["verdict"] == "undecided");
+}
+
+TEST_CASE("A round has every conversation, also where a context has room for a token or two") {
+  for (const int64_t positions : {1, 2, 7}) {
+    CAPTURE(positions);
+    Subject subject(positions);
+    World world;
+    SoakOptions options;
+    options.minutes = 0;
+    options.sequences = 4;
+    const SoakReport report =
+        soak(*subject.model, nullptr, subject.team, options, {}, world.world("/nowhere"));
+    CHECK(report.rounds == 1);
+    CHECK(report.answers == 6);
+    CHECK(report.passes());
+  }
 }

@@ -57,6 +57,15 @@ TEST_CASE("Answers to other items are not compared") {
   CHECK_THROWS_AS(compare_tasks(answers(5), other), Error);
 }
 
+TEST_CASE("A file's name reaches no terminal as it is") {
+  TaskResult result = answers(5);
+  result.name = "a\x1b[2J.jsonl";
+  result.file = "b/" + result.name;
+  const TaskReport report = make_task_report(result, answers(5), 0);
+  CHECK_THAT(task_text(report) + task_gate_text(report), !Catch::Contains("\x1b"));
+  CHECK(tasks_json({report})["tasks"][0]["name"] == result.name);
+}
+
 TEST_CASE("A limit is kept, exceeded or undecided by the interval of the difference") {
   const auto gate = [](size_t before, size_t after, double limit) {
     return *make_task_report(answers(after), answers(before), limit).gate;

@@ -1,0 +1,41 @@
+#include "tools/report_files.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "engine/files/json_file.h"
+#include "tools/options.h"
+
+namespace whittle {
+
+void add_report_files(CLI::App& command, std::vector<std::string>& files, const std::string& order) {
+  // More than a table or a page has room for, and no more than fit into memory.
+  constexpr int most = 64;
+  command
+      .add_option("FILE", files,
+                  fmt::format("Reports that commands wrote with --json, of any kind; {}", order))
+      ->required()
+      ->expected(1, most)
+      ->check(not_empty());
+}
+
+std::vector<ReportFile> read_reports(const std::vector<std::string>& files) {
+  std::vector<ReportFile> reports;
+  for (const std::string& file : files) reports.push_back(read_report(file));
+  return reports;
+}
+
+void refuse_own_output(const std::vector<std::string>& files,
+                       std::initializer_list<std::pair<const char*, std::string>> flags_and_paths) {
+  for (const auto& [flag, path] : flags_and_paths) {
+    if (path.empty() || path == "-") continue;
+    for (const std::string& file : files) {
+      std::error_code ignored;
+      if (std::filesystem::equivalent(path, file, ignored) || same_path(path, file))
+        throw CLI::ValidationError(flag, fmt::format("would replace {}, which is read", quote(file)));
+    }
+  }
+}
+
+}  // namespace whittle
