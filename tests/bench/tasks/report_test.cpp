@@ -63,7 +63,7 @@ TEST_CASE("A file's name reaches no terminal as it is") {
   result.file = "b/" + result.name;
   const TaskReport report = make_task_report(result, answers(5), 0);
   CHECK_THAT(task_text(report) + task_gate_text(report), !Catch::Contains("\x1b"));
-  CHECK(tasks_json({report})["tasks"][0]["name"] == result.name);
+  CHECK(tasks_json({report}, {})["tasks"][0]["name"] == result.name);
 }
 
 TEST_CASE("A limit is kept, exceeded or undecided by the interval of the difference") {
