@@ -179,7 +179,7 @@ std::vector<std::optional<SpeedEstimate>> estimate_speed(
   constexpr int64_t smallest = 64 << 20, largest = int64_t{1} << 30, most_memory = int64_t{8} << 30;
   const int64_t target = options.target_bytes
                              ? options.target_bytes
-                             : std::clamp(4 * read_machine().last_level_cache_bytes(), smallest, largest);
+                             : std::clamp(8 * read_machine().last_level_cache_bytes(), smallest, largest);
   std::vector<std::unique_ptr<Trial>> trials;
   int64_t left = std::min(memory_bytes / 2, most_memory);
   const auto total = static_cast<int64_t>(models.size()) * (options.rounds + 1);

@@ -36,7 +36,7 @@ struct SpeedEstimate {
 struct TrialOptions {
   int rounds = 5;             // at least 1, after a warm-up
   double step_seconds = 0.1;  // of decoding, each round
-  int64_t target_bytes = 0;   // that a miniature's step reads; 0: four times the last-level cache
+  int64_t target_bytes = 0;   // that a miniature's step reads; 0: eight times the last-level cache
   int64_t probe_bytes = 0;    // of the probes' buffer; 0: as ProbeBuffer takes them
 };
 
