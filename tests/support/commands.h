@@ -97,7 +97,8 @@ inline const std::vector<std::string>& two_reports() {
     std::vector<std::string> made;
     for (const std::string& model : {int8_model(), reference_model().string()}) {
       made.push_back(folder.path() / (std::to_string(made.size()) + ".json"));
-      std::vector<std::string> arguments = with(drift_arguments(), {"--json", made.back()});
+      std::vector<std::string> arguments =
+          with(drift_arguments(), {"--characters", "3000", "--json", made.back()});
       arguments[1] = model;
       const Outcome outcome = run_whittle(arguments);
       INFO(outcome.err);

@@ -91,22 +91,27 @@ TEST_CASE("Reports that are none, or have nothing in common, are refused in a li
 
 TEST_CASE("Reports of bench, a cell each, are compared by their repeats") {
   const TemporaryFolder folder;
-  const std::string first = folder.path() / "1.json", again = folder.path() / "2.json",
+  const std::string first = folder.path() / "1.json", faster = folder.path() / "2.json",
                     page = folder.path() / "page.html";
-  for (const std::string& path : {first, again})
-    REQUIRE(run_whittle({"bench", reference_model(), "--prompt-tokens", "16", "--gen-tokens", "4", "--repeat",
-                         "5", "--threads", "1", "--profile", "--json", path})
-                .exit_code == 0);
-  const json report = parse_report(read_text(first));
-  CHECK(report["cells"][0]["samples"]["decode_tokens_per_s"].size() == 5);
-  const json histogram = report["cells"][0]["itl_histogram_ms"];
+  REQUIRE(run_whittle({"bench", reference_model(), "--prompt-tokens", "8", "--gen-tokens", "4", "--repeat",
+                       "4", "--threads", "1", "--profile", "--json", first})
+              .exit_code == 0);
+  json report = parse_report(read_text(first));
+  json& cell = report["cells"][0];
+  REQUIRE(cell["samples"]["decode_tokens_per_s"].size() == 4);
   int64_t steps = 0;
-  for (const json& bar : histogram["counts"]) steps += bar.get<int64_t>();
-  CHECK(steps == 5 * 4);
-  const Outcome outcome = run_whittle({"compare", first, again, "--json", "-"});
-  for (const json& row : parse_report(outcome.out)["groups"][0]["rows"])
-    if (row["figure"] == "decode") CHECK(row["from_first"][0]["basis"] == "repeats");
-  CHECK(run_whittle({"report", first, again, "--html", page}).exit_code == 0);
+  for (const json& bar : cell["itl_histogram_ms"]["counts"]) steps += bar.get<int64_t>();
+  CHECK(steps == 4 * 4);
+  for (json& speed : cell["samples"]["decode_tokens_per_s"]) speed = 1000 * speed.get<double>();
+  cell["decode_tokens_per_s"] = 1000 * cell["decode_tokens_per_s"].get<double>();
+  write_text(faster, report.dump());
+  const Outcome outcome = run_whittle({"compare", first, faster, "--json", "-"});
+  for (const json& row : parse_report(outcome.out)["groups"][0]["rows"]) {
+    const json& judged = row["from_first"][0];
+    CHECK(judged["finding"] == (row["figure"] == "decode" ? "better" : "same"));
+    if (row["figure"] == "decode") CHECK(judged["basis"] == "repeats");
+  }
+  CHECK(run_whittle({"report", first, faster, "--html", page}).exit_code == 0);
   CHECK(is_well_formed(read_text(page)));
   for (const char* picture : {"Latency between tokens", "Roofline", "Decoding speed"})
     CHECK(has(read_text(page), picture));

@@ -39,12 +39,20 @@ constexpr const char* element_names[] = {"name", "role"};
 // A stranger's file may have any number of them.
 constexpr size_t most_conditions = 100;
 
+std::string spoken(std::string key) {
+  std::ranges::replace(key, '_', ' ');
+  for (const auto& [other, usual] : synonyms)
+    if (key == other) return usual;
+  return key;
+}
+
+// `name`: in words.
 void gather(const nlohmann::json& value, const std::string& name, int depth,
             std::vector<std::pair<std::string, std::string>>& found) {
   if (found.size() >= most_conditions) return;
   if (value.is_object() && depth < 3) {
     for (const auto& [key, inner] : value.items())
-      gather(inner, name.empty() ? key : fmt::format("{} {}", name, key), depth + 1, found);
+      gather(inner, name.empty() ? spoken(key) : fmt::format("{} {}", name, spoken(key)), depth + 1, found);
     return;
   }
   if (value.is_array() && depth < 3) {
@@ -52,15 +60,12 @@ void gather(const nlohmann::json& value, const std::string& name, int depth,
       if (element.is_object())
         for (const auto& [key, inner] : element.items())
           if (std::ranges::find(element_names, std::string_view(key)) == std::end(element_names))
-            gather(inner, fmt::format("{} {} {}", name, text_at(element, "/name"), key), depth + 2, found);
+            gather(inner, fmt::format("{} {} {}", name, text_at(element, "/name"), spoken(key)), depth + 2,
+                   found);
     return;
   }
   if (value.is_null() || value.is_structured()) return;
-  std::string shown = name;
-  std::ranges::replace(shown, '_', ' ');
-  for (const auto& [other, usual] : synonyms)
-    if (shown == other) shown = usual;
-  found.emplace_back(shown, text_at(value, ""));
+  found.emplace_back(name, text_at(value, ""));
 }
 
 std::vector<std::pair<std::string, std::string>> said_by(const nlohmann::json& report) {
@@ -68,7 +73,7 @@ std::vector<std::pair<std::string, std::string>> said_by(const nlohmann::json& r
   for (const char* place : places) {
     const nlohmann::json& value = value_at(report, place);
     const std::string pointer = place;
-    gather(value, value.is_object() ? "" : pointer.substr(pointer.rfind('/') + 1), 0, found);
+    gather(value, value.is_object() ? "" : spoken(pointer.substr(pointer.rfind('/') + 1)), 0, found);
   }
   return found;
 }

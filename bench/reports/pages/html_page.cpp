@@ -68,8 +68,10 @@ std::string with_interval(double value, const PlotPoint& point) {
 }
 
 std::string place_on(const PlotAxis& axis, double value, double until) {
-  const auto category = static_cast<size_t>(value);
-  if (!axis.categories.empty()) return category < axis.categories.size() ? axis.categories[category] : "–";
+  if (!axis.categories.empty()) {
+    const bool is_one = value >= 0 && value < static_cast<double>(axis.categories.size());
+    return is_one ? axis.categories[static_cast<size_t>(value)] : "–";
+  }
   return std::isnan(until) ? cell_number(value)
                            : fmt::format("{} to {}", cell_number(value), cell_number(until));
 }
