@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 #include "bench/fingerprint.h"
 #include "bench/goal.h"
 #include "bench/reports/machine_report.h"

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 #include "quant/block_tuning.h"
 #include "quant/calibration.h"
 #include "quant/gptq.h"

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 #include "engine/weight_source.h"
 #include "kernels/threads.h"
 #include "quant/method.h"

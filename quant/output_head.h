@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 #include "engine/layer_runner.h"
 #include "engine/weight_source.h"
 #include "kernels/threads.h"

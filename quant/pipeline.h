@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 #include "kernels/threads.h"
 #include "quant/budget.h"
 #include "quant/quantized_writer.h"

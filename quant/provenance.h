@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 
 namespace whittle {
 

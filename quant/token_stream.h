@@ -7,7 +7,7 @@
 #include <functional>
 #include <vector>
 
-#include "bench/layer_pass.h"
+#include "bench/drift/layer_pass.h"
 #include "engine/decoder.h"
 #include "engine/layer_runner.h"
 #include "engine/weight_source.h"

@@ -5,9 +5,9 @@
 #include <functional>
 #include <iostream>
 
-#include "bench/baseline_writer.h"
-#include "bench/drift_set.h"
-#include "bench/layer_drift.h"
+#include "bench/drift/baseline_writer.h"
+#include "bench/drift/drift_set.h"
+#include "bench/drift/layer_drift.h"
 #include "bench/reports/json_report.h"
 #include "bench/reports/table.h"
 #include "bench/version.h"

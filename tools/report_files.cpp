@@ -10,17 +10,18 @@
 namespace whittle {
 
 void add_report_files(CLI::App& command, std::vector<std::string>& files, const std::string& order) {
-  // More than a table or a page has room for, and no more than fit into memory.
-  constexpr int most = 64;
   command
       .add_option("FILE", files,
                   fmt::format("Reports that commands wrote with --json, of any kind; {}", order))
       ->required()
-      ->expected(1, most)
       ->check(not_empty());
 }
 
 std::vector<ReportFile> read_reports(const std::vector<std::string>& files) {
+  // More than a table or a page has room for, and no more than fit into memory.
+  constexpr size_t most = 64;
+  if (files.size() > most)
+    throw CLI::ValidationError("FILE", fmt::format("{} reports; expected at most {}", files.size(), most));
   std::vector<ReportFile> reports;
   for (const std::string& file : files) reports.push_back(read_report(file));
   return reports;

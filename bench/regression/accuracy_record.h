@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 #include "bench/windows.h"
 #include "engine/files/json_file.h"
 #include "engine/model.h"

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "bench/layer_drift.h"
+#include "bench/drift/layer_drift.h"
 
 namespace whittle {
 

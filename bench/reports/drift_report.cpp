@@ -2,7 +2,7 @@
 
 #include <numbers>
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 #include "bench/reports/figures.h"
 #include "bench/reports/table.h"
 

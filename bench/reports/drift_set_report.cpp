@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "bench/drift_set.h"
+#include "bench/drift/drift_set.h"
 #include "bench/reports/figures.h"
 #include "bench/reports/json_report.h"
 #include "bench/reports/table.h"

@@ -6,7 +6,7 @@
 #include <limits>
 #include <set>
 
-#include "bench/layer_drift.h"
+#include "bench/drift/layer_drift.h"
 #include "bench/reports/figures.h"
 #include "bench/reports/table.h"
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 
 namespace whittle {
 namespace {

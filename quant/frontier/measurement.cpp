@@ -4,7 +4,7 @@
 #include <array>
 #include <functional>
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 #include "bench/peak_memory.h"
 #include "engine/files/interrupts.h"
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 #include "quant/pipeline.h"
 #include "quant/structure/prune_recipe.h"
 #include "quant/structure/restoration.h"

@@ -4,7 +4,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 #include "kernels/error.h"
 #include "quant/pipeline.h"
 #include "quant/self_text.h"

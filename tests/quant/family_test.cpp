@@ -3,7 +3,7 @@
 #include <cstring>
 #include <memory>
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 #include "bench/model_size.h"
 #include "engine/session.h"
 #include "quant/gguf/export.h"

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <memory>
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 #include "kernels/float16.h"
 #include "quant/replaced_weights.h"
 #include "tests/support/paths.h"

@@ -1,6 +1,6 @@
 // What quantization may cost: the limits that a change to the quantizer or to the kernels must keep.
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 #include "tests/support/models.h"
 #include "tests/support/tiny_model.h"
 

@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 #include <limits>
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 #include "kernels/error.h"
 #include "quant/structure/pruned_weights.h"
 #include "tests/support/paths.h"

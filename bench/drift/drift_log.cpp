@@ -1,4 +1,4 @@
-#include "bench/drift_log.h"
+#include "bench/drift/drift_log.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -1,6 +1,6 @@
-#include "bench/drift_log.h"
+#include "bench/drift/drift_log.h"
 
-#include "bench/drift_set.h"
+#include "bench/drift/drift_set.h"
 #include "kernels/error.h"
 #include "tests/support/two_models.h"
 

@@ -10,8 +10,8 @@
 #include <span>
 #include <string>
 
-#include "bench/baseline_file.h"
-#include "bench/drift_meter.h"
+#include "bench/drift/baseline_file.h"
+#include "bench/drift/drift_meter.h"
 #include "bench/gate.h"
 #include "bench/windows.h"
 #include "engine/model.h"

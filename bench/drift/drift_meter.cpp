@@ -1,4 +1,4 @@
-#include "bench/drift_meter.h"
+#include "bench/drift/drift_meter.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "bench/drift_text.h"
+#include "bench/drift/drift_text.h"
 
 #include <fmt/format.h>
 

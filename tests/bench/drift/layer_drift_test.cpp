@@ -1,4 +1,4 @@
-#include "bench/layer_drift.h"
+#include "bench/drift/layer_drift.h"
 
 #include <catch2/catch.hpp>
 #include <cmath>

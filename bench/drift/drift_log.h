@@ -15,7 +15,7 @@
 #include <tuple>
 #include <vector>
 
-#include "bench/drift_position.h"
+#include "bench/drift/drift_position.h"
 
 namespace whittle {
 

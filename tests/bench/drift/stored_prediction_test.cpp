@@ -1,4 +1,4 @@
-#include "bench/stored_prediction.h"
+#include "bench/drift/stored_prediction.h"
 
 #include <catch2/catch.hpp>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 
 #include <cmath>
 #include <limits>

@@ -35,7 +35,7 @@
 #include <span>
 #include <vector>
 
-#include "bench/drift_position.h"
+#include "bench/drift/drift_position.h"
 
 namespace whittle {
 

@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "bench/drift.h"
+#include "bench/drift/drift.h"
 #include "bench/windows.h"
 #include "engine/inventory.h"
 #include "engine/model.h"

@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "bench/drift_position.h"
+#include "bench/drift/drift_position.h"
 #include "bench/statistics.h"
 #include "bench/windows.h"
 #include "engine/decoder.h"

@@ -1,10 +1,10 @@
-#include "bench/baseline_file.h"
+#include "bench/drift/baseline_file.h"
 
 #include <cmath>
 #include <cstring>
 #include <limits>
 
-#include "bench/stored_prediction.h"
+#include "bench/drift/stored_prediction.h"
 #include "engine/files/file_hash.h"
 #include "engine/files/json_file.h"
 #include "engine/files/tensor_checks.h"

@@ -1,4 +1,4 @@
-#include "bench/layer_pass.h"
+#include "bench/drift/layer_pass.h"
 
 namespace whittle {
 

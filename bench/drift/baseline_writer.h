@@ -9,7 +9,7 @@
 #include <span>
 #include <string>
 
-#include "bench/drift_text.h"
+#include "bench/drift/drift_text.h"
 #include "engine/model.h"
 #include "kernels/threads.h"
 

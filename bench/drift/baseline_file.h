@@ -35,8 +35,8 @@
 #include <span>
 #include <string>
 
-#include "bench/drift_position.h"
-#include "bench/drift_text.h"
+#include "bench/drift/drift_position.h"
+#include "bench/drift/drift_text.h"
 #include "engine/files/safetensors_writer.h"
 #include "engine/model_spec.h"
 

@@ -1,11 +1,11 @@
-#include "bench/layer_drift.h"
+#include "bench/drift/layer_drift.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
 
-#include "bench/layer_pass.h"
+#include "bench/drift/layer_pass.h"
 #include "kernels/option_error.h"
 
 namespace whittle {

@@ -1,4 +1,4 @@
-#include "bench/drift_position.h"
+#include "bench/drift/drift_position.h"
 
 #include <algorithm>
 #include <cmath>

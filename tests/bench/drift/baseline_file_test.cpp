@@ -1,11 +1,11 @@
-#include "bench/baseline_file.h"
+#include "bench/drift/baseline_file.h"
 
 #include <cmath>
 #include <cstring>
 #include <limits>
 
-#include "bench/baseline_writer.h"
-#include "bench/drift_set.h"
+#include "bench/drift/baseline_writer.h"
+#include "bench/drift/drift_set.h"
 #include "tests/support/two_models.h"
 
 using namespace whittle;

@@ -1,11 +1,11 @@
-#include "bench/baseline_writer.h"
+#include "bench/drift/baseline_writer.h"
 
 #include <algorithm>
 
-#include "bench/baseline_file.h"
-#include "bench/drift.h"
+#include "bench/drift/baseline_file.h"
+#include "bench/drift/drift.h"
+#include "bench/drift/stored_prediction.h"
 #include "bench/reports/table.h"
-#include "bench/stored_prediction.h"
 #include "engine/files/hidden_sibling.h"
 #include "engine/files/interrupts.h"
 #include "engine/files/json_dump.h"

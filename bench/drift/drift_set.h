@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "bench/drift.h"
-#include "bench/drift_text.h"
+#include "bench/drift/drift.h"
+#include "bench/drift/drift_text.h"
 #include "bench/fingerprint.h"
 
 namespace whittle {

@@ -1,8 +1,8 @@
-#include "bench/drift_set.h"
+#include "bench/drift/drift_set.h"
 
 #include <algorithm>
 
-#include "bench/drift_log.h"
+#include "bench/drift/drift_log.h"
 #include "bench/speed.h"
 #include "engine/files/model_file.h"
 #include "engine/files/open_options.h"
