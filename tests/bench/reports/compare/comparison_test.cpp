@@ -1,5 +1,7 @@
 #include "bench/reports/compare/comparison.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -181,8 +183,7 @@ TEST_CASE("A report of twenty thousand rows is cut, and the rest counted") {
   std::vector<ReportFile> files(2, test::report_file("quantize", {{"modules", 1}}));
   for (ReportFile& file : files)
     for (int i = 0; i < 20000; ++i)
-      file.json["output_errors"].push_back(
-          {{"module", "m" + std::to_string(i)}, {"relative_error", 0.5 + i}});
+      file.json["output_errors"].push_back({{"module", fmt::format("m{}", i)}, {"relative_error", 0.5 + i}});
   const ReportGroup group = compare_reports(files).at(0);
   CHECK(group.rows.size() <= 2000);
   CHECK(group.left_out > 17000);
