@@ -147,8 +147,8 @@ TEST_CASE("Items of one name are told apart by their number") {
 TEST_CASE("The table fits into 80 columns for any number of reports, with names as long as you like") {
   std::vector<ReportFile> files;
   for (int i = 0; i < 6; ++i)
-    files.push_back(bench_report(1 + 0.25 * i, {1, 2}, std::string(60, 'm') + "\x1b[31m\xff"));
-  files[3].path = std::string(300, 'p') + "/bench.json";
+    files.push_back(bench_report(1 + 0.25 * i, {1, 2}, fmt::format("{:m>60}{}", "", "\x1b[31m\xff")));
+  files[3].path = fmt::format("{:p>300}/bench.json", "");
   const std::vector<ReportGroup> groups = compare_reports(files);
   std::istringstream lines(compared_text({files, groups}));
   for (std::string line; std::getline(lines, line);) {
