@@ -7,12 +7,11 @@
 #include <span>
 #include <thread>
 
+#include "engine/clock.h"
 #include "engine/files/interrupts.h"
 
 namespace whittle {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr std::array<int64_t, 5> looks = {8, 12, 18, 27, 40};
 constexpr int64_t least_turns = 4;  // of a side in a round
@@ -52,10 +51,6 @@ struct Side {
   TakeTurn take;
 };
 
-double elapsed(Clock::time_point since) {
-  return std::chrono::duration<double>(Clock::now() - since).count();
-}
-
 // A round of fresh processes. Each turn comes after another process has run, and after the same pause.
 Round run_round(const PairedSides& from, bool backwards, double seconds, double pause_seconds) {
   std::array<Side, 3> sides = {{{&Round::before, {}}, {&Round::now, {}}, {&Round::control, {}}}};
@@ -70,8 +65,8 @@ Round run_round(const PairedSides& from, bool backwards, double seconds, double 
       std::this_thread::sleep_for(std::chrono::duration<double>(pause_seconds));
       (round.*side.turns).push_back(side.take());
     }
-  } while (elapsed(start) < seconds || round.fewest(false) < least_turns ||
-           (round.fewest(true) < least_turns && elapsed(start) < patience * seconds));
+  } while (seconds_since(start) < seconds || round.fewest(false) < least_turns ||
+           (round.fewest(true) < least_turns && seconds_since(start) < patience * seconds));
   return round;
 }
 
@@ -117,7 +112,7 @@ PairedSpeed compare_speed(const PairedSides& sides, const PairedSpeedOptions& op
   for (const int64_t look : looks) {
     // Time is up only after as many rounds as the first look takes, whether they count or not.
     while (speed.rounds < look &&
-           (speed.rounds + speed.dropped_rounds < looks.front() || elapsed(start) < options.most_seconds)) {
+           (speed.rounds + speed.dropped_rounds < looks.front() || seconds_since(start) < options.most_seconds)) {
       const bool backwards = (speed.rounds + speed.dropped_rounds) % 2 == 1;
       Round round = run_round(sides, backwards, round_seconds, options.pause_seconds);
       if (!round.keep_calm()) {

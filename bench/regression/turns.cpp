@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <ctime>
@@ -18,6 +17,7 @@
 #include "bench/child_process.h"
 #include "bench/prompt.h"
 #include "bench/statistics.h"
+#include "engine/clock.h"
 #include "engine/files/interrupts.h"
 #include "engine/files/json_file.h"
 #include "engine/sampler.h"
@@ -27,13 +27,7 @@
 namespace whittle {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr int64_t timed_prompts = 6;  // in a turn
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 double cpu_seconds() {
   timespec time{};

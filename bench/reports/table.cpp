@@ -171,7 +171,7 @@ std::string Table::text(int64_t widest) const {
   }
   for (const auto& row : rows_) add_row(row);
   for (const auto& note : notes_)
-    for (const std::string& line : wrap(note, widest)) out += line + '\n';
+    for (const std::string& line : wrap(printable(note), widest)) out += line + '\n';
   return out;
 }
 
