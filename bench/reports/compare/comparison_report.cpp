@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <sstream>
 
 #include "bench/reports/figures.h"
 #include "bench/reports/json_report.h"
@@ -16,9 +17,6 @@
 
 namespace whittle {
 namespace {
-
-// Columns of other reports beside the first that 80 columns have room for.
-constexpr size_t others_in_block = 2;
 
 std::string figure_name(const ReportRow& row) {
   const bool told = row.unit.empty() || row.unit == "bytes" || row.unit == "×";
@@ -73,9 +71,8 @@ SharedRows shared_rows(const ReportGroup& group) {
   return shared;
 }
 
-// The first report with the others from `begin` on.
-Table block_of(const ReportGroup& group, const SharedRows& shared, size_t begin) {
-  const size_t end = std::min(group.letters.size(), begin + others_in_block);
+// The first report with the others from `begin` to `end`.
+Table block_of(const ReportGroup& group, const SharedRows& shared, size_t begin, size_t end) {
   std::vector<Column> columns = {{group.kind->title, Align::left}, {group.letters[0]}};
   for (size_t r = begin; r < end; ++r) {
     columns.push_back({group.letters[r]});
@@ -100,6 +97,22 @@ Table block_of(const ReportGroup& group, const SharedRows& shared, size_t begin)
     table.add_row(std::move(line));
   }
   return table;
+}
+
+// As many of the others beside the first as fit without names of figures folded much, one at least.
+std::string blocks_text(const ReportGroup& group, const SharedRows& shared) {
+  constexpr int64_t folded = 12;
+  std::string text;
+  for (size_t begin = 1, end = 0; begin < group.letters.size(); begin = end) {
+    for (end = group.letters.size(); end > begin + 1; --end) {
+      std::istringstream lines(block_of(group, shared, begin, end).text(INT64_MAX / 2));
+      int64_t widest = 0;
+      for (std::string line; std::getline(lines, line);) widest = std::max(widest, display_width(line));
+      if (widest <= report_width + folded) break;
+    }
+    text += '\n' + block_of(group, shared, begin, end).text();
+  }
+  return text;
 }
 
 std::vector<std::string> closing_notes(const ReportGroup& group, const SharedRows& shared) {
@@ -225,8 +238,7 @@ std::string compared_text(const ComparedReports& compared) {
     const std::vector<std::string> differences = difference_notes(group);
     if (!differences.empty()) text += '\n';
     for (const std::string& note : differences) add(note);
-    for (size_t begin = 1; begin < group.letters.size(); begin += others_in_block)
-      text += '\n' + block_of(group, shared, begin).text();
+    text += blocks_text(group, shared);
     for (const std::string& note : closing_notes(group, shared)) add(note);
   }
   return text;
