@@ -106,7 +106,8 @@ TEST_CASE("Reports of bench, a cell each, are compared by their repeats") {
   cell["decode_tokens_per_s"] = 1000 * cell["decode_tokens_per_s"].get<double>();
   write_text(faster, report.dump());
   const Outcome outcome = run_whittle({"compare", first, faster, "--json", "-"});
-  for (const json& row : parse_report(outcome.out)["groups"][0]["rows"]) {
+  const json compared = parse_report(outcome.out);
+  for (const json& row : compared["groups"][0]["rows"]) {
     const json& judged = row["from_first"][0];
     CHECK(judged["finding"] == (row["figure"] == "decode" ? "better" : "same"));
     if (row["figure"] == "decode") CHECK(judged["basis"] == "repeats");
