@@ -34,6 +34,13 @@ struct Round {
     });
     return least;
   }
+  // Whether the side now alone never keeps its CPUs.
+  bool only_now_is_restless() const {
+    const auto some_calm = [](const std::vector<Turn>& turns) {
+      return std::ranges::count(turns, true, &Turn::calm) > 0;
+    };
+    return some_calm(before) && some_calm(control) && !some_calm(now);
+  }
   // Leaves the calm turns, if each side has some. False where only some sides have: the others' are no match.
   bool keep_calm() {
     bool any = false;
@@ -52,7 +59,8 @@ struct Side {
 };
 
 // A round of fresh processes. Each turn comes after another process has run, and after the same pause.
-Round run_round(const PairedSides& from, bool backwards, double seconds, double pause_seconds) {
+Round run_round(const PairedSides& from, bool backwards, double seconds, double pause_seconds,
+                bool wait_for_calm) {
   std::array<Side, 3> sides = {{{&Round::before, {}}, {&Round::now, {}}, {&Round::control, {}}}};
   // Who is started first lies in memory first, and who comes first meets another machine.
   if (backwards) std::ranges::reverse(sides);
@@ -66,7 +74,7 @@ Round run_round(const PairedSides& from, bool backwards, double seconds, double 
       (round.*side.turns).push_back(side.take());
     }
   } while (seconds_since(start) < seconds || round.fewest(false) < least_turns ||
-           (round.fewest(true) < least_turns && seconds_since(start) < patience * seconds));
+           (wait_for_calm && round.fewest(true) < least_turns && seconds_since(start) < patience * seconds));
   return round;
 }
 
@@ -108,21 +116,35 @@ PairedSpeed compare_speed(const PairedSides& sides, const PairedSpeedOptions& op
   PairedSpeed speed{.threads = sides.threads};
   const double round_seconds =
       std::min(options.round_seconds, options.most_seconds / static_cast<double>(looks.front()));
+  const auto count = [&](const Round& round) {
+    ++speed.rounds;
+    for (const std::vector<Turn>* turns : {&round.before, &round.now, &round.control})
+      speed.turns += std::ssize(*turns);
+    add_round(speed.prefill, round, &Turn::prefill_seconds);
+    add_round(speed.decode, round, &Turn::decode_seconds);
+  };
+  // A side that sleeps never keeps its CPUs, whatever others do: where it is always the one, and the only
+  // one, it is the program, and all turns count.
+  std::vector<Round> restless;
+  bool by_itself = false;
   const auto start = Clock::now();
   for (const int64_t look : looks) {
     // Time is up only after as many rounds as the first look takes, whether they count or not.
-    while (speed.rounds < look &&
-           (speed.rounds + speed.dropped_rounds < looks.front() || seconds_since(start) < options.most_seconds)) {
+    while (speed.rounds < look && (speed.rounds + speed.dropped_rounds < looks.front() ||
+                                   seconds_since(start) < options.most_seconds)) {
       const bool backwards = (speed.rounds + speed.dropped_rounds) % 2 == 1;
-      Round round = run_round(sides, backwards, round_seconds, options.pause_seconds);
-      if (!round.keep_calm()) {
+      Round round = run_round(sides, backwards, round_seconds, options.pause_seconds, !by_itself);
+      if (by_itself || round.keep_calm()) {
+        count(round);
+      } else {
         ++speed.dropped_rounds;
-        continue;
+        if (round.only_now_is_restless()) restless.push_back(std::move(round));
+        by_itself = speed.rounds == 0 && speed.dropped_rounds == looks.front() &&
+                    std::ssize(restless) == looks.front();
+        if (!by_itself) continue;
+        std::ranges::for_each(restless, count);
+        speed.dropped_rounds = 0;
       }
-      ++speed.rounds;
-      round.each_side([&](const std::vector<Turn>& turns) { speed.turns += std::ssize(turns); });
-      add_round(speed.prefill, round, &Turn::prefill_seconds);
-      add_round(speed.decode, round, &Turn::decode_seconds);
       if (progress) progress(speed.rounds, look);
     }
     judge_phase(speed.prefill, options);

@@ -97,13 +97,23 @@ TEST_CASE("A round in which one side never keeps its CPUs is no match, and decid
   options.most_seconds = 0;
   int64_t processes = 0;
   const PairedSpeed speed =
-      compare_speed({disturbed_side(1, 1, &processes), disturbed_side(1, 0, &processes), 1}, options);
+      compare_speed({disturbed_side(1, 0, &processes), disturbed_side(1, 1, &processes), 1}, options);
   CHECK(speed.rounds == 0);
   CHECK(speed.dropped_rounds == 8);
   CHECK(processes == 3 * 8);
   for (const PairedPhase* phase : {&speed.prefill, &speed.decode}) {
     CHECK(phase->outcome == Outcome::inconclusive);
     CHECK(std::isinf(phase->change_interval.high));
+  }
+}
+
+TEST_CASE("A program that gives its CPUs away, as sleep does, is judged by all its turns") {
+  for (const bool slower : {false, true}) {
+    const PairedSpeed speed =
+        compare_speed({disturbed_side(1, 1), disturbed_side(slower ? 1 : 0.92, 0), 1}, quick());
+    CHECK(speed.decode.outcome == (slower ? Outcome::regression : Outcome::pass));
+    CHECK(speed.dropped_rounds == 0);
+    CHECK(speed.rounds == 8);
   }
 }
 
