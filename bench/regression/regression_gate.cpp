@@ -227,6 +227,12 @@ Check speed_check(const PairedPhase& phase, const PairedSpeed& speed, const Pair
   Check check{.name = phase.name + " time", .outcome = phase.outcome, .change_unit = "%"};
   check.change = in_percent(phase.change_interval);
   check.budget = 100 * options.max_slowdown;
+  if (phase.change.empty()) {
+    check.change.mean = std::numeric_limits<double>::quiet_NaN();
+    check.reason = fmt::format("no round in which all sides kept their CPUs; {} were too disturbed",
+                               speed.dropped_rounds);
+    return check;
+  }
   check.reason = fmt::format(
       "{} % time ({:g} % interval {}), the budget is {} %; the same program against itself: {} "
       "({} rounds{}, {} turns, {} of {} threads)",

@@ -95,7 +95,9 @@ class TurnProcess {
         child_(start_child(command, requests_.childs.number(), answers_.childs.number(), -1)) {
     requests_.childs.close();
     answers_.childs.close();
-    if (!read_answer().value("ready", false)) fail("{}: does not take turns", name_);
+    const nlohmann::json answer = read_answer();
+    if (!JsonFields(answer, name_ + ": a turn").boolean("ready", false))
+      fail("{}: does not take turns", name_);
   }
   Turn take() {
     {
@@ -106,7 +108,7 @@ class TurnProcess {
     const nlohmann::json answer = read_answer();
     const JsonFields fields(answer, name_ + ": a turn");
     return {fields.positive("prefill_seconds"), fields.positive("decode_seconds"),
-            answer.value("calm", true)};
+            fields.boolean("calm", true)};
   }
 
  private:

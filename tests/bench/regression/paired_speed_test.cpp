@@ -145,6 +145,7 @@ TEST_CASE("A process that takes no turns is an error that names it") {
   CHECK_THROWS_WITH(start_turns({"/bin/true"}), Contains("/bin/true: ended before it answered"));
   CHECK_THROWS_WITH(start_turns({"/bin/echo", "hello"}), Contains("/bin/echo: a turn"));
   CHECK_THROWS_WITH(start_turns({"/bin/echo", "[1]"}), Contains("does not take turns"));
+  CHECK_THROWS_WITH(start_turns({"/bin/echo", "{\"ready\": 1}"}), Contains("ready"));
   CHECK_THROWS_WITH(start_turns({"/bin/sleep", "60"}, 0.05), Contains("no answer"));
   CHECK_THROWS_AS(start_turns({"/no/such/program"}), Error);
   const TakeTurn ends = start_turns({"/bin/sh", "-c", "echo '{\"ready\": true}'"});
