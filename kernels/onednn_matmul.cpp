@@ -19,10 +19,10 @@ using dnnl::memory;
 // A call is cut into pieces of at most this size, so that sums stay in cache. Their shapes are few, since
 // each takes a primitive: rows are padded to a multiple, and panels are taken by powers of two.
 constexpr int64_t most_rows = 256, rows_multiple = 32, most_panels = 16;
-// Of masked panels that are made dense at once: in L2, or nearly. Of fewer panels oneDNN makes less.
-constexpr int64_t most_expanded_bytes = 1536 * 1024;
 static_assert(most_rows / rows_multiple * std::bit_width(static_cast<uint64_t>(most_panels)) ==
               onednn_shapes);
+// Of masked panels that are made dense at once: in L2, or nearly. Of fewer panels oneDNN makes less.
+constexpr int64_t most_expanded_bytes = 1536 * 1024;
 
 // oneDNN sees one thread: ours are already a team.
 class OneThread {

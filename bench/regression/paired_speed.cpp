@@ -17,39 +17,23 @@ constexpr std::array<int64_t, 5> looks = {8, 12, 18, 27, 40};
 constexpr int64_t least_turns = 4;  // of a side in a round
 constexpr double patience = 4;      // times a round's time, for so many calm ones
 
-// The turns of a round, by side.
+int64_t calm_turns(const std::vector<Turn>& turns) { return std::ranges::count(turns, true, &Turn::calm); }
+
+// The turns of a round, by side: each has as many.
 struct Round {
   std::vector<Turn> before, now, control;
 
-  // Calls use(turns) for each side.
-  template <class Use>
-  void each_side(Use use) {
-    for (std::vector<Turn>* side : {&before, &now, &control}) use(*side);
-  }
-  // The fewest turns that a side has, of all or of calm ones.
-  int64_t fewest(bool calm) {
-    int64_t least = std::ssize(before);
-    each_side([&](const std::vector<Turn>& turns) {
-      least = std::min(least, calm ? std::ranges::count(turns, true, &Turn::calm) : std::ssize(turns));
-    });
-    return least;
-  }
+  int64_t least_calm() const { return std::min({calm_turns(before), calm_turns(now), calm_turns(control)}); }
   // Whether the side now alone never keeps its CPUs.
   bool only_now_is_restless() const {
-    const auto some_calm = [](const std::vector<Turn>& turns) {
-      return std::ranges::count(turns, true, &Turn::calm) > 0;
-    };
-    return some_calm(before) && some_calm(control) && !some_calm(now);
+    return calm_turns(before) > 0 && calm_turns(control) > 0 && calm_turns(now) == 0;
   }
   // Leaves the calm turns, if each side has some. False where only some sides have: the others' are no match.
   bool keep_calm() {
-    bool any = false;
-    each_side(
-        [&](const std::vector<Turn>& turns) { any |= std::ranges::count(turns, true, &Turn::calm) > 0; });
-    if (!any) return true;
-    if (fewest(true) == 0) return false;
-    each_side(
-        [](std::vector<Turn>& turns) { std::erase_if(turns, [](const Turn& turn) { return !turn.calm; }); });
+    if (calm_turns(before) + calm_turns(now) + calm_turns(control) == 0) return true;
+    if (least_calm() == 0) return false;
+    for (std::vector<Turn>* turns : {&before, &now, &control})
+      std::erase_if(*turns, [](const Turn& turn) { return !turn.calm; });
     return true;
   }
 };
@@ -73,8 +57,8 @@ Round run_round(const PairedSides& from, bool backwards, double seconds, double 
       std::this_thread::sleep_for(std::chrono::duration<double>(pause_seconds));
       (round.*side.turns).push_back(side.take());
     }
-  } while (seconds_since(start) < seconds || round.fewest(false) < least_turns ||
-           (wait_for_calm && round.fewest(true) < least_turns && seconds_since(start) < patience * seconds));
+  } while (seconds_since(start) < seconds || std::ssize(round.now) < least_turns ||
+           (wait_for_calm && round.least_calm() < least_turns && seconds_since(start) < patience * seconds));
   return round;
 }
 
