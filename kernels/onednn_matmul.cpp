@@ -127,7 +127,7 @@ bool onednn_accepts(const PackedWeight& w, const QuantizedRows& x) {
 
 void onednn_prepare(const PackedWeight& w, int64_t rows) {
   for (int64_t m0 = 0; m0 < rows; m0 += most_rows)
-    for (int64_t count = 1; count <= std::min(most_panels, w.panel_count()); count *= 2)
+    for (int64_t count = 1; count <= panels_at_once(w, w.panel_count()); count *= 2)
       products().get(round_up(std::min(most_rows, rows - m0), rows_multiple), count * panel_rows,
                      w.padded_cols);
 }
