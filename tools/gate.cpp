@@ -59,7 +59,7 @@ fs::path stored_path(const fs::path& path, const std::string& file) {
 }
 
 // A process that runs turns with a model. `program`: ours where it is empty.
-StartSide side(const GateFlags& flags, const std::string& program, const std::string& model, int threads) {
+StartSide side(const GateFlags& flags, const std::string& program, const std::string& model) {
   std::vector<std::string> command = {program.empty() ? "/proc/self/exe" : program,
                                       "gate",
                                       "--turns",
@@ -68,13 +68,14 @@ StartSide side(const GateFlags& flags, const std::string& program, const std::st
                                       "--gen-tokens",
                                       std::to_string(flags.options.speed.gen_tokens),
                                       "--kv-cache",
-                                      std::string(name(flags.options.kv_cache)),
-                                      "--threads",
-                                      std::to_string(threads)};
+                                      std::string(name(flags.options.kv_cache))};
   const std::vector<std::string> opening = opening_flags();
   command.insert(command.end(), opening.begin(), opening.end());
-  command.insert(command.end(), {"--", model});
-  return [command] { return start_turns(command); };
+  return [command, model](int threads) {
+    std::vector<std::string> whole = command;
+    whole.insert(whole.end(), {"--threads", std::to_string(threads), "--", model});
+    return start_turns(whole);
+  };
 }
 
 void complete(GateFlags& flags, const Team& team) {
@@ -179,9 +180,10 @@ void set_turns(GateFlags& flags, int team_size) {
     if (child.exit_code != 0) fail("{}: is no build of this program", quote(flags.build));
   }
   // A thread beside another program's waits, and the others for it: a speed without neighbours tells more.
-  const int threads = flags.threads ? flags.threads : threads_without_neighbours(team_size);
-  flags.options.turns = {side(flags, flags.build, old, threads), side(flags, "", flags.model, threads),
-                         threads};
+  const auto free_threads = [asked = flags.threads, team_size] {
+    return asked ? asked : threads_without_neighbours(team_size);
+  };
+  flags.options.turns = {side(flags, flags.build, old), side(flags, "", flags.model), free_threads};
 }
 
 int exit_code(Outcome outcome) {

@@ -43,12 +43,12 @@ struct Side {
 };
 
 // A round of fresh processes. Each turn comes after another process has run, and after the same pause.
-Round run_round(const PairedSides& from, bool backwards, double seconds, double pause_seconds,
+Round run_round(const PairedSides& from, int threads, bool backwards, double seconds, double pause_seconds,
                 bool wait_for_calm) {
   std::array<Side, 3> sides = {{{&Round::before, {}}, {&Round::now, {}}, {&Round::control, {}}}};
   // Who is started first lies in memory first, and who comes first meets another machine.
   if (backwards) std::ranges::reverse(sides);
-  for (Side& side : sides) side.take = side.turns == &Round::now ? from.now() : from.before();
+  for (Side& side : sides) side.take = side.turns == &Round::now ? from.now(threads) : from.before(threads);
   Round round;
   const auto start = Clock::now();
   do {
@@ -97,7 +97,7 @@ void judge_phase(PairedPhase& phase, const PairedSpeedOptions& options) {
 
 PairedSpeed compare_speed(const PairedSides& sides, const PairedSpeedOptions& options,
                           const std::function<void(int64_t done, int64_t total)>& progress) {
-  PairedSpeed speed{.threads = sides.threads};
+  PairedSpeed speed{.threads = sides.free_threads()};
   const double round_seconds =
       std::min(options.round_seconds, options.most_seconds / static_cast<double>(looks.front()));
   const auto count = [&](const Round& round) {
@@ -117,7 +117,11 @@ PairedSpeed compare_speed(const PairedSides& sides, const PairedSpeedOptions& op
     while (speed.rounds < look && (speed.rounds + speed.dropped_rounds < looks.front() ||
                                    seconds_since(start) < options.most_seconds)) {
       const bool backwards = (speed.rounds + speed.dropped_rounds) % 2 == 1;
-      Round round = run_round(sides, backwards, round_seconds, options.pause_seconds, !by_itself);
+      Round round =
+          run_round(sides, speed.threads, backwards, round_seconds, options.pause_seconds, !by_itself);
+      // A machine may have become busy. Within a round all sides have as many threads.
+      if (!by_itself && speed.threads > 1 && round.least_calm() == 0)
+        speed.threads = std::min(speed.threads, std::max(1, sides.free_threads()));
       if (by_itself || round.keep_calm()) {
         count(round);
       } else {

@@ -23,11 +23,12 @@
 namespace whittle {
 
 // Starts a process of one side.
-using StartSide = std::function<TakeTurn()>;
+using StartSide = std::function<TakeTurn(int threads)>;
 
 struct PairedSides {
   StartSide before, now;
-  int threads = 0;  // of each process
+  // How many threads there are CPUs for: asked at the start, and after a round in which a side found none.
+  std::function<int()> free_threads = [] { return 1; };
 };
 
 struct PairedSpeedOptions {
@@ -52,8 +53,8 @@ struct PairedPhase {
 struct PairedSpeed {
   PairedPhase prefill{.name = "prefill"}, decode{.name = "decode"};
   int64_t rounds = 0, turns = 0;  // that count
-  int threads = 0;
-  int64_t dropped_rounds = 0;  // in which one side had calm turns, and another none
+  int threads = 0;                // of a process, in the last round
+  int64_t dropped_rounds = 0;     // in which one side had calm turns, and another none
 };
 
 // What the rounds so far say. pass: the whole interval is below max_slowdown. regression: all of it lies

@@ -330,8 +330,10 @@ TEST_CASE("gate: turns with another build") {
   CHECK((timed.exit_code == 0 || timed.exit_code == 4));
   const json found = read_json(report);
   check_schema(found);
-  CHECK(found["speed"]["rounds"] == 8);
-  CHECK(found["speed"]["decode"]["control"].size() == 8);
+  // Time is up after eight. Where other programs take CPUs, some do not count.
+  const int64_t rounds = found["speed"]["rounds"], dropped = found["speed"]["dropped_rounds"];
+  CHECK(rounds + dropped == 8);
+  CHECK(std::ssize(found["speed"]["decode"]["control"]) == rounds);
   const Outcome none = check(int8_model(), {"--build", "/bin/true"});
   CHECK(none.exit_code == 1);
   CHECK(has(none.err, "/bin/true"));

@@ -2,8 +2,10 @@
 
 #include "bench/regression/paired_speed.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <functional>
 #include <memory>
 #include <random>
 
@@ -22,7 +24,7 @@ struct FakeMachine {
   int64_t turns = 0;
 
   StartSide side(double slowdown) {
-    return [this, slowdown] {
+    return [this, slowdown](int) {
       std::normal_distribution<double> normal;
       const double own = 1 + 0.003 * normal(generator);
       return [this, slowdown, own] {
@@ -46,7 +48,7 @@ PairedSpeedOptions quick() {
 
 Outcome judged(double slowdown, uint64_t seed, double noise = 0.02) {
   FakeMachine machine(seed, noise);
-  return compare_speed({machine.side(1), machine.side(slowdown), 1}, quick()).decode.outcome;
+  return compare_speed({machine.side(1), machine.side(slowdown)}, quick()).decode.outcome;
 }
 
 }  // namespace
@@ -71,7 +73,7 @@ namespace {
 
 // Every `every`th turn of a process has all its CPUs; the others take twice as long, sooner or later.
 StartSide disturbed_side(double slowdown, int every, int64_t* processes = nullptr) {
-  return [=] {
+  return [=](int) {
     if (processes) ++*processes;
     return [=, turn = 0]() mutable {
       const bool calm = every && turn++ % every == 0;
@@ -85,7 +87,7 @@ StartSide disturbed_side(double slowdown, int every, int64_t* processes = nullpt
 
 TEST_CASE("Where some turns keep their CPUs, these alone count") {
   for (const double slowdown : {1.0, 1.06}) {
-    const PairedSpeed speed = compare_speed({disturbed_side(1, 2), disturbed_side(slowdown, 3), 1}, quick());
+    const PairedSpeed speed = compare_speed({disturbed_side(1, 2), disturbed_side(slowdown, 3)}, quick());
     CHECK(speed.decode.outcome == (slowdown == 1 ? Outcome::pass : Outcome::regression));
     for (const double change : speed.decode.change) CHECK(change == Approx(std::log(slowdown)).margin(1e-12));
     CHECK(speed.dropped_rounds == 0);
@@ -97,7 +99,7 @@ TEST_CASE("A round in which one side never keeps its CPUs is no match, and decid
   options.most_seconds = 0;
   int64_t processes = 0;
   const PairedSpeed speed =
-      compare_speed({disturbed_side(1, 0, &processes), disturbed_side(1, 1, &processes), 1}, options);
+      compare_speed({disturbed_side(1, 0, &processes), disturbed_side(1, 1, &processes)}, options);
   CHECK(speed.rounds == 0);
   CHECK(speed.dropped_rounds == 8);
   CHECK(processes == 3 * 8);
@@ -110,7 +112,7 @@ TEST_CASE("A round in which one side never keeps its CPUs is no match, and decid
 TEST_CASE("A program that gives its CPUs away, as sleep does, is judged by all its turns") {
   for (const bool slower : {false, true}) {
     const PairedSpeed speed =
-        compare_speed({disturbed_side(1, 1), disturbed_side(slower ? 1 : 0.92, 0), 1}, quick());
+        compare_speed({disturbed_side(1, 1), disturbed_side(slower ? 1 : 0.92, 0)}, quick());
     CHECK(speed.decode.outcome == (slower ? Outcome::regression : Outcome::pass));
     CHECK(speed.dropped_rounds == 0);
     CHECK(speed.rounds == 8);
@@ -118,14 +120,31 @@ TEST_CASE("A program that gives its CPUs away, as sleep does, is judged by all i
 }
 
 TEST_CASE("Where no turn of any side keeps its CPUs, all count") {
-  const PairedSpeed speed = compare_speed({disturbed_side(1, 0), disturbed_side(1.1, 0), 1}, quick());
+  const PairedSpeed speed = compare_speed({disturbed_side(1, 0), disturbed_side(1.1, 0)}, quick());
   CHECK(speed.dropped_rounds == 0);
   CHECK(speed.decode.outcome == Outcome::regression);
 }
 
+TEST_CASE("Where a machine becomes busy, the rounds that follow have fewer threads, all sides as many") {
+  int64_t asked = 0;
+  std::vector<int> started;
+  const auto side = [&](int threads) {
+    started.push_back(threads);
+    // Two threads find no two CPUs from the fourth round on.
+    const bool calm = threads == 1 || std::ssize(started) <= 9;
+    const double seconds = calm ? 1e-3 : 3e-3;
+    return [=] { return Turn{seconds, seconds, calm}; };
+  };
+  const PairedSpeed speed = compare_speed({side, side, [&] { return asked++ ? 1 : 2; }}, quick());
+  CHECK(asked == 2);
+  CHECK(speed.threads == 1);
+  CHECK(std::ranges::count(started, 2) == 12);
+  CHECK(std::ranges::is_sorted(started, std::greater{}));
+}
+
 TEST_CASE("A machine too restless to tell is inconclusive") {
   FakeMachine machine(3, 1.5);
-  const PairedSpeed speed = compare_speed({machine.side(1), machine.side(1.04), 1}, quick());
+  const PairedSpeed speed = compare_speed({machine.side(1), machine.side(1.04)}, quick());
   CHECK(speed.decode.outcome == Outcome::inconclusive);
   CHECK(speed.rounds == 40);
 }
