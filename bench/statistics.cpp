@@ -11,6 +11,11 @@
 
 namespace whittle {
 
+double mean(std::span<const double> values) {
+  assert(!values.empty());
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
 double quantile(std::span<const double> values, double q) {
   assert(!values.empty() && q >= 0 && q <= 1);
   std::vector<double> sorted(values.begin(), values.end());
@@ -35,16 +40,16 @@ Spread spread(std::span<const double> values) {
 Interval mean_interval_95(std::span<const double> values) {
   assert(!values.empty());
   const double count = static_cast<double>(values.size());
-  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
+  const double middle = mean(values);
   if (values.size() == 1) {
     const double infinity = std::numeric_limits<double>::infinity();
-    return {mean, -infinity, infinity};
+    return {middle, -infinity, infinity};
   }
   double squares = 0;
-  for (double value : values) squares += (value - mean) * (value - mean);
+  for (double value : values) squares += (value - middle) * (value - middle);
   const double half =
       student_t_95(static_cast<int64_t>(values.size()) - 1) * std::sqrt(squares / (count - 1) / count);
-  return {mean, mean - half, mean + half};
+  return {middle, middle - half, middle + half};
 }
 
 Interval median_interval_95(std::span<const double> values) {

@@ -7,6 +7,8 @@
 
 namespace whittle {
 
+double mean(std::span<const double> values);
+
 // Linear interpolation between the order statistics: q = 0 is the minimum, 1 the maximum, 0.5 the median.
 double quantile(std::span<const double> values, double q);
 double median(std::span<const double> values);

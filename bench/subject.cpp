@@ -2,16 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 
 #include "engine/clock.h"
 
 namespace whittle {
 namespace {
-
-double mean(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
 
 constexpr int64_t chunk = SessionOptions{}.prefill_chunk;
 

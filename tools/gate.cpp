@@ -10,6 +10,7 @@
 #include "bench/machine.h"
 #include "bench/memory.h"
 #include "bench/regression/regression_gate.h"
+#include "bench/regression/turn_server.h"
 #include "bench/reports/json_report.h"
 #include "bench/version.h"
 #include "engine/files/model_file.h"
@@ -340,7 +341,12 @@ void add_gate(CLI::App& app) {
   command->add_flag("--turns", flags.turns)->group("");
   add_optional_kv_cache(*command, flags.kv_cache);
   add_opening_flags(*command);
-  add_threads(*command, flags.threads);
+  command
+      ->add_option(
+          "--threads", flags.threads,
+          "Threads; 0: as stored, else one per physical core; of turns no more than other programs leave")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1024));
   add_json(*command, flags.json);
   command->footer(
       "Exit codes: 0 pass, 1 failed to run, 2 usage, 3 regression, 4 inconclusive, 5 not comparable.\n"

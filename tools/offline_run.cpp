@@ -54,8 +54,7 @@ void add_memory(CLI::App& command, int64_t& memory) {
                   "model, and tokens wait in a file; best tunes end to end where 12 bytes a weight fit")
       ->type_name("SIZE")
       ->default_str("4G")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(int64_t{1} << 20, int64_t{1} << 50).description(""));
+      ->transform(size_in_bytes(int64_t{1} << 20));
 }
 
 void add_exclude(CLI::App& command, std::vector<std::string>& exclude, const std::string& what) {

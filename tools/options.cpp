@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bench/reports/json_report.h"
@@ -63,6 +65,33 @@ CLI::Validator not_empty() {
   return CLI::Validator(
       [](const std::string& value) {
         return value.empty() ? std::string("expected a name, found \"\"") : "";
+      },
+      "");
+}
+
+CLI::Validator size_in_bytes(int64_t low) {
+  return CLI::Validator(
+      [low](std::string& text) {
+        constexpr std::string_view prefixes = "kmgt";
+        constexpr double most = int64_t{1} << 50;
+        char* end = nullptr;
+        double bytes = std::strtod(text.c_str(), &end);
+        std::string unit = CLI::detail::to_lower(end);
+        bool is_size = end != text.c_str();
+        if (const size_t prefix = prefixes.find(unit.empty() ? '\0' : unit.front());
+            prefix != prefixes.npos) {
+          bytes = std::ldexp(bytes, 10 * static_cast<int>(prefix + 1));
+          unit.erase(0, 1);
+          is_size = is_size && (unit.empty() || unit == "b" || unit == "ib");
+        } else {
+          is_size = is_size && (unit.empty() || unit == "b");
+        }
+        bytes = std::round(bytes);
+        if (!is_size || !(bytes >= static_cast<double>(low) && bytes <= most))
+          return fmt::format("expected a size from {} to {} bytes, such as 700M or 1.5G, found {}", low,
+                             int64_t{1} << 50, quote(text));
+        text = std::to_string(static_cast<int64_t>(bytes));
+        return std::string();
       },
       "");
 }

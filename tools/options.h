@@ -22,6 +22,8 @@ void add_optional_kv_cache(CLI::App& command, std::optional<KvFormat>& format);
 
 // Checks of values, for CLI::Option::check. A wrong value is wrong usage, exit code 2.
 CLI::Validator not_empty();  // "" is what a shell makes of a variable that is not set
+// Bytes such as 700M or 1.5G, of 1024 K each, and at least `low`; for CLI::Option::transform.
+CLI::Validator size_in_bytes(int64_t low);
 CLI::Validator number(double low, double high, const std::string& expected);  // finite, low to high
 
 // Throws where one of `flags` was given although `why`: it would have no effect.

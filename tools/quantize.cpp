@@ -178,8 +178,7 @@ void add_quantize(CLI::App& app) {
   budget
       ->add_option("--target-size", options.target_size, "Bytes that the weight file may take, such as 700M")
       ->type_name("SIZE")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 50).description(""));
+      ->transform(size_in_bytes(1));
   budget
       ->add_option("--max-kl", options.max_kl,
                    "Mean KL divergence from the original, on held-out text, that the smallest mix may reach")

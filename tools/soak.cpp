@@ -69,8 +69,7 @@ void add_soak(CLI::App& app) {
                    "Growth of anonymous memory, from beginning to end, that may be, such as 1M")
       ->type_name("SIZE")
       ->default_str("1M")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(number(0, 1e15, "0 or more"));
+      ->transform(size_in_bytes(0));
   command
       ->add_option("--max-slowdown", options.max_slowdown_percent,
                    "By how much longer a token may take at the end than at the beginning")

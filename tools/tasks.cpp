@@ -66,7 +66,7 @@ void run(const TasksFlags& flags) {
       options.context = options.context ? std::min(options.context, context) : context;
     Tokenizer::open(folder);
   }
-  print_notes(flags.model);
+  print_notes(flags.model, options.context);
   const Team team(flags.threads);
   fingerprint.threads = team.size();
   if (!flags.json.empty()) fingerprint.models = fingerprints_of(flags.baseline, {flags.model});

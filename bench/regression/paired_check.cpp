@@ -5,21 +5,16 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
-#include <numeric>
 
 #include "bench/reports/figures.h"
 
 namespace whittle {
 namespace {
 
-double mean(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
-
 // Of a mean change for the worse that is no larger than the budget.
 double p_value(std::span<const double> worse, double budget) {
   const double count = static_cast<double>(worse.size());
-  const double average = std::accumulate(worse.begin(), worse.end(), 0.0) / count;
+  const double average = mean(worse);
   double squares = 0;
   for (const double value : worse) squares += (value - average) * (value - average);
   if (squares == 0) return average > budget ? 0 : 1;

@@ -130,7 +130,6 @@ std::vector<Check> check_accuracy(const GateBaseline& stored, const AccuracyReco
                                   const std::vector<TaskRecord>& tasks, const Windows& windows,
                                   const GateBudgets& budgets) {
   const AccuracyRecord& before = stored.accuracy;
-  const auto mean = [](const std::vector<double>& values) { return mean_interval_95(values).mean; };
   const double kl = mean(before.window_kl), kl_budget = budgets.kl.value_or(default_kl_share * kl);
   // A tail varies more than a mean, and may grow by a larger share.
   constexpr double tail = 5;

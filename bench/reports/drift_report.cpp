@@ -45,6 +45,7 @@ nlohmann::json drift_json(const DriftReport& report, const Windows& windows, std
       {"same_top_percent", or_null(100 * report.same_top)},
       {"rms_probability_difference_percent", or_null(100 * report.rms_probability_difference)},
       {"window_nll", {{"baseline", report.baseline_window_nll}, {"model", report.model_window_nll}}},
+      {"window_kl", report.window_kl},
       {"gates", gates_json(gates)},
   };
 }

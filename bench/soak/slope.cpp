@@ -11,12 +11,6 @@ namespace {
 
 constexpr size_t most_blocks = 24;
 
-double mean(std::span<const double> values) {
-  double sum = 0;
-  for (const double value : values) sum += value;
-  return sum / static_cast<double>(values.size());
-}
-
 // Means of at most `most_blocks` stretches, whose lengths differ by at most one.
 std::vector<double> block_means(std::span<const double> values) {
   const size_t blocks = std::min(most_blocks, values.size());

@@ -75,12 +75,12 @@ class Run {
         report_.interrupted = true;
         break;
       }
-      // The first one warms up: buffers grow, and there is nothing to compare with.
       if (report_.rounds == 0) warm = world_.seconds();
       ++report_.rounds;
       const double now = world_.seconds();
       report_.seconds = now - warm;
-      if (report_.rounds > 1) series_.add(measure(now - warm));
+      // Until each session has met every kind, caches grow into their memory.
+      if (report_.rounds > std::ssize(conversations_)) series_.add(measure(now - warm));
       if (progress)
         progress(now - begin, total,
                  fmt::format("{} rounds, {} answers changed", report_.rounds, report_.changed_count));

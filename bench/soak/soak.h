@@ -5,7 +5,8 @@
 // one decoder and decode together; the next round begins with another kind, so that other conversations stand
 // beside each other. What is said does not depend on that: every answer must have the ids and the logits, bit
 // for bit, that its kind had first. Memory and latency are taken once a round; a point is the mean of as many
-// rounds as there are kinds, so that all points are of the same work.
+// rounds as there are kinds, so that all points are of the same work. As many rounds warm up before the
+// first.
 
 #include <cstdint>
 #include <filesystem>
@@ -57,7 +58,7 @@ struct Change {
 struct SoakReport {
   SoakOptions options;
   int threads = 0;
-  double seconds = 0;  // from the end of the first round, which warms up, to the end of the last
+  double seconds = 0;  // from the end of the first round to the end of the last
   bool interrupted = false;
   int64_t rounds = 0, answers = 0, tokens = 0;  // the first round included; tokens: of answers
   int64_t changed_count = 0;

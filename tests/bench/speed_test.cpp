@@ -12,6 +12,7 @@
 #include "bench/summary.h"
 #include "engine/kv_cache.h"
 #include "kernels/error.h"
+#include "tests/support/lines.h"
 #include "tests/support/paths.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/tokenizer_files.h"
@@ -264,6 +265,6 @@ TEST_CASE("a table of many models is cut into tables of readable width") {
   }
   const std::string text = bench_text(report);
   for (const ModelSummary& model : report.models) CHECK_THAT(text, Catch::Contains(model.speed().name));
-  std::istringstream lines(text.substr(0, text.rfind("latency p95")));
-  for (std::string line; std::getline(lines, line);) CHECK(display_width(line) <= 80);
+  for (const std::string& line : test::lines_of(text.substr(0, text.rfind("latency p95"))))
+    CHECK(display_width(line) <= 80);
 }

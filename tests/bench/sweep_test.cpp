@@ -4,13 +4,13 @@
 
 #include <catch2/catch.hpp>
 #include <set>
-#include <sstream>
 
 #include "bench/reports/cells_report.h"
 #include "bench/reports/speed_report.h"
 #include "bench/reports/table.h"
 #include "bench/summary.h"
 #include "kernels/error.h"
+#include "tests/support/lines.h"
 #include "tests/support/paths.h"
 #include "tests/support/reports.h"
 #include "tests/support/tiny_model.h"
@@ -71,13 +71,6 @@ std::vector<std::string> csv_fields(const std::string& line) {
       fields.back() += line[i];
   }
   return fields;
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) lines.push_back(line);
-  return lines;
 }
 
 }  // namespace
@@ -240,14 +233,15 @@ TEST_CASE("the table of cells has a row for each, the settings that differ, and 
                                            .gen_tokens = {32, 64}},
                                           true);
   for (const BenchReport* report : {&narrow, &wide})
-    for (const std::string& line : lines_of(cells_text(*report))) CHECK(display_width(line) <= report_width);
-  CHECK(lines_of(cells_text(wide)).size() > 128);
+    for (const std::string& line : test::lines_of(cells_text(*report)))
+      CHECK(display_width(line) <= report_width);
+  CHECK(test::lines_of(cells_text(wide)).size() > 128);
 }
 
 TEST_CASE("cells as CSV come back field by field, and as Markdown keep their columns") {
   const BenchReport report = made_up_report({.sequences = {1, 4}}, true);
   const std::string csv = cells_csv(report);
-  std::vector<std::string> lines = lines_of(csv);
+  std::vector<std::string> lines = test::lines_of(csv);
   REQUIRE(lines.size() == 5);
   for (std::string& line : lines) {
     REQUIRE(line.ends_with('\r'));
@@ -274,7 +268,7 @@ TEST_CASE("cells as CSV come back field by field, and as Markdown keep their col
     for (size_t i = 0; i < line.size(); ++i) count += line[i] == '|' && (i == 0 || line[i - 1] != '\\');
     return count;
   };
-  const std::vector<std::string> rows = lines_of(cells_markdown(report));
+  const std::vector<std::string> rows = test::lines_of(cells_markdown(report));
   REQUIRE(rows.size() > 6);
   for (size_t i = 1; i < 6; ++i) CHECK(columns(rows[i]) == columns(rows[0]));
   CHECK_THAT(rows[5], Catch::Contains("a\\|b"));

@@ -132,6 +132,7 @@ inline ReportFile drift_report(double worse = 0, const std::string& model = "mod
                 {"window_nll",
                  {{"baseline", {2.5, 3.25, 3.5, 3.125}},
                   {"model", {2.515625 + worse, 3.2578125 + worse, 3.5078125 + worse, 3.1328125 + worse}}}},
+                {"window_kl", {0.00625 + worse, 0.0078125 + worse, 0.01 + worse, 0.0071875 + worse}},
                 {"layers", {{"tokens", 500}, {"embedding_error_percent", 0.0}, {"layers", layers}}},
                 {"gates", nlohmann::json::array()}});
 }

@@ -55,6 +55,19 @@ TEST_CASE("A tokenizer without BOS is judged on windows without BOS") {
   CHECK(has(models.drift(letters(80), {}).out, "protocol windows without BOS"));
 }
 
+TEST_CASE("A context beyond the model's positions is run, and said") {
+  const DriftModels models;
+  const fs::path text = models.folder.path() / "text.txt";
+  write_text(text, letters(600));
+  for (const std::string context : {"8", "200"}) {
+    const Outcome outcome = run_whittle({"drift", models.model, "--baseline", models.baseline, "--text", text,
+                                         "--context", context, "--threads", "1"});
+    INFO(outcome.err);
+    CHECK(outcome.exit_code == 0);
+    CHECK(has(outcome.err, "beyond max_position_embeddings") == (context == "200"));
+  }
+}
+
 TEST_CASE("A gate says whether it is kept, exceeded or undecided, in the exit code, the text and JSON") {
   const DriftModels models;
   const double kl = parse_report(models.drift(letters(800), {"--json", "-"}).out)["kl"]["mean"].get<double>();

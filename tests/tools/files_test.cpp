@@ -5,6 +5,7 @@
 #include <chrono>
 #include <thread>
 
+#include "tests/support/commands.h"
 #include "tests/support/independent_reader.h"
 #include "tests/support/program.h"
 #include "tests/support/reports.h"
@@ -17,8 +18,6 @@ using nlohmann::json;
 
 namespace {
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-int64_t lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 size_t entries(const fs::path& folder) {
   return static_cast<size_t>(std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
 }

@@ -27,12 +27,13 @@ TEST_CASE("A short soak repeats its answers, and its report has every figure") {
   // Slowness is the machine's own in a test; growth and answers are not.
   const Outcome outcome =
       run_whittle({"soak", tiny.path(), "--minutes", "0.02", "--sequences", "2", "--threads", "1",
-                   "--max-slowdown", "1000000", "--max-growth", "1G", "--json", "-"});
+                   "--max-slowdown", "1000000", "--max-growth", "1.5G", "--json", "-"});
   INFO(outcome.err);
   REQUIRE(outcome.exit_code == 0);
   const json report = parse_report(outcome.out);
   CHECK(report["schema"] == "whittle.soak");
   CHECK(report["version"] == 1);
+  CHECK(report["anonymous_bytes"]["limit"] == 1.5 * (1 << 30));
   CHECK(report["answers_changed"] == 0);
   CHECK(report["rounds"] > 1);
   CHECK(report["answers"] == 6 * report["rounds"].get<int64_t>());

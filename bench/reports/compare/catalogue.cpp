@@ -29,6 +29,13 @@ FigureSpec with_interval(const char* path, const char* interval, const char* lab
       .path = path, .label = label, .unit = unit, .better = better, .change = change, .interval = interval};
 }
 
+// Of a mean KL divergence, and its values by window.
+FigureSpec divergence(const char* path, const char* interval, const PairedSpec& windows) {
+  FigureSpec figure = with_interval(path, interval, "KL divergence", "nats/token", less, ratio);
+  figure.paired = windows;
+  return figure;
+}
+
 // One of bench's `spread` and `samples`; `probe`: another of them, the machine's limit beside it.
 FigureSpec series(const std::string& key, const char* label, const char* unit, Better better,
                   const char* probe = nullptr) {
@@ -53,14 +60,31 @@ Interval perplexity_ratio(std::span<const double> before, std::span<const double
   return {std::exp(change.mean), std::exp(change.low), std::exp(change.high)};
 }
 
+// Of KL divergences by window.
+Interval ratio_of_means(std::span<const double> before, std::span<const double> now) {
+  std::vector<double> differences(now.size());
+  std::ranges::transform(now, before, differences.begin(), std::minus());
+  const Interval change = mean_interval_95(differences);
+  const double base = mean(before);
+  return {1 + change.mean / base, 1 + change.low / base, 1 + change.high / base};
+}
+
 // Windows of text belong together where the baseline said the same of them.
-constexpr PairedSpec windows = {
-    [](const nlohmann::json& item) { return numbers_at(item, "/window_nll/model"); },
-    [](const nlohmann::json& item) { return value_at(item, "/window_nll/baseline"); }, perplexity_ratio};
-constexpr PairedSpec windows_of_bench = {
-    [](const nlohmann::json& item) { return numbers_at(item, "/drift/window_nll/model"); },
-    [](const nlohmann::json& item) { return value_at(item, "/drift/window_nll/baseline"); },
+nlohmann::json baseline_windows(const nlohmann::json& item) { return value_at(item, "/window_nll/baseline"); }
+nlohmann::json baseline_windows_of_bench(const nlohmann::json& item) {
+  return value_at(item, "/drift/window_nll/baseline");
+}
+constexpr PairedSpec perplexities = {
+    [](const nlohmann::json& item) { return numbers_at(item, "/window_nll/model"); }, baseline_windows,
     perplexity_ratio};
+constexpr PairedSpec perplexities_of_bench = {
+    [](const nlohmann::json& item) { return numbers_at(item, "/drift/window_nll/model"); },
+    baseline_windows_of_bench, perplexity_ratio};
+constexpr PairedSpec divergences = {[](const nlohmann::json& item) { return numbers_at(item, "/window_kl"); },
+                                    baseline_windows, ratio_of_means};
+constexpr PairedSpec divergences_of_bench = {
+    [](const nlohmann::json& item) { return numbers_at(item, "/drift/window_kl"); },
+    baseline_windows_of_bench, ratio_of_means};
 // Questions do where line and right answer are the same.
 constexpr PairedSpec questions = {[](const nlohmann::json& item) {
                                     std::vector<double> right;
@@ -112,10 +136,10 @@ std::vector<FigureSpec> speed_figures() {
 // Of one model and one text.
 std::vector<FigureSpec> drift_figures() {
   return {
-      {.path = "/perplexity/model", .label = "perplexity", .better = less, .paired = windows},
+      {.path = "/perplexity/model", .label = "perplexity", .better = less, .paired = perplexities},
       with_interval("/perplexity/increase_percent", "/perplexity/increase_percent_ci95",
                     "perplexity above the baseline's", "%", less),
-      with_interval("/kl/mean", "/kl/mean_ci95", "KL divergence", "nats/token", less, ratio),
+      divergence("/kl/mean", "/kl/mean_ci95", divergences),
       once("/kl/p99", "KL divergence, p99", "nats"),
       once("/kl/max", "KL divergence, largest", "nats"),
       {.path = "/same_top_percent",
@@ -208,11 +232,11 @@ std::vector<ReportKind> make_kinds() {
           once("/peak_rss_bytes", "peak memory", "bytes"),
           counted("/bits_per_weight", "bits a weight", ""),
           once("/load_seconds", "load time", "s"),
-          with_interval("/drift/kl/mean", "/drift/kl/mean_ci95", "KL divergence", "nats/token", less, ratio),
+          divergence("/drift/kl/mean", "/drift/kl/mean_ci95", divergences_of_bench),
           {.path = "/drift/perplexity/model",
            .label = "perplexity",
            .better = less,
-           .paired = windows_of_bench},
+           .paired = perplexities_of_bench},
           {.path = "/drift/same_top_percent",
            .label = "same top token",
            .unit = "%",

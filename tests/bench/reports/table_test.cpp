@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/files/json_file.h"
+#include "tests/support/lines.h"
 
 using namespace whittle;
 
@@ -80,17 +81,6 @@ TEST_CASE("bytes, seconds and rates come in the unit that fits") {
   CHECK(format_rate(31.42, "GB/s") == "31.4 GB/s");
 }
 
-namespace {
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) lines.push_back(line);
-  return lines;
-}
-
-}  // namespace
-
 TEST_CASE("text is wrapped at spaces, else after a mark, else anywhere, and loses nothing but spaces") {
   using Lines = std::vector<std::string>;
   CHECK(wrap("", 10) == Lines{""});
@@ -114,20 +104,20 @@ TEST_CASE("a table that is too wide folds the widest left-aligned cells, and eve
   table.add_row({"short", "[1]", "4 B"});
   table.add_note("a note that is long enough to need more than the sixty columns that are to be had here");
   std::string joined;
-  for (const std::string& line : lines_of(table.text(60))) {
+  for (const std::string& line : test::lines_of(table.text(60))) {
     INFO(line);
     CHECK(display_width(line) <= 60);
     for (const char c : line.substr(0, line.find("  [")))
       if (c != ' ') joined += c;
   }
   CHECK(joined.find(name) != std::string::npos);
-  CHECK(lines_of(table.text(200)).size() == 5);
+  CHECK(test::lines_of(table.text(200)).size() == 5);
 }
 
 TEST_CASE("what a cell holds cannot move the cursor") {
   Table table({{"name\x1b", Align::left}});
   table.add_row({"a\r\n\x1b[2Jb"});
   CHECK(table.text().find_first_of("\r\x1b") == std::string::npos);
-  CHECK(lines_of(table.text()).size() == 3);
+  CHECK(test::lines_of(table.text()).size() == 3);
   CHECK(printable("é\t") == "é\\x09");
 }

@@ -3,6 +3,7 @@
 
 #include "bench/soak/soak.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <fstream>
@@ -122,6 +123,23 @@ TEST_CASE("Memory that grows and tokens that take longer are found, unless they 
     World again{.slower = 0.2};
     CHECK(run(subject, again, wide).passes());
   }
+}
+
+TEST_CASE("Memory that grows until each session has met every kind is no leak") {
+  Subject subject;
+  World world;
+  int64_t answers = 0;
+  world.tamper = [&](int64_t, const Conversation&, Answer&) { ++answers; };
+  SoakWorld grows = world.world("/nowhere");
+  constexpr int64_t rounds = 6, of_a_round = 6;
+  grows.anonymous_bytes = [&] {
+    return 1e9 + 1e7 * static_cast<double>(std::min(answers, rounds * of_a_round));
+  };
+  SoakOptions options;
+  options.minutes = 0.1;
+  const SoakReport report = soak(*subject.model, nullptr, subject.team, options, {}, grows);
+  CHECK(report.memory.verdict == Verdict::kept);
+  CHECK(report.memory.growth.mean == 0);
 }
 
 TEST_CASE("A run too short to tell is inconclusive, passes, and says so") {

@@ -5,6 +5,7 @@
 
 #include "bench/reports/table.h"
 #include "kernels/error.h"
+#include "tests/support/lines.h"
 
 using namespace whittle;
 using nlohmann::json;
@@ -124,8 +125,7 @@ TEST_CASE("The table names flips by line, fits the terminal, and shows nothing t
   for (std::string word; words >> word;) flat += word + ' ';
   CHECK_THAT(flat, Catch::Contains("the beginning of 4 items did not fit"));
   CHECK_THAT(text, !Catch::Contains("\x1b"));
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) CHECK(display_width(line) <= report_width);
+  for (const std::string& line : test::lines_of(text)) CHECK(display_width(line) <= report_width);
   const std::string alone = task_text(make_task_report(answers(6), std::nullopt, std::nullopt));
   CHECK_THAT(alone, !Catch::Contains("baseline"));
 }

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <sstream>
 
 #include "bench/reports/compare/comparison_report.h"
 #include "bench/reports/table.h"
+#include "tests/support/lines.h"
 #include "tests/support/sample_reports.h"
 
 using namespace whittle;
@@ -150,8 +150,7 @@ TEST_CASE("The table fits into 80 columns for any number of reports, with names 
     files.push_back(bench_report(1 + 0.25 * i, {1, 2}, fmt::format("{:m>60}{}", "", "\x1b[31m\xff")));
   files[3].path = fmt::format("{:p>300}/bench.json", "");
   const std::vector<ReportGroup> groups = compare_reports(files);
-  std::istringstream lines(compared_text({files, groups}));
-  for (std::string line; std::getline(lines, line);) {
+  for (const std::string& line : test::lines_of(compared_text({files, groups}))) {
     INFO(line);
     CHECK(display_width(line) <= report_width);
     CHECK(line.find('\x1b') == line.npos);

@@ -132,6 +132,17 @@ TEST_CASE("Windows and questions are compared in pairs where they are the same o
   CHECK(judged.finding == Finding::worse);
   CHECK(judged.basis == "pairs");
   CHECK(judged.interval.mean == Approx(std::exp(0.01)));
+  const FigureSpec divergence = find("whittle.drift", "/kl/mean");
+  json more = drift;
+  for (json& kl : more["window_kl"]) kl = kl.get<double>() + 0.001;
+  more["kl"]["mean"] = drift["kl"]["mean"].get<double>() + 0.001;
+  const Judgement grown = judge(divergence, drift, more);
+  CHECK(grown.finding == Finding::worse);  // although the intervals overlap
+  CHECK(grown.basis == "pairs");
+  CHECK(grown.interval.mean == Approx(1 + 0.001 / 0.0078125));
+  more.erase("window_kl");
+  CHECK(judge(divergence, drift, more).basis == "intervals");
+  CHECK(judge(divergence, drift, more).finding == Finding::within);
   json other_text = worse;
   other_text["window_nll"]["baseline"][0] = 9.0;
   CHECK(judge(perplexity, drift, other_text).basis != "pairs");

@@ -85,8 +85,7 @@ TEST_CASE("Every figure of a report stands in a table") {
         continue;
       if (stands("ci95") || stands("range") || stands("interval") || stands("limit") || stands("share"))
         continue;
-      if (stands("window_nll") || stands("slope") || stands("seconds") || stands("items") ||
-          stands("embedding"))
+      if (stands("window_") || stands("slope") || stands("seconds") || stands("items") || stands("embedding"))
         continue;
       if (stands("nll") || stands("baseline") || stands("input_error") || stands("layers/tokens")) continue;
       if (stands("p50") && file.schema == "whittle.drift") continue;
