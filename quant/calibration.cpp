@@ -129,6 +129,8 @@ void require_unseen(const CalibrationChoice& choice, const CalibrationText& text
     fail("{}: text to judge by, of which {} has seen a part", choice.held_out, text.from);
 }
 
+namespace {
+
 void save(WorkFolder& work, const CalibrationText& text) {
   std::vector<int32_t> ids, lengths;
   for (const auto* windows : {&text.windows, &text.held_out.ids})
@@ -174,6 +176,21 @@ std::optional<CalibrationText> load_calibration(const WorkFolder& work) {
     at += static_cast<size_t>(length);
   }
   return text;
+}
+
+}  // namespace
+
+CalibrationText kept_text(WorkFolder* work, CalibrationText read,
+                          const std::function<CalibrationText()>& draw) {
+  std::optional<CalibrationText> kept = work ? load_calibration(*work) : std::nullopt;
+  if (kept) return std::move(*kept);
+  if (read.windows.empty()) {
+    Windows held_out = std::move(read.held_out);
+    read = draw();
+    if (!held_out.ids.empty()) read.held_out = std::move(held_out);
+  }
+  if (work) save(*work, read);
+  return read;
 }
 
 }  // namespace whittle

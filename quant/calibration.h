@@ -55,8 +55,9 @@ Windows held_out_text(const CalibrationChoice& choice, const FolderWeights& sour
 void require_unseen(const CalibrationChoice& choice, const CalibrationText& text,
                     const std::vector<std::vector<int32_t>>& seen);
 
-// Kept for a run that goes on from this one.
-void save(WorkFolder& work, const CalibrationText& text);
-std::optional<CalibrationText> load_calibration(const WorkFolder& work);
+// The text that an earlier run kept in `work`; else `read`, what of it came from files, and what `draw` finds
+// where that is no text to look at: kept for a run that goes on from this one. work: nullptr keeps nothing.
+CalibrationText kept_text(WorkFolder* work, CalibrationText read,
+                          const std::function<CalibrationText()>& draw);
 
 }  // namespace whittle

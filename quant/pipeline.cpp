@@ -96,10 +96,8 @@ QuantizationReport quantize(const fs::path& source, const fs::path& out, const R
   run.write(folder.path(), *method);
   folder.commit(run.config());
   if (work) work->finish();
-  if (!work && WorkFolder::left_beside(out))
-    run.report().notes.push_back(
-        fmt::format("{}: what an interrupted calibration had finished is still there, to be gone on with",
-                    printable(WorkFolder::path_for(out).string())));
+  if (const std::string note = work ? "" : WorkFolder::left_note(out); !note.empty())
+    run.report().notes.push_back(note);
   return std::move(run.report());
 }
 

@@ -85,7 +85,7 @@ std::vector<RotationName> Run::rotations() const {
 }
 
 nlohmann::json Run::identity() const {
-  return run_identity(source_.file().folder(), recipe_, text_, options_);
+  return run_identity(source_.file().folder(), recipe_json(recipe_), text_, options_);
 }
 
 template <class Body>
@@ -187,16 +187,9 @@ void Run::begin(WorkFolder& work) {
     require_scales(source_, base(), plan_, team_);
   });
   stage("calibration text", [&](const StageProgress& progress) {
-    if (std::optional<CalibrationText> saved = load_calibration(*work_)) {
-      text_ = std::move(*saved);
-      return;
-    }
-    if (text_.windows.empty()) {
-      Windows held_out = std::move(text_.held_out);
-      text_ = draw_text([&](int64_t done, int64_t total) { progress(done, total, "tokens"); });
-      if (!recipe_.calibration.held_out.empty()) text_.held_out = std::move(held_out);
-    }
-    save(*work_, text_);
+    text_ = kept_text(work_, std::move(text_), [&] {
+      return draw_text([&](int64_t done, int64_t total) { progress(done, total, "tokens"); });
+    });
   });
   split_text();
   if (text_.held_out.ids.empty() &&

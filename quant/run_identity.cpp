@@ -1,7 +1,5 @@
 #include "quant/run_identity.h"
 
-#include "quant/recipe_file.h"
-
 namespace whittle {
 namespace {
 
@@ -21,11 +19,11 @@ nlohmann::json budget_json(const Budget& budget) {
 
 }  // namespace
 
-nlohmann::json run_identity(const fs::path& source, const Recipe& recipe, const CalibrationText& text,
+nlohmann::json run_identity(const fs::path& source, const nlohmann::json& recipe, const CalibrationText& text,
                             const RunOptions& options) {
   nlohmann::json identity = {{"version", options.version},
                              {"build", options.build},
-                             {"recipe", recipe_json(recipe)},
+                             {"recipe", recipe},
                              {"memory", options.memory},
                              {"budget", budget_json(options.budget)},
                              {"source", fs::absolute(source).lexically_normal().string()}};

@@ -9,9 +9,9 @@
 
 namespace whittle {
 
-// An object for WorkFolder. recipe: before a budget is spent. text: what of it comes from files or
-// pipes; the model's own is decided by recipe and model.
-nlohmann::json run_identity(const std::filesystem::path& source, const Recipe& recipe,
+// An object for WorkFolder. recipe: as its file has it, before anything is chosen. text: what of it comes
+// from files or pipes; the model's own is decided by recipe and model.
+nlohmann::json run_identity(const std::filesystem::path& source, const nlohmann::json& recipe,
                             const CalibrationText& text, const RunOptions& options);
 
 }  // namespace whittle

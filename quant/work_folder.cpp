@@ -54,9 +54,11 @@ fs::path WorkFolder::path_for(const fs::path& out) {
   return final_path.parent_path() / fmt::format(".{}.whittle-work", final_path.filename().string());
 }
 
-bool WorkFolder::left_beside(const fs::path& out) {
+std::string WorkFolder::left_note(const fs::path& out) {
   std::error_code error;
-  return fs::exists(path_for(out) / identity_file, error);
+  if (!fs::exists(path_for(out) / identity_file, error)) return "";
+  return fmt::format("{}: what an interrupted run had finished is still there, to be gone on with",
+                     printable(path_for(out).string()));
 }
 
 WorkFolder::WorkFolder(const fs::path& out, const nlohmann::json& identity, bool resume)

@@ -31,8 +31,8 @@ class WorkFolder {
   WorkFolder& operator=(const WorkFolder&) = delete;
 
   static std::filesystem::path path_for(const std::filesystem::path& out);
-  // Whether a run's work is there, to be gone on with.
-  static bool left_beside(const std::filesystem::path& out);
+  // A sentence where a run's work is there, which one that keeps none does not look at; else "".
+  static std::string left_note(const std::filesystem::path& out);
   const std::filesystem::path& path() const { return path_; }
 
   struct Part {

@@ -110,7 +110,8 @@ void save(const DriftOptions& options) {
   BaselineOptions chosen = {.program = version_text()};
   const std::vector<DriftText> texts = texts_of(options, options.baseline, chosen.tokenizer);
   if (options.top != all_tokens) chosen.top = std::stoll(options.top);
-  print_notes(options.baseline, texts.front().windows.context);
+  print_notes(options.baseline);
+  note_context(options.baseline, texts.front().windows.context);
   const Team team(options.threads);
   ProgressLine progress("baseline");
   save_baseline(options.save, options.baseline, team, texts, chosen,
@@ -172,7 +173,12 @@ void run(const DriftOptions& options, const CLI::App& command) {
   if (!stored) check_baseline(options.baseline);
   if (!options.save.empty()) return save(options);
   const DriftSet set = set_of(options, stored);
-  for (const std::string& model : options.models) print_notes(model, set.texts.front().windows.context);
+  const int64_t context = set.texts.front().windows.context;
+  if (!stored) note_context(options.baseline, context);
+  for (const std::string& model : options.models) {
+    print_notes(model);
+    note_context(model, context);
+  }
   const Team team(options.threads);
   const Fingerprint fingerprint = fingerprint_of(options, set, team);
   ProgressLine progress("drift");

@@ -341,12 +341,9 @@ void add_gate(CLI::App& app) {
   command->add_flag("--turns", flags.turns)->group("");
   add_optional_kv_cache(*command, flags.kv_cache);
   add_opening_flags(*command);
-  command
-      ->add_option(
-          "--threads", flags.threads,
-          "Threads; 0: as stored, else one per physical core; of turns no more than other programs leave")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1024));
+  add_threads(
+      *command, flags.threads,
+      "as stored, else one per physical core, and in turns at most as many as other programs leave idle");
   add_json(*command, flags.json);
   command->footer(
       "Exit codes: 0 pass, 1 failed to run, 2 usage, 3 regression, 4 inconclusive, 5 not comparable.\n"

@@ -52,15 +52,18 @@ inline void add_opening_flags(CLI::App& command) {
   add_sparse(command);
 }
 
-// Says on standard error what is done otherwise than the model's files ask. context: positions that are used.
-inline void print_notes(const std::filesystem::path& model, int64_t context = 0) {
-  const ModelFile file(model);
-  for (const std::string& note : file.notes()) fmt::print(stderr, "whittle: {}\n", printable(note));
-  if (!context) return;
-  const ModelSpec spec = read_model_spec(file);
-  // A table of positions ends there, and the model refuses what comes after.
+// Says on standard error what is done otherwise than the model's files ask.
+inline void print_notes(const std::filesystem::path& model) {
+  for (const std::string& note : ModelFile(model).notes())
+    fmt::print(stderr, "whittle: {}\n", printable(note));
+}
+
+// Says so where a model is run with up to `context` tokens and was made for fewer. (Tables of positions end
+// there: such a model refuses what comes after.)
+inline void note_context(const std::filesystem::path& model, int64_t context) {
+  const ModelSpec spec = read_model_spec(ModelFile(model));
   if (context > spec.max_position_embeddings && spec.positions != Positions::learned)
-    fmt::print(stderr, "whittle: {}: a context of {}, beyond max_position_embeddings, which is {}\n",
+    fmt::print(stderr, "whittle: {}: up to {} tokens of context, and max_position_embeddings is {}\n",
                printable(model.string()), context, spec.max_position_embeddings);
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -18,8 +19,8 @@
 
 namespace whittle {
 
-void add_threads(CLI::App& command, int& threads) {
-  command.add_option("--threads", threads, "Threads; 0: one per physical core")
+void add_threads(CLI::App& command, int& threads, const std::string& zero) {
+  command.add_option("--threads", threads, "Threads; 0: " + zero)
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
 }
@@ -74,18 +75,16 @@ CLI::Validator size_in_bytes(int64_t low) {
       [low](std::string& text) {
         constexpr std::string_view prefixes = "kmgt";
         constexpr double most = int64_t{1} << 50;
-        char* end = nullptr;
-        double bytes = std::strtod(text.c_str(), &end);
-        std::string unit = CLI::detail::to_lower(end);
-        bool is_size = end != text.c_str();
-        if (const size_t prefix = prefixes.find(unit.empty() ? '\0' : unit.front());
-            prefix != prefixes.npos) {
+        double bytes = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
+        std::string unit = CLI::detail::to_lower(text.substr(static_cast<size_t>(end - text.data())));
+        const size_t prefix = unit.empty() ? prefixes.npos : prefixes.find(unit.front());
+        if (prefix != prefixes.npos) {
           bytes = std::ldexp(bytes, 10 * static_cast<int>(prefix + 1));
           unit.erase(0, 1);
-          is_size = is_size && (unit.empty() || unit == "b" || unit == "ib");
-        } else {
-          is_size = is_size && (unit.empty() || unit == "b");
         }
+        const bool is_size = error == std::errc() &&
+                             (unit.empty() || unit == "b" || (unit == "ib" && prefix != prefixes.npos));
         bytes = std::round(bytes);
         if (!is_size || !(bytes >= static_cast<double>(low) && bytes <= most))
           return fmt::format("expected a size from {} to {} bytes, such as 700M or 1.5G, found {}", low,

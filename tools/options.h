@@ -13,7 +13,7 @@
 
 namespace whittle {
 
-void add_threads(CLI::App& command, int& threads);
+void add_threads(CLI::App& command, int& threads, const std::string& zero = "one per physical core");
 void add_json(CLI::App& command, std::string& path);
 void add_characters(CLI::App& command, int64_t& count);
 void add_kv_cache(CLI::App& command, KvFormat& format);

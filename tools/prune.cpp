@@ -57,14 +57,14 @@ Recipe recipe_of_weights(const PruneCommand& options, const CLI::App& command) {
 }
 
 void prune_parts(const PruneCommand& options, const PruneRecipe& recipe, const CLI::App& command) {
-  refuse_void(command, {"--method", "--allocate", "--sparse-storage", "--effort", "--resume"},
+  refuse_void(command, {"--method", "--allocate", "--sparse-storage", "--effort"},
               "whole parts of the model go");
+  if (!recipe.layers.empty()) refuse_void(command, {"--resume"}, "the recipe says what each layer keeps");
   check_offline_run(options, recipe.calibration);
   const Team team(options.threads);
   Fingerprint fingerprint = fingerprint_of(options, recipe.calibration, team);
   StageLines lines;
-  const PruneReport report = prune(options.source, options.out, recipe, team,
-                                   {options.run.version, options.run.memory}, lines.progress());
+  const PruneReport report = prune(options.source, options.out, recipe, team, options.run, lines.progress());
   lines.finish();
   for (const std::string& note : report.notes) fmt::print(stderr, "whittle: {}\n", note);
   if (options.json != "-")

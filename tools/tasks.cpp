@@ -66,7 +66,8 @@ void run(const TasksFlags& flags) {
       options.context = options.context ? std::min(options.context, context) : context;
     Tokenizer::open(folder);
   }
-  print_notes(flags.model, options.context);
+  print_notes(flags.model);
+  for (const std::string& folder : folders) note_context(folder, options.context);
   const Team team(flags.threads);
   fingerprint.threads = team.size();
   if (!flags.json.empty()) fingerprint.models = fingerprints_of(flags.baseline, {flags.model});

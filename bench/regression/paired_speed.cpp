@@ -97,7 +97,8 @@ void judge_phase(PairedPhase& phase, const PairedSpeedOptions& options) {
 
 PairedSpeed compare_speed(const PairedSides& sides, const PairedSpeedOptions& options,
                           const std::function<void(int64_t done, int64_t total)>& progress) {
-  PairedSpeed speed{.threads = sides.free_threads()};
+  const auto free_threads = [&] { return std::max(1, sides.free_threads()); };
+  PairedSpeed speed{.threads = free_threads()};
   const double round_seconds =
       std::min(options.round_seconds, options.most_seconds / static_cast<double>(looks.front()));
   const auto count = [&](const Round& round) {
@@ -119,9 +120,14 @@ PairedSpeed compare_speed(const PairedSides& sides, const PairedSpeedOptions& op
       const bool backwards = (speed.rounds + speed.dropped_rounds) % 2 == 1;
       Round round =
           run_round(sides, speed.threads, backwards, round_seconds, options.pause_seconds, !by_itself);
-      // A machine may have become busy. Within a round all sides have as many threads.
-      if (!by_itself && speed.threads > 1 && round.least_calm() == 0)
-        speed.threads = std::min(speed.threads, std::max(1, sides.free_threads()));
+      if (!by_itself && speed.threads > 1 && round.least_calm() == 0) {
+        // The machine may have become busy.
+        if (const int threads = free_threads(); threads < speed.threads) {
+          speed = {.threads = threads};
+          restless.clear();
+          continue;
+        }
+      }
       if (by_itself || round.keep_calm()) {
         count(round);
       } else {

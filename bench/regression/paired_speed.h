@@ -27,7 +27,8 @@ using StartSide = std::function<TakeTurn(int threads)>;
 
 struct PairedSides {
   StartSide before, now;
-  // How many threads there are CPUs for: asked at the start, and after a round in which a side found none.
+  // How many threads there are CPUs for: asked at the start, and after a round in which a side had no calm
+  // turn. Where there are fewer than before, the rounds begin anew: all that count have as many threads.
   std::function<int()> free_threads = [] { return 1; };
 };
 
@@ -53,7 +54,7 @@ struct PairedPhase {
 struct PairedSpeed {
   PairedPhase prefill{.name = "prefill"}, decode{.name = "decode"};
   int64_t rounds = 0, turns = 0;  // that count
-  int threads = 0;                // of a process, in the last round
+  int threads = 0;                // of a process
   int64_t dropped_rounds = 0;     // in which one side had calm turns, and another none
 };
 

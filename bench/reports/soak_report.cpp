@@ -93,6 +93,8 @@ std::string soak_text(const std::string& model, const SoakReport& report) {
                   report.rounds, report.answers, report.tokens, format_seconds(report.seconds),
                   report.interrupted ? ", when it was interrupted" : "", report.options.sequences,
                   report.threads, name(report.options.kv_cache)));
+  if (report.points.empty())
+    table.add_note("too short: rounds warm up until each session has met every kind of conversation");
   for (const ChangedAnswer& changed : report.changed)
     table.add_note(fmt::format("round {}, {}: {}", changed.round, changed.kind, changed.what));
   table.add_note(

@@ -69,18 +69,16 @@ class Run {
 
   SoakReport run(const SoakProgress& progress) {
     const double total = 60 * options_.minutes, begin = world_.seconds();
-    double warm = begin;
     do {
       if (!run_round()) {
         report_.interrupted = true;
         break;
       }
-      if (report_.rounds == 0) warm = world_.seconds();
       ++report_.rounds;
       const double now = world_.seconds();
-      report_.seconds = now - warm;
+      report_.seconds = now - begin;
       // Until each session has met every kind, caches grow into their memory.
-      if (report_.rounds > std::ssize(conversations_)) series_.add(measure(now - warm));
+      if (report_.rounds > std::ssize(conversations_)) series_.add(measure(now - begin));
       if (progress)
         progress(now - begin, total,
                  fmt::format("{} rounds, {} answers changed", report_.rounds, report_.changed_count));

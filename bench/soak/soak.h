@@ -58,9 +58,9 @@ struct Change {
 struct SoakReport {
   SoakOptions options;
   int threads = 0;
-  double seconds = 0;  // from the end of the first round to the end of the last
+  double seconds = 0;  // to the end of the last round
   bool interrupted = false;
-  int64_t rounds = 0, answers = 0, tokens = 0;  // the first round included; tokens: of answers
+  int64_t rounds = 0, answers = 0, tokens = 0;  // all of them; tokens: of answers
   int64_t changed_count = 0;
   std::vector<ChangedAnswer> changed;  // the first 100
   std::vector<SoakPoint> points;

@@ -74,7 +74,7 @@ fs::path ModelMaker::without_parts(const PruneRecipe& recipe, const std::string&
   if (fs::exists(folder / "config.json")) return folder;
   PruneRecipe own = recipe;
   if (recipe.calibration == CalibrationChoice{}) own.calibration = *drawn_;
-  prune(source_, folder, own, team_, {options_.version, options_.memory}, progress);
+  prune(source_, folder, own, team_, {.version = options_.version, .memory = options_.memory}, progress);
   return folder;
 }
 

@@ -26,8 +26,10 @@ class Search {
       progress_(std::min(now_.weights, to_drop), to_drop, name(step));
       MeasuredModel::Changes changes;
       for (const int64_t half : step) changes[half] = nullptr;
-      states.push_back({now_.halves, model_.kl(changes), now_.weights + weights(step)});
-      states.back().halves.insert(step.begin(), step.end());
+      DroppedHalves state{now_.halves, 0, now_.weights + weights(step)};
+      state.halves.insert(step.begin(), step.end());
+      state.kl = kl(state.halves, changes);
+      states.push_back(std::move(state));
     }
     return states;
   }
@@ -55,9 +57,9 @@ class Search {
       best.reset();
       for (const int64_t half : now_.halves) {
         if (options_.whole_layers || now_.weights - weights({half}) < least) continue;
-        DroppedHalves state{now_.halves, model_.kl({{half, &model_.half(half)}}),
-                            now_.weights - weights({half})};
+        DroppedHalves state{now_.halves, 0, now_.weights - weights({half})};
         state.halves.erase(half);
+        state.kl = kl(state.halves, {{half, &model_.half(half)}});
         if (state.kl < (best ? best->kl : now_.kl)) best = std::move(state);
       }
       if (!best) return;
@@ -65,6 +67,14 @@ class Search {
   }
 
  private:
+  // Of the model without these halves, which by `changes` it becomes.
+  double kl(const std::set<int64_t>& left_out, const MeasuredModel::Changes& changes) {
+    const auto measure = [&] { return model_.kl(changes); };
+    return options_.known
+               ? options_.known->value(fmt::format("without {}", fmt::join(left_out, ",")), measure)
+               : measure();
+  }
+
   std::vector<std::set<int64_t>> steps() const {
     std::vector<std::set<int64_t>> steps;
     for (int64_t layer = 0; layer < spec_.num_hidden_layers; ++layer) {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "quant/structure/measured_model.h"
+#include "quant/structure/measurements.h"
 #include "quant/structure/structure.h"
 
 namespace whittle {
@@ -21,6 +22,7 @@ struct BlockSearchOptions {
   bool whole_layers = false;  // nothing but both halves of a layer at once
   // Halves that must stay.
   std::function<bool(int64_t half)> fixed;
+  Measurements* known = nullptr;  // of this model and text; nullptr: all is measured
 };
 
 // In each step attention, the MLP, or both of a layer goes: what brings the least KL for its weights. The

@@ -31,7 +31,7 @@ class Measurement {
       if (!model_.has(half)) continue;
       progress(half, model_.halves(), fmt::format("layer {}: {}", half / 2, half % 2 ? "MLP" : "attention"));
       if (options_.wanted(half))
-        all.push_back(measure(stream, half));
+        all.push_back(costs_of(stream, half));
       else
         stream.pass(model_.half(half), half / 2, KvFormat::f32, true);
     }
@@ -40,15 +40,29 @@ class Measurement {
 
  private:
   // Takes the stream through the half.
-  PartCosts measure(TokenStream& stream, int64_t half) {
+  PartCosts costs_of(TokenStream& stream, int64_t half) {
     const ModelSpec& spec = source_.spec();
-    const Role end = half_ends[static_cast<size_t>(half % 2)];
-    const Module& module = *source_.inventory().find(half / 2, end);
     const LayerShape shape = spec.layer(half / 2);
     PartCosts costs{.half = half,
                     .parts = half % 2 ? shape.intermediate_size : shape.num_key_value_heads,
                     .weights_a_part = half % 2 ? mlp_weights(spec, 1) : attention_weights(spec, 1),
                     .kl = {}};
+    bool passed = false;
+    const auto measure = [&] {
+      passed = true;
+      return kl_by_parts(stream, half, costs.parts);
+    };
+    costs.kl = options_.known ? options_.known->values(fmt::format("parts of half {}", half),
+                                                       static_cast<size_t>(costs.parts) + 1, measure)
+                              : measure();
+    if (!passed) stream.pass(model_.half(half), half / 2, KvFormat::f32, true);
+    return costs;
+  }
+
+  std::vector<double> kl_by_parts(TokenStream& stream, int64_t half, int64_t parts) {
+    const ModelSpec& spec = source_.spec();
+    const Role end = half_ends[static_cast<size_t>(half % 2)];
+    const Module& module = *source_.inventory().find(half / 2, end);
     StreamStatistics statistics(module.rows, module.cols, module.bias);
     const size_t learned = learned_windows(windows_.size());
     size_t window = 0;
@@ -62,27 +76,28 @@ class Measurement {
     statistics.finish(team_);
     const std::vector<float> weights = float_values(source_, module, team_);
     const Elimination gone = eliminate(weights, module.rows, statistics.varying(), module.cols,
-                                       module.cols / costs.parts, groups_at_once(costs.parts), team_);
-    std::map<int64_t, double> measured = {{costs.parts, 0}};
+                                       module.cols / parts, groups_at_once(parts), team_);
+    std::map<int64_t, double> measured = {{parts, 0}};
     for (const double fraction : measured_fractions) {
-      const auto kept = static_cast<int64_t>(fraction * static_cast<double>(costs.parts));
+      const auto kept = static_cast<int64_t>(fraction * static_cast<double>(parts));
       // ALiBi's heads go together.
       if (kept && half % 2 == 0 && spec.positions == Positions::alibi) continue;
       if (!measured.contains(kept)) measured[kept] = kl(half, statistics, weights, gone, kept);
     }
-    for (int64_t kept = 0; kept <= costs.parts; ++kept) {
+    std::vector<double> all;
+    for (int64_t kept = 0; kept <= parts; ++kept) {
       const auto above = measured.lower_bound(kept);
       if (above->first == kept) {
-        costs.kl.push_back(above->second);
+        all.push_back(above->second);
         continue;
       }
       const auto below = std::prev(above);
-      const auto error = [&](int64_t count) { return gone.errors[static_cast<size_t>(costs.parts - count)]; };
+      const auto error = [&](int64_t count) { return gone.errors[static_cast<size_t>(parts - count)]; };
       const double span = error(below->first) - error(above->first),
                    share = span > 0 ? (error(kept) - error(above->first)) / span : 0;
-      costs.kl.push_back(above->second + share * (below->second - above->second));
+      all.push_back(above->second + share * (below->second - above->second));
     }
-    return costs;
+    return all;
   }
 
   double kl(int64_t half, const StreamStatistics& statistics, const std::vector<float>& weights,

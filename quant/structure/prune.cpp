@@ -13,6 +13,8 @@
 #include "quant/judge.h"
 #include "quant/provenance.h"
 #include "quant/recipe_file.h"
+#include "quant/run_identity.h"
+#include "quant/structure/measurements.h"
 #include "quant/structure/shape_search.h"
 #include "quant/weight_checks.h"
 
@@ -32,20 +34,45 @@ void require_floats(const FolderWeights& source) {
            quote(module.name));
 }
 
+// Heads and neurons of each layer, as a name.
+std::string text_of(const Shapes& shapes) {
+  std::string text;
+  for (const LayerShape& shape : shapes)
+    text +=
+        fmt::format("{}{}x{}", text.empty() ? "" : ",", shape.num_key_value_heads, shape.intermediate_size);
+  return text;
+}
+
 class PruneRun {
  public:
-  PruneRun(const fs::path& source, const PruneRecipe& recipe, const Team& team, const PruneOptions& options,
+  PruneRun(const fs::path& source, const PruneRecipe& recipe, const Team& team, const RunOptions& options,
            const Progress& progress)
       : source_(source), recipe_(recipe), team_(team), options_(options), progress_(progress) {
     require_floats(source_);
     check_recipe(source_, recipe_);
     report_.before = shapes_of(source_.spec());
+    if (recipe_.calibration.source != "self") text_ = draw_text({});
+    if (!recipe_.calibration.held_out.empty()) text_.held_out = held_out_text(recipe_.calibration, source_);
   }
 
-  PruneReport run(const fs::path& folder, OutputFolder& out) {
+  // Of a run that searches; one that is told what to keep has nothing to go on from.
+  bool searches() const { return recipe_.layers.empty(); }
+  nlohmann::json identity() const {
+    nlohmann::json recipe = prune_recipe_json(recipe_);
+    recipe["search"] = recipe_.text();  // its file says only what was found
+    return run_identity(source_.file().folder(), recipe, text_, options_);
+  }
+
+  // work: what is measured is kept there; nullptr: nowhere.
+  PruneReport run(const fs::path& folder, OutputFolder& out, WorkFolder* work) {
     spill_ = folder;
     stage("check", [&](const StageProgress&) { require_finite_model(source_, team_); });
-    draw_text();
+    stage("calibration text", [&](const StageProgress& progress) {
+      text_ = kept_text(work, std::move(text_), [&] {
+        return draw_text([&](int64_t done, int64_t total) { progress(done, total, "tokens"); });
+      });
+    });
+    require_unseen(recipe_.calibration, text_, text_.windows);
     stage("held-out text", [&](const StageProgress& progress) {
       if (text_.held_out.ids.empty()) return;
       judge_.emplace(source_, text_.held_out,
@@ -54,11 +81,15 @@ class PruneRun {
     });
     if (recipe_.max_kl && !judge_)
       fail("{}: text of one window, where one more is needed to judge the result by", text_.from);
-    if (recipe_.layers.empty())
-      recipe_.layers = search_shapes({source_, recipe_, text_, options_.memory, spill_, team_,
-                                      [this](const Shapes& shapes) { return judged(shapes); },
+    if (searches()) {
+      Measurements known(work);
+      const auto judge = [&](const Shapes& shapes) {
+        return known.value(fmt::format("judged {}", text_of(shapes)), [&] { return judged(shapes); });
+      };
+      recipe_.layers = search_shapes({source_, recipe_, text_, options_.memory, spill_, team_, &known, judge,
                                       [this](const std::string& name) { return watched(name); }});
-    if (!best_ || best_->weights.shapes() != recipe_.layers) judged(recipe_.layers);
+    }
+    if (!best_ || best_->weights.shapes() != recipe_.layers) take(made(recipe_.layers));
     end_stage();
     write(folder);
     out.commit(best_->weights.config());
@@ -86,17 +117,16 @@ class PruneRun {
     stage_.clear();
   }
 
-  void draw_text() {
-    stage("calibration text", [&](const StageProgress& progress) {
-      text_ = calibration_text(recipe_.calibration, source_, options_.memory, team_,
-                               [&](int64_t done, int64_t total) { progress(done, total, "tokens"); });
-      if (!recipe_.calibration.held_out.empty()) text_.held_out = held_out_text(recipe_.calibration, source_);
-    });
-    require_unseen(recipe_.calibration, text_, text_.windows);
+  CalibrationText draw_text(const CalibrationProgress& progress) const {
+    return calibration_text(recipe_.calibration, source_, options_.memory, team_, progress);
   }
 
-  // Makes the model of these shapes, which is kept while it is the smallest within the limit.
-  double judged(const Shapes& shapes) {
+  struct Made {
+    RestoredModel model;
+    std::optional<DriftReport> drift;  // on held-out text, if there is any
+  };
+
+  Made made(const Shapes& shapes) {
     const StageProgress progress = watched("layers");
     RestoredModel model = restore(source_, shapes, text_.windows,
                                   {.fitted = recipe_.fitted,
@@ -111,11 +141,19 @@ class PruneRun {
         judge_->pass(load_layer(model.weights, i, team_), i);
       drift = judge_->end(model.weights);
     }
-    const double kl = drift ? drift->kl.mean : 0;
-    if (!recipe_.max_kl || kl <= *recipe_.max_kl) {
-      best_.emplace(std::move(model));
-      report_.held_out = drift;
-    }
+    return {std::move(model), drift};
+  }
+
+  void take(Made made) {
+    best_.emplace(std::move(made.model));
+    report_.held_out = made.drift;
+  }
+
+  // The model of these shapes is kept while it is the smallest within the limit.
+  double judged(const Shapes& shapes) {
+    Made made = this->made(shapes);
+    const double kl = made.drift ? made.drift->kl.mean : 0;
+    if (!recipe_.max_kl || kl <= *recipe_.max_kl) take(std::move(made));
     return kl;
   }
 
@@ -200,7 +238,7 @@ class PruneRun {
   const FolderWeights source_;
   PruneRecipe recipe_;
   const Team& team_;
-  const PruneOptions& options_;
+  const RunOptions& options_;
   const Progress& progress_;
   fs::path spill_;
   CalibrationText text_;
@@ -214,12 +252,18 @@ class PruneRun {
 }  // namespace
 
 PruneReport prune(const fs::path& source, const fs::path& out, const PruneRecipe& recipe, const Team& team,
-                  const PruneOptions& options, const Progress& progress) {
+                  const RunOptions& options, const Progress& progress) {
   check_free_folder(final_path_of(out));
   PruneRun run(source, recipe, team, options, progress);
   OutputFolder folder(out);  // holds signals back until all below is gone
   folder.copy_side_files(source);
-  return run.run(folder.path(), folder);
+  std::optional<WorkFolder> work;
+  if (run.searches()) work.emplace(out, run.identity(), options.resume);
+  PruneReport report = run.run(folder.path(), folder, work ? &*work : nullptr);
+  if (work) work->finish();
+  if (const std::string note = work ? "" : WorkFolder::left_note(out); !note.empty())
+    report.notes.push_back(note);
+  return report;
 }
 
 }  // namespace whittle

@@ -26,17 +26,11 @@ struct PruneReport {
   std::vector<std::string> notes;  // a sentence each
 };
 
-struct PruneOptions {
-  std::string version;  // of this program, for the provenance
-  // What streams of tokens may take before they lie in files, and by which the model's text is drawn: as of
-  // RunOptions. The search by measured KL holds the model's layers, whatever this says.
-  int64_t memory = int64_t{4} << 30;
-};
-
 // `out` becomes a model folder of the source's float type with recipe.json beside its weights. Throws Error
-// for anything wrong with the source, the recipe, the text or the disk; then `out` does not exist.
+// for anything wrong with the source, the recipe, the text or the disk; then `out` does not exist. The search
+// by measured KL holds the model's layers, whatever options.memory says.
 PruneReport prune(const std::filesystem::path& source, const std::filesystem::path& out,
-                  const PruneRecipe& recipe, const Team& team, const PruneOptions& options,
+                  const PruneRecipe& recipe, const Team& team, const RunOptions& options,
                   const Progress& progress);
 
 }  // namespace whittle

@@ -94,7 +94,9 @@ class Searcher {
   }
 
   BlockSearchOptions block_options() const {
-    return {.whole_layers = recipe_.alike, .fixed = [this](int64_t half) { return fixed(half); }};
+    return {.whole_layers = recipe_.alike,
+            .fixed = [this](int64_t half) { return fixed(half); },
+            .known = search_.known};
   }
 
   // What each half may keep, in steps, and what that costs; nothing only where `droppable`.
@@ -103,7 +105,8 @@ class Searcher {
     costs_ = measure_part_costs(search_.source, model, search_.text.windows,
                                 {.wanted = [&](int64_t half) { return wanted(half) && !fixed(half); },
                                  .memory = search_.memory,
-                                 .spill = search_.spill},
+                                 .spill = search_.spill,
+                                 .known = search_.known},
                                 search_.team, search_.stage("parts"));
     if (costs_.empty()) fail("nothing is left that may be left out");
     std::vector<Tensor> tensors;

@@ -6,6 +6,7 @@
 
 #include "engine/weight_source.h"
 #include "quant/method.h"
+#include "quant/structure/measurements.h"
 #include "quant/structure/prune_recipe.h"
 #include "quant/structure/structure.h"
 
@@ -18,6 +19,7 @@ struct ShapeSearch {
   int64_t memory;
   std::filesystem::path spill;
   const Team& team;
+  Measurements* known;  // of this source, recipe and text; nullptr: all is measured
   // Mean KL on held-out text of what becomes of these shapes.
   std::function<double(const Shapes&)> judge;
   // Tells how far a stage of this name is.

@@ -1,6 +1,9 @@
-// `whittle prune` and `quantize --sparsity` of single weights, from outside.
+// `whittle prune`, and `quantize --sparsity`, from outside.
 
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <csignal>
+#include <thread>
 
 #include "tests/support/commands.h"
 #include "tests/support/reports.h"
@@ -8,6 +11,7 @@
 
 using namespace whittle::test;
 using nlohmann::json;
+namespace fs = std::filesystem;
 
 TEST_CASE("Flags about weights that become zero go together or are refused") {
   const std::vector<std::vector<std::string>> wrong = {
@@ -24,7 +28,6 @@ TEST_CASE("Flags about weights that become zero go together or are refused") {
       {"prune", "--sparsity", "0.5", "--method", "magnitude", "--allocate", "kl"},
       {"prune", "--pattern", "2:4", "--allocate", "kl"},
       {"prune", "--mlp-width", "0.5", "--method", "alps"},
-      {"prune", "--mlp-width", "0.5", "--resume"},
       {"quantize", "--prune-method", "alps"},
       {"quantize", "--allocate", "kl"},
       {"quantize", "--sparsity", "0.5", "--effort", "fast", "--prune-method", "alps"},
@@ -57,4 +60,26 @@ TEST_CASE("The smallest weights go in seconds, and recipes say it again") {
   CHECK(run_whittle({"prune", reference_model(), folder.path() / "no", "--recipe", codes + "/recipe.json"})
             .exit_code == 2);
   CHECK(has(succeed({"inspect", codes}).out, "2:4"));
+}
+
+TEST_CASE("A search for blocks that is interrupted is gone on with") {
+  using namespace std::chrono_literals;
+  const TemporaryFolder folder;
+  const fs::path out = folder.path() / "out", work = folder.path() / ".out.whittle-work";
+  const std::vector<std::string> command = {"prune", reference_model(), out,     "--drop-blocks",
+                                            "1",     "--calibration",   story(), "--calibration-tokens",
+                                            "600",   "--threads",       "1",     "--resume"};
+  Child child(whittle_command(command));
+  while (!fs::exists(work / "measured.safetensors") && !child.ended()) std::this_thread::sleep_for(1ms);
+  child.send(SIGINT);
+  CHECK(child.wait().signal == SIGINT);
+  CHECK_FALSE(fs::exists(out));
+  REQUIRE(fs::exists(work));
+  succeed(command);
+  CHECK_FALSE(fs::exists(work));
+  // A recipe says what stays, and nothing is searched.
+  const std::string recipe = out / "recipe.json", again = folder.path() / "again";
+  CHECK(run_whittle({"prune", reference_model(), again, "--recipe", recipe, "--resume"}).exit_code == 2);
+  succeed({"prune", reference_model(), again, "--recipe", recipe});
+  CHECK(read_text(out / "model.safetensors") == read_text(fs::path(again) / "model.safetensors"));
 }

@@ -44,6 +44,23 @@ TEST_CASE("A short soak repeats its answers, and its report has every figure") {
   CHECK(report["points"][0]["decode_ms_per_token"] > 0);
 }
 
+TEST_CASE("Sizes are bytes, or have a unit of 1024 of the one before") {
+  const Tiny tiny;
+  for (const auto& [text, bytes] : std::vector<std::pair<std::string, double>>{{"1000", 1000},
+                                                                               {"0", 0},
+                                                                               {"2k", 2048},
+                                                                               {"2KiB", 2048},
+                                                                               {"1e3B", 1000},
+                                                                               {"0.5g", 1 << 29},
+                                                                               {"1024T", 0x1p50}}) {
+    const Outcome outcome = run_whittle(
+        {"soak", tiny.path(), "--minutes", "0", "--max-growth", text, "--threads", "1", "--json", "-"});
+    INFO(text << outcome.err);
+    REQUIRE(outcome.exit_code == 0);
+    CHECK(parse_report(outcome.out)["anonymous_bytes"]["limit"] == bytes);
+  }
+}
+
 TEST_CASE("A soak that is interrupted reports what it has, and ends by the signal") {
   const Tiny tiny;
   const std::string report = tiny.folder.path() / "soak.json";

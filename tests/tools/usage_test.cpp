@@ -63,7 +63,8 @@ TEST_CASE("A value out of a flag's range is wrong usage that names the flag") {
       {"--max-itl-ms", {"0", "nan", "-1", "x"}}};
   for (const auto& [flag, wrong] : of_bench)
     for (const std::string& value : wrong) check_usage({"bench", reference_model(), flag, value}, flag);
-  for (const std::string size : {"1.5X", "-1", "M", "", "nan", "2000T", "1MM", "iB", "1ib"})
+  for (const std::string size : {"1.5X", "-1", "M", "", "nan", "inf", "1025T", "1MM", "iB", "1ib", " 1M",
+                                 "1 M", "0x10", "1,5M", "1e400"})
     check_usage({"soak", reference_model(), "--max-growth", size}, "--max-growth");
   const TemporaryFolder folder;
   const std::string out = folder.path() / "out";

@@ -97,7 +97,10 @@ class Judge {
     const std::vector<double> before = figure_.paired.values(before_), now = figure_.paired.values(now_);
     if (before.size() != now.size() || !all_finite(before) || !all_finite(now)) return false;
     if (figure_.paired.of(before_) != figure_.paired.of(now_)) return false;
-    result.interval = figure_.paired.change(before, now);
+    const Interval change = figure_.paired.change(before, now);
+    if (!std::isfinite(change.low) || !std::isfinite(change.high))
+      return false;  // one window, or a ratio to 0
+    result.interval = change;
     result.finding = finding_of(result.interval, nothing(), figure_.better);
     result.basis = "pairs";
     return true;

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <vector>
 
 #include "kernels/error.h"
 #include "tests/support/program.h"
@@ -125,7 +126,7 @@ TEST_CASE("Where no turn of any side keeps its CPUs, all count") {
   CHECK(speed.decode.outcome == Outcome::regression);
 }
 
-TEST_CASE("Where a machine becomes busy, the rounds that follow have fewer threads, all sides as many") {
+TEST_CASE("Where a machine becomes busy, the rounds begin anew with fewer threads") {
   int64_t asked = 0;
   std::vector<int> started;
   const auto side = [&](int threads) {
@@ -139,6 +140,9 @@ TEST_CASE("Where a machine becomes busy, the rounds that follow have fewer threa
   CHECK(asked == 2);
   CHECK(speed.threads == 1);
   CHECK(std::ranges::count(started, 2) == 12);
+  CHECK(std::ranges::count(started, 1) == 3 * speed.rounds);
+  CHECK(speed.rounds == 8);
+  CHECK(speed.dropped_rounds == 0);
   CHECK(std::ranges::is_sorted(started, std::greater{}));
 }
 

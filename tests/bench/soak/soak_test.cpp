@@ -127,19 +127,22 @@ TEST_CASE("Memory that grows and tokens that take longer are found, unless they 
 
 TEST_CASE("Memory that grows until each session has met every kind is no leak") {
   Subject subject;
-  World world;
-  int64_t answers = 0;
-  world.tamper = [&](int64_t, const Conversation&, Answer&) { ++answers; };
-  SoakWorld grows = world.world("/nowhere");
-  constexpr int64_t rounds = 6, of_a_round = 6;
-  grows.anonymous_bytes = [&] {
-    return 1e9 + 1e7 * static_cast<double>(std::min(answers, rounds * of_a_round));
-  };
-  SoakOptions options;
-  options.minutes = 0.1;
-  const SoakReport report = soak(*subject.model, nullptr, subject.team, options, {}, grows);
-  CHECK(report.memory.verdict == Verdict::kept);
-  CHECK(report.memory.growth.mean == 0);
+  constexpr int64_t kinds = 6;  // as many answers a round, and rounds before the first that counts
+  for (const int64_t growing_rounds : {kinds + 1, kinds + 2}) {
+    World world;
+    int64_t answers = 0;
+    world.tamper = [&](int64_t, const Conversation&, Answer&) { ++answers; };
+    SoakWorld grows = world.world("/nowhere");
+    grows.anonymous_bytes = [&] {
+      return 1e9 + 1e7 * static_cast<double>(std::min(answers, growing_rounds * kinds));
+    };
+    SoakOptions options;
+    options.minutes = 0.1;
+    const SoakReport report = soak(*subject.model, nullptr, subject.team, options, {}, grows);
+    CAPTURE(growing_rounds);
+    CHECK((report.memory.growth.mean == 0) == (growing_rounds == kinds + 1));
+    CHECK((report.memory.verdict == Verdict::kept) == (growing_rounds == kinds + 1));
+  }
 }
 
 TEST_CASE("A run too short to tell is inconclusive, passes, and says so") {

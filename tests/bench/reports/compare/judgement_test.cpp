@@ -140,6 +140,15 @@ TEST_CASE("Windows and questions are compared in pairs where they are the same o
   CHECK(grown.finding == Finding::worse);  // although the intervals overlap
   CHECK(grown.basis == "pairs");
   CHECK(grown.interval.mean == Approx(1 + 0.001 / 0.0078125));
+  json exact = drift;  // a model that was the baseline itself
+  exact["kl"]["mean"] = 0;
+  exact["kl"]["mean_ci95"] = {0, 0};
+  for (json& kl : exact["window_kl"]) kl = 0;
+  CHECK(judge(divergence, exact, drift).finding == Finding::worse);
+  CHECK(judge(divergence, drift, exact).finding == Finding::better);
+  json partly = more;  // judged by the likeliest tokens alone
+  partly["kl"]["mean_exact"] = {0.001, 0.1};
+  CHECK(judge(divergence, drift, partly).basis == "intervals");
   more.erase("window_kl");
   CHECK(judge(divergence, drift, more).basis == "intervals");
   CHECK(judge(divergence, drift, more).finding == Finding::within);
