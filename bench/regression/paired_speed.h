@@ -6,9 +6,9 @@
 // sample is made of. Turns go round: before, now, control, and in every other round backwards. So each comes
 // after another process's, whose traces in caches and in the scheduler all meet alike. Of a side's turns in a
 // round, a low quantile counts: other programs only ever make a turn longer. Where other programs work
-// beside, only turns count during which threads kept their CPUs, unless the side now alone never does: then
-// it sleeps by itself. The side before stands for itself and its control, whose own ratio to it says how well
-// this machine can tell at all.
+// beside, only turns count during which threads kept their CPUs, unless the side now alone hardly ever does:
+// then it sleeps by itself. The side before stands for itself and its control, whose own ratio to it says how
+// well this machine can tell at all.
 
 #include <cstdint>
 #include <functional>

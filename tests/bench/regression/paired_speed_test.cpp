@@ -120,6 +120,19 @@ TEST_CASE("A program that gives its CPUs away, as sleep does, is judged by all i
   }
 }
 
+TEST_CASE("A program that sleeps is judged by all its turns, too, where a few seem calm by chance") {
+  int64_t processes = 0;
+  const StartSide sleeps = [&](int threads) {
+    const int64_t number = ++processes;
+    return disturbed_side(number == 3 ? 0.5 : 1, number == 3)(threads);
+  };
+  const PairedSpeed speed = compare_speed({disturbed_side(1, 1), sleeps}, quick());
+  CHECK(speed.decode.outcome == Outcome::regression);
+  CHECK(speed.rounds == 8);
+  CHECK(processes == 9);
+  for (const double change : speed.decode.change) CHECK(change > 0);
+}
+
 TEST_CASE("Where no turn of any side keeps its CPUs, all count") {
   const PairedSpeed speed = compare_speed({disturbed_side(1, 0), disturbed_side(1.1, 0)}, quick());
   CHECK(speed.dropped_rounds == 0);
