@@ -13,6 +13,7 @@
 
 namespace whittle {
 
+// zero: what that stands for.
 void add_threads(CLI::App& command, int& threads, const std::string& zero = "one per physical core");
 void add_json(CLI::App& command, std::string& path);
 void add_characters(CLI::App& command, int64_t& count);

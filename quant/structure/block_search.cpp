@@ -69,10 +69,8 @@ class Search {
  private:
   // Of the model without these halves, which by `changes` it becomes.
   double kl(const std::set<int64_t>& left_out, const MeasuredModel::Changes& changes) {
-    const auto measure = [&] { return model_.kl(changes); };
-    return options_.known
-               ? options_.known->value(fmt::format("without {}", fmt::join(left_out, ",")), measure)
-               : measure();
+    return options_.known.value(fmt::format("without {}", fmt::join(left_out, ",")),
+                                [&] { return model_.kl(changes); });
   }
 
   std::vector<std::set<int64_t>> steps() const {

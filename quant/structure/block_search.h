@@ -22,7 +22,7 @@ struct BlockSearchOptions {
   bool whole_layers = false;  // nothing but both halves of a layer at once
   // Halves that must stay.
   std::function<bool(int64_t half)> fixed;
-  Measurements* known = nullptr;  // of this model and text; nullptr: all is measured
+  Measurements& known;  // of this model and text
 };
 
 // In each step attention, the MLP, or both of a layer goes: what brings the least KL for its weights. The

@@ -48,13 +48,11 @@ class Measurement {
                     .weights_a_part = half % 2 ? mlp_weights(spec, 1) : attention_weights(spec, 1),
                     .kl = {}};
     bool passed = false;
-    const auto measure = [&] {
-      passed = true;
-      return kl_by_parts(stream, half, costs.parts);
-    };
-    costs.kl = options_.known ? options_.known->values(fmt::format("parts of half {}", half),
-                                                       static_cast<size_t>(costs.parts) + 1, measure)
-                              : measure();
+    costs.kl = options_.known.values(fmt::format("parts of half {}", half),
+                                     static_cast<size_t>(costs.parts) + 1, [&] {
+                                       passed = true;
+                                       return kl_by_parts(stream, half, costs.parts);
+                                     });
     if (!passed) stream.pass(model_.half(half), half / 2, KvFormat::f32, true);
     return costs;
   }

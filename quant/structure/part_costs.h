@@ -28,7 +28,7 @@ struct PartCostsOptions {
   std::function<bool(int64_t half)> wanted;  // measured; others are left out
   int64_t memory = int64_t{4} << 30;
   std::filesystem::path spill;
-  Measurements* known = nullptr;  // of this model and text; nullptr: all is measured
+  Measurements& known;  // of this model and text
 };
 
 // windows: what inputs are seen on. model: measures, with nothing left out.

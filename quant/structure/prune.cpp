@@ -86,7 +86,7 @@ class PruneRun {
       const auto judge = [&](const Shapes& shapes) {
         return known.value(fmt::format("judged {}", text_of(shapes)), [&] { return judged(shapes); });
       };
-      recipe_.layers = search_shapes({source_, recipe_, text_, options_.memory, spill_, team_, &known, judge,
+      recipe_.layers = search_shapes({source_, recipe_, text_, options_.memory, spill_, team_, known, judge,
                                       [this](const std::string& name) { return watched(name); }});
     }
     if (!best_ || best_->weights.shapes() != recipe_.layers) take(made(recipe_.layers));

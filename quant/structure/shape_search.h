@@ -19,7 +19,7 @@ struct ShapeSearch {
   int64_t memory;
   std::filesystem::path spill;
   const Team& team;
-  Measurements* known;  // of this source, recipe and text; nullptr: all is measured
+  Measurements& known;  // of this source, recipe and text
   // Mean KL on held-out text of what becomes of these shapes.
   std::function<double(const Shapes&)> judge;
   // Tells how far a stage of this name is.

@@ -84,8 +84,9 @@ TEST_CASE("Each step of the search is the best of all that there are") {
   const Setting setting(3, 20);
   MeasuredModel model = setting.model();
   const ModelSpec& spec = setting.source->spec();
+  Measurements known(nullptr);
   const std::vector<DroppedHalves> path = drop_greedily(
-      model, spec, {}, [](const DroppedHalves&) { return true; }, silent);
+      model, spec, {.known = known}, [](const DroppedHalves&) { return true; }, silent);
   std::set<int64_t> now;
   double kl = 0;
   for (const DroppedHalves& state : path) {
@@ -114,14 +115,19 @@ TEST_CASE("As many weights go as one layer has, with the least loss, and no more
   MeasuredModel model = setting.model();
   const ModelSpec& spec = setting.source->spec();
   const int64_t layer = setting.weights({0, 1});
+  using Fixed = std::function<bool(int64_t half)>;
+  const auto drop = [&](int64_t weights, bool whole_layers = false, const Fixed& fixed = {}) {
+    Measurements known(nullptr);
+    return drop_weights(model, spec, {whole_layers, fixed, known}, weights, silent);
+  };
   // Whole layers: one of three, by trying each.
-  const DroppedHalves whole = drop_weights(model, spec, {.whole_layers = true}, layer, silent);
+  const DroppedHalves whole = drop(layer, true);
   double least = std::numeric_limits<double>::infinity();
   for (int64_t i = 0; i < 3; ++i) least = std::min(least, setting.kl({2 * i, 2 * i + 1}));
   CHECK(whole.halves.size() == 2);
   CHECK(whole.kl == least);
   // Halves: at least as good.
-  const DroppedHalves any = drop_weights(model, spec, {}, layer, silent);
+  const DroppedHalves any = drop(layer);
   CHECK(any.kl <= whole.kl);
   CHECK(any.weights >= layer);
   CHECK(any.kl == setting.kl(any.halves));
@@ -131,10 +137,8 @@ TEST_CASE("As many weights go as one layer has, with the least loss, and no more
     if (setting.weights(fewer) >= layer) CHECK(setting.kl(fewer) >= any.kl);
   }
   // What must stay, stays.
-  const DroppedHalves mlps = drop_weights(model, spec, {.fixed = [](int64_t half) { return half % 2 == 0; }},
-                                          setting.weights({1}), silent);
+  const DroppedHalves mlps = drop(setting.weights({1}), false, [](int64_t half) { return half % 2 == 0; });
   for (const int64_t half : mlps.halves) CHECK(half % 2 == 1);
-  CHECK_THROWS_AS(drop_weights(model, spec, {.fixed = [](int64_t half) { return half > 0; }}, layer, silent),
-                  Error);
-  CHECK_THROWS_AS(drop_weights(model, spec, {}, 3 * layer, silent), Error);
+  CHECK_THROWS_AS(drop(layer, false, [](int64_t half) { return half > 0; }), Error);
+  CHECK_THROWS_AS(drop(3 * layer), Error);
 }

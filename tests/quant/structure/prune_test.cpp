@@ -9,6 +9,7 @@
 #include "tests/support/model_variants.h"
 #include "tests/support/paths.h"
 #include "tests/support/pruned_folders.h"
+#include "tests/support/window_files.h"
 
 using namespace whittle;
 using namespace whittle::test;
@@ -19,18 +20,6 @@ namespace {
 
 const StageProgress silent = [](int64_t, int64_t, const std::string&) {};
 constexpr int64_t vocab = 40;
-
-// Windows of ids, as a file: six to look at, of which the last judges, and one that is held out.
-fs::path write_windows(const fs::path& folder) {
-  SplitMix64 random(11);
-  json windows = json::array();
-  for (int w = 0; w < 8; ++w) {
-    windows.push_back(json::array());
-    for (int i = 0; i < 40; ++i) windows.back().push_back(random.bits() % vocab);
-  }
-  write_text(folder / "windows.json", windows.dump());
-  return folder / "windows.json";
-}
 
 std::vector<fs::path> write_models(const fs::path& folder) {
   return write_architectures(folder,
